@@ -1,0 +1,1 @@
+//! The chatroom role: owner of rooms.

@@ -1,0 +1,1 @@
+//! What a gateway decides for each subscriber: selection, queues, gaps.

@@ -1,0 +1,25 @@
+//! The decisions of the data plane as sans-IO state machines.
+//!
+//! Nothing in this crate reads a clock, draws randomness, sleeps, opens a socket or logs. Time comes in as [`Millis`],
+//! everything else as arguments; what is to be done comes out as values. So the same code runs on a cluster, in
+//! `throng dev`, in a model checker and under a simulated network.
+//!
+//! The words: [`ids`] and [`lane`]; what a room orders: [`stamp`] and [`message`]; which Pod it belongs to: [`slot`].
+
+pub mod fanout;
+pub mod ids;
+pub mod lane;
+pub mod message;
+pub mod ownership;
+pub mod relay;
+pub mod room;
+pub mod slot;
+pub mod stamp;
+pub mod time;
+
+pub use ids::{IdError, InstanceId, RoomId, SessionId, UserId};
+pub use lane::Lane;
+pub use message::{Gap, Message, Segment};
+pub use slot::Slot;
+pub use stamp::{Cursor, Epoch, Seqs, Stamp};
+pub use time::Millis;

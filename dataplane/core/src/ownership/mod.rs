@@ -1,0 +1,1 @@
+//! Who owns a slot: claims, epochs, grace, take-over and planned moves.

@@ -1,0 +1,1 @@
+//! The room: what its owner, a chatroom Pod, decides.

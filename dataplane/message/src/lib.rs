@@ -1,0 +1,1 @@
+//! The message role: relay of segments, home of user sessions.

@@ -1,0 +1,1 @@
+//! Registry: etcd or memory, one conformance suite.

@@ -1,0 +1,1 @@
+//! Store: Redis or memory, one conformance suite.

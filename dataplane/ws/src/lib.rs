@@ -1,0 +1,1 @@
+//! Sans-IO WebSocket server codec: handshake, parser, pre-encoded frames.

@@ -1,0 +1,1 @@
+//! The pure planner: placement and paced moves of slots.

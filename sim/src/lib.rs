@@ -1,0 +1,1 @@
+//! Models and simulations: the ownership protocol in stateright.
