@@ -13,6 +13,7 @@ pub mod message;
 pub mod ownership;
 pub mod relay;
 pub mod room;
+pub mod routes;
 pub mod slot;
 pub mod stamp;
 pub mod time;

@@ -1,9 +1,12 @@
 //! Stub.
 /// Which form a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Format { /// Text.
- Json, /// Binary.
- Protobuf }
+pub enum Format {
+    /// Text.
+    Json,
+    /// Binary.
+    Protobuf,
+}
 /// Why.
 #[derive(Debug)]
 pub struct ReadError;
