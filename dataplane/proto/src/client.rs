@@ -270,3 +270,34 @@ pub struct GoAway {
     /// `draining`.
     pub reason: String,
 }
+
+/// Longest `type` of a message, in bytes.
+pub const MAX_KIND_BYTES: usize = crate::convert::MAX_KIND_BYTES;
+
+fn check_hello(hello: Hello) -> Result<Command, (ErrorCode, String)> {
+    match (&hello.token, &hello.resume) {
+        (Some(_), Some(_)) => Err((ErrorCode::BadRequest, "hello takes a token or a resume token, not both".into())),
+        (None, None) => Err((ErrorCode::BadRequest, "hello needs a token or a resume token".into())),
+        (Some(_), None) if !hello.rooms.is_empty() => {
+            Err((ErrorCode::BadRequest, "rooms of a hello go with a resume token; join them otherwise".into()))
+        }
+        _ => Result::Ok(Command::Hello(hello)),
+    }
+}
+
+fn check_publish(publish: Publish) -> Result<Command, (ErrorCode, String)> {
+    if publish.data.len() > throng_core::message::MAX_DATA_BYTES {
+        let most = throng_core::message::MAX_DATA_BYTES;
+        return Err((ErrorCode::TooLarge, format!("data has {} bytes, {most} are allowed", publish.data.len())));
+    }
+    if publish.kind.is_empty() || publish.kind.len() > MAX_KIND_BYTES {
+        return Err((ErrorCode::BadRequest, format!("type has 1 to {MAX_KIND_BYTES} bytes")));
+    }
+    if publish.key.as_ref().is_some_and(|key| key.is_empty() || key.len() > json::MAX_KEY_BYTES) {
+        return Err((ErrorCode::BadRequest, format!("key has 1 to {} bytes", json::MAX_KEY_BYTES)));
+    }
+    Result::Ok(Command::Publish(publish))
+}
+
+#[cfg(test)]
+mod tests;
