@@ -1,2 +1,70 @@
-//! The one binary.
-fn main() {}
+//! Development tasks of the project: `cargo xtask test` is the whole proof, `cargo xtask lint` the quick part.
+//!
+//! Top-down: [`main`] reads the command, [`tiers`] says what each one runs and in which order, [`run`] runs and counts
+//! it, [`setup`] installs what the tests need, [`house`] holds the rules of the house that no compiler knows.
+
+mod house;
+mod run;
+mod setup;
+mod tiers;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Tasks for people who work on Throng.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --only unit\n  cargo xtask lint"
+)]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Everything: set-up, lint, unit tests, benches, end-to-end tests, fast ones first.
+    Test {
+        /// The stated durations and repetitions of outages, holds and benches instead of the short ones.
+        #[arg(long)]
+        full: bool,
+        /// Only this tier (see `cargo xtask tiers`); may be given several times.
+        #[arg(long, value_name = "TIER")]
+        only: Vec<String>,
+        /// Install nothing: fail and name the missing packages instead.
+        #[arg(long)]
+        no_install: bool,
+    },
+    /// Formatting, clippy with warnings denied, and the rules of the house.
+    Lint,
+    /// Install the Debian packages that the tests need (as root), or say which are missing.
+    Setup,
+    /// List the tiers of `test`, in their order.
+    Tiers,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let root = run::root();
+    let passed = match args.task {
+        Task::Test { full, only, no_install } => {
+            tiers::test(&root, &tiers::Choice { full, only, install: !no_install })
+        }
+        Task::Lint => tiers::lint(&root),
+        Task::Setup => setup::ensure(true).map(|()| true),
+        Task::Tiers => {
+            tiers::list();
+            Ok(true)
+        }
+    };
+    match passed {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Rules of the house that no compiler knows: how long a file may be, and what must never be written into one.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+/// Longest source file, in lines before its tests.
+const MAX_LINES: usize = 500;
+
+/// Prints every broken rule; true if there is none.
+pub(crate) fn check(root: &Path) -> Result<bool> {
+    let mut broken = Vec::new();
+    for file in tracked(root)? {
+        let Ok(text) = std::fs::read_to_string(root.join(&file)) else { continue };
+        if has_extension(&file, "rs") {
+            let lines = lines_before_tests(&file, &text);
+            if lines > MAX_LINES {
+                broken.push(format!("{file}: {lines} lines before its tests, at most {MAX_LINES}"));
+            }
+        }
+        if !has_extension(&file, "lock") && !file.ends_with("house.rs") {
+            for (number, line) in text.lines().enumerate() {
+                if let Some(word) = forbidden(line) {
+                    broken.push(format!("{file}:{}: {word:?} does not belong into the repository", number + 1));
+                }
+            }
+        }
+    }
+    for rule in &broken {
+        eprintln!("{rule}");
+    }
+    Ok(broken.is_empty())
+}
+
+fn tracked(root: &Path) -> Result<Vec<String>> {
+    let output =
+        Command::new("git").args(["ls-files", "--cached", "--others", "--exclude-standard"]).current_dir(root).output();
+    let output = output.context("git is needed to list the files")?;
+    Ok(String::from_utf8_lossy(&output.stdout).lines().map(ToOwned::to_owned).collect())
+}
+
+fn has_extension(file: &str, extension: &str) -> bool {
+    Path::new(file).extension().is_some_and(|found| found == extension)
+}
+
+fn lines_before_tests(file: &str, text: &str) -> usize {
+    let is_test_file = file.contains("/tests/") || file.ends_with("/tests.rs");
+    if is_test_file { 0 } else { text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).count() }
+}
+
+/// Paths of one machine, hosts of package registries, and work left for later.
+fn forbidden(line: &str) -> Option<&'static str> {
+    const WORDS: &[&str] = &[
+        "/work/",
+        "/root/",
+        "/home/",
+        "deb.debian.org",
+        "static.crates.io",
+        "registry.npmjs.org",
+        "pypi.org",
+        "proxy.golang.org",
+        "todo!(",
+        "unimplemented!(",
+        "FIXME",
+        "#[ignore",
+    ];
+    WORDS.iter().find(|word| line.contains(**word)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_of_a_machine_is_found() {
+        assert_eq!(forbidden("see /root/x"), Some("/root/"));
+        assert_eq!(forbidden("see the root of the tree"), None);
+    }
+
+    #[test]
+    fn only_lines_before_the_tests_count() {
+        assert_eq!(lines_before_tests("a.rs", "one\ntwo\n#[cfg(test)]\nmod tests {}\n"), 2);
+        assert_eq!(lines_before_tests("a/tests/b.rs", "one\n"), 0);
+    }
+}
