@@ -1,14 +1,17 @@
 //! The JSON form: text messages, one object a line.
 
+mod object;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::Write as _;
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use throng_core::message::MAX_DATA_BYTES;
-use throng_core::{Cursor, Epoch, Gap, Lane, Message, RoomId, Seqs};
+use throng_core::{Cursor, Epoch, Gap, Lane, Message, RoomId};
+
+use self::object::Object;
 
 use super::{
     Body, Command, Error, Event, GoAway, Hello, Join, Ok, Publish, PublishState, Pull, ReadError, Reply, Request,
@@ -375,137 +378,4 @@ impl PublishState {
             Self::Stored => "stored",
         }
     }
-}
-
-/// A JSON object being written. By hand, because a segment is written once for thousands of readers and its `data` is
-/// copied as it came.
-struct Object<'o> {
-    out: &'o mut Vec<u8>,
-    first: bool,
-}
-
-impl<'o> Object<'o> {
-    fn open(out: &'o mut Vec<u8>) -> Self {
-        out.push(b'{');
-        Self { out, first: true }
-    }
-
-    fn close(self) {
-        self.out.push(b'}');
-    }
-
-    fn key(&mut self, key: &str) {
-        if !self.first {
-            self.out.push(b',');
-        }
-        self.first = false;
-        quoted(key, self.out);
-        self.out.push(b':');
-    }
-
-    fn nested(&mut self, key: &str, fields: impl FnOnce(&mut Object<'_>)) {
-        self.key(key);
-        let mut inner = Object::open(self.out);
-        fields(&mut inner);
-        inner.close();
-    }
-
-    fn number(&mut self, key: &str, number: u64) {
-        self.key(key);
-        digits(number, self.out);
-    }
-
-    fn number_if(&mut self, key: &str, number: Option<u64>) {
-        if let Some(number) = number {
-            self.number(key, number);
-        }
-    }
-
-    fn number_unless_zero(&mut self, key: &str, number: u64) {
-        self.number_if(key, (number != 0).then_some(number));
-    }
-
-    fn flag(&mut self, key: &str, flag: bool) {
-        self.key(key);
-        self.out.extend_from_slice(if flag { b"true" } else { b"false" });
-    }
-
-    fn text(&mut self, key: &str, text: &str) {
-        self.key(key);
-        quoted(text, self.out);
-    }
-
-    fn text_if(&mut self, key: &str, text: Option<&str>) {
-        if let Some(text) = text {
-            self.text(key, text);
-        }
-    }
-
-    fn texts(&mut self, key: &str, texts: &[String]) {
-        if texts.is_empty() {
-            return;
-        }
-        self.key(key);
-        self.array(texts, |text, out| quoted(text, out));
-    }
-
-    fn raw(&mut self, key: &str, json: &[u8]) {
-        self.key(key);
-        self.out.extend_from_slice(json);
-    }
-
-    fn seqs(&mut self, key: &str, seqs: Seqs) {
-        self.key(key);
-        self.array(seqs.0, digits);
-    }
-
-    fn messages<'m>(&mut self, messages: impl Iterator<Item = &'m Message>) {
-        self.key("messages");
-        self.array(messages, |message, out| {
-            let mut object = Object::open(out);
-            object.number("lane", u64::from(message.lane.number()));
-            object.number("seq", message.seq);
-            object.text("from", message.from.as_str());
-            object.text("type", &message.kind);
-            object.raw("data", &message.data);
-            object.number("at_ms", message.at_ms.0);
-            object.close();
-        });
-    }
-
-    fn gaps(&mut self, gaps: &[Gap]) {
-        if gaps.is_empty() {
-            return;
-        }
-        self.key("gaps");
-        self.array(gaps, |gap, out| {
-            let mut object = Object::open(out);
-            object.number("epoch", gap.epoch.0);
-            object.number("lane", u64::from(gap.lane.number()));
-            object.number("from", gap.from);
-            object.number("to", gap.to);
-            object.close();
-        });
-    }
-
-    fn array<T>(&mut self, items: impl IntoIterator<Item = T>, mut each: impl FnMut(T, &mut Vec<u8>)) {
-        self.out.push(b'[');
-        for (place, item) in items.into_iter().enumerate() {
-            if place > 0 {
-                self.out.push(b',');
-            }
-            each(item, self.out);
-        }
-        self.out.push(b']');
-    }
-}
-
-fn digits(number: u64, out: &mut Vec<u8>) {
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, "{number}");
-}
-
-fn quoted(text: &str, out: &mut Vec<u8>) {
-    // Writing text to a Vec cannot fail either.
-    let _ = serde_json::to_writer(&mut *out, text);
 }
