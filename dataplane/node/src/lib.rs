@@ -1,0 +1,8 @@
+//! What every role of the data plane shares, so that each role is only its own idea.
+//!
+//! [`config`] reads file, environment and flags into one typed struct; [`health`] serves `/healthz`, `/readyz` and
+//! `/metrics`; [`service`] answers the `Node` gRPC (pressure, drain, describe) from a role's [`service::Hooks`].
+
+pub mod config;
+pub mod health;
+pub mod service;
