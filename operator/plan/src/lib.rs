@@ -1,1 +1,8 @@
-//! The pure planner: placement and paced moves of slots.
+//! The pure planner: what should be, decided from what was seen.
+//!
+//! Nothing here reads a clock, draws randomness or does I/O, and nothing iterates over a hash map: the same world gives
+//! the same plan on a cluster, on a laptop and in simulation. [`placement`] says which Pod should own each slot;
+//! [`moves`] says which slots change hands next, idle ones first.
+
+pub mod moves;
+pub mod placement;

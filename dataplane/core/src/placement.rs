@@ -1,0 +1,131 @@
+//! Which Pod *should* own a slot: the document `placement/<role>`, written by the operator, read by every role.
+//!
+//! Placement is intent. Who *does* own a slot say the claims, see [`crate::ownership`]. The document is compact
+//! ([`Placement::encode`], about 24 KiB whatever the number of Pods) because it is rewritten as slots move.
+
+mod codec;
+mod turn;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+pub use codec::DecodeError;
+pub use turn::{Electorate, STAGGER_MS, Turn};
+
+use crate::Slot;
+use crate::slot::SLOTS;
+
+/// Pods on a preference list: the owner, its standby and a second one.
+pub const LIST: usize = 3;
+
+/// No Pod, in the table of indices.
+const NOBODY: u16 = u16::MAX;
+
+/// A Pod that slots may be placed on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PlacedPod {
+    /// Name of the Pod. It outlives a restart of its container.
+    pub pod: Arc<str>,
+    /// Revision of the cluster that it runs.
+    pub revision: Arc<str>,
+}
+
+/// Preference lists of one role's slots. Owned and written by the operator's leader only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// Counts the documents of a role; readers take no smaller one of the same leader epoch.
+    pub version: u64,
+    /// Epoch of the leader that wrote it: a counter of the cluster in etcd, zero where nobody leads (`throng dev`).
+    pub leader_epoch: u64,
+    /// Revisions whose Pods must not claim by themselves: a rollback blocked them.
+    pub blocked: BTreeSet<Arc<str>>,
+    pods: Vec<PlacedPod>,
+    lists: Vec<[u16; LIST]>,
+}
+
+impl Default for Placement {
+    fn default() -> Self {
+        Self {
+            version: 0,
+            leader_epoch: 0,
+            blocked: BTreeSet::new(),
+            pods: Vec::new(),
+            lists: vec![[NOBODY; LIST]; usize::from(SLOTS)],
+        }
+    }
+}
+
+/// More Pods than indices: 65,535 is the most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a placement names at most 65,535 Pods, this one {0}")]
+pub struct TooManyPods(pub usize);
+
+impl Placement {
+    /// An empty document over a table of Pods: every list is empty.
+    pub fn over(pods: Vec<PlacedPod>) -> Result<Self, TooManyPods> {
+        if pods.len() >= usize::from(NOBODY) {
+            return Err(TooManyPods(pods.len()));
+        }
+        Ok(Self { pods, ..Self::default() })
+    }
+
+    /// The table of Pods.
+    #[must_use]
+    pub fn pods(&self) -> &[PlacedPod] {
+        &self.pods
+    }
+
+    /// Writes a slot's list: places in the table, the owner first. Places outside the table and those beyond
+    /// [`LIST`] are left out.
+    pub fn set(&mut self, slot: Slot, places: impl IntoIterator<Item = usize>) {
+        let mut list = [NOBODY; LIST];
+        let known = places.into_iter().filter(|&place| place < self.pods.len());
+        for (entry, place) in list.iter_mut().zip(known) {
+            *entry = u16::try_from(place).unwrap_or(NOBODY);
+        }
+        if let Some(entry) = self.lists.get_mut(slot.index()) {
+            *entry = list;
+        }
+    }
+
+    /// A slot's list, the owner first.
+    pub fn list(&self, slot: Slot) -> impl Iterator<Item = &PlacedPod> {
+        let list = self.lists.get(slot.index()).copied().unwrap_or([NOBODY; LIST]);
+        list.into_iter().filter_map(|place| self.pods.get(usize::from(place)))
+    }
+
+    /// The Pod that should own a slot.
+    #[must_use]
+    pub fn owner(&self, slot: Slot) -> Option<&PlacedPod> {
+        self.list(slot).next()
+    }
+
+    /// Whether it replaces `other`: a later leader's, or a later one of the same leader.
+    #[must_use]
+    pub fn supersedes(&self, other: &Self) -> bool {
+        (self.leader_epoch, self.version) > (other.leader_epoch, other.version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_names_the_owner_first_and_forgets_unknown_places() {
+        let pods = ["a", "b"].map(|pod| PlacedPod { pod: pod.into(), revision: "r1".into() });
+        let mut placement = Placement::over(pods.into()).unwrap();
+        let slot = Slot::new(7).unwrap();
+        assert_eq!(placement.owner(slot), None);
+        placement.set(slot, [1, 9, 0, 1]);
+        let names: Vec<_> = placement.list(slot).map(|pod| &*pod.pod).collect();
+        assert_eq!(names, ["b", "a", "b"]);
+    }
+
+    #[test]
+    fn a_new_leader_outranks_every_version_of_the_old_one() {
+        let old = Placement { leader_epoch: 3, version: 90, ..Placement::default() };
+        let new = Placement { leader_epoch: 4, version: 1, ..Placement::default() };
+        assert!(new.supersedes(&old) && !old.supersedes(&new) && !old.supersedes(&old));
+    }
+}
