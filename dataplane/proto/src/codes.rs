@@ -230,6 +230,18 @@ mod tests {
         assert_eq!(ErrorCode::parse("nonsense"), None);
     }
 
+    /// A code that the documents do not explain is of no use to who gets it.
+    #[test]
+    fn every_code_stands_in_the_documents() {
+        let text = include_str!("../../../docs/protocol.md");
+        for code in ErrorCode::ALL {
+            assert!(text.contains(&format!("\n| `{code}` |")), "{code}");
+        }
+        for code in CloseCode::ALL {
+            assert!(text.contains(&format!("\n| {} | `{}` |", code.number(), code.as_str())), "{}", code.as_str());
+        }
+    }
+
     #[test]
     fn close_codes_are_distinct_and_allowed_on_the_wire() {
         let mut numbers: Vec<u16> = CloseCode::ALL.iter().map(|code| code.number()).collect();

@@ -1,0 +1,273 @@
+#!/usr/bin/env python3
+"""A chat client for Throng, from docs/protocol.md alone: Python's standard library, nothing else.
+
+    examples/python/chat.py --url ws://127.0.0.1:8080/connect --token "$(throng token --user ana)" --room lobby
+
+Lines of standard input are published; what the room says is printed as `lane/seq from: data`. It resumes after a lost
+connection. With --count N it ends after N messages, which is how the tests use it.
+"""
+
+import argparse
+import base64
+import hashlib
+import json
+import os
+import queue
+import random
+import socket
+import struct
+import sys
+import threading
+import time
+from urllib.parse import urlsplit
+
+
+class Closed(Exception):
+    """The connection has ended, with the close code if there was one."""
+
+    def __init__(self, code, reason=""):
+        super().__init__(f"closed ({code} {reason})".strip())
+        self.code = code
+        self.reason = reason
+
+
+class WebSocket:
+    """Just enough of RFC 6455 for a client: text messages, fragments, ping, close."""
+
+    def __init__(self, url, timeout=10):
+        parts = urlsplit(url)
+        port = parts.port or 80
+        self.socket = socket.create_connection((parts.hostname, port), timeout=timeout)
+        self.buffer = b""
+        self.lock = threading.Lock()
+        key = base64.b64encode(os.urandom(16)).decode()
+        self.socket.sendall(
+            (
+                f"GET {parts.path or '/'} HTTP/1.1\r\nHost: {parts.hostname}:{port}\r\nUpgrade: websocket\r\n"
+                f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
+                "Sec-WebSocket-Protocol: throng.v1.json\r\n\r\n"
+            ).encode()
+        )
+        head = self._until(b"\r\n\r\n").decode("latin-1")
+        status, *lines = head.split("\r\n")
+        if " 101 " not in status + " ":
+            raise OSError(f"the server refused the handshake: {status}")
+        headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        digest = hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
+        if headers.get("sec-websocket-accept") != base64.b64encode(digest).decode():
+            raise OSError("the server's handshake does not match")
+        self.socket.settimeout(90)
+
+    def send(self, text):
+        self._frame(1, text.encode())
+
+    def receive(self):
+        """The next text message; answers pings on the way."""
+        message = b""
+        while True:
+            first, second = self._exactly(2)
+            length = second & 0x7F
+            if length == 126:
+                (length,) = struct.unpack(">H", self._exactly(2))
+            elif length == 127:
+                (length,) = struct.unpack(">Q", self._exactly(8))
+            payload = self._exactly(length)
+            opcode = first & 0x0F
+            if opcode == 8:
+                code = struct.unpack(">H", payload[:2])[0] if len(payload) >= 2 else 1005
+                raise Closed(code, payload[2:].decode("utf-8", "replace"))
+            if opcode == 9:
+                self._frame(10, payload)
+            elif opcode in (0, 1):
+                message += payload
+                if first & 0x80:
+                    return message.decode()
+
+    def close(self, code=1000):
+        try:
+            self._frame(8, struct.pack(">H", code))
+        except OSError:
+            pass
+        self.socket.close()
+
+    def _frame(self, opcode, payload):
+        mask = os.urandom(4)
+        length = len(payload)
+        if length < 126:
+            head = bytes([0x80 | opcode, 0x80 | length])
+        elif length < 65536:
+            head = bytes([0x80 | opcode, 0xFE]) + struct.pack(">H", length)
+        else:
+            head = bytes([0x80 | opcode, 0xFF]) + struct.pack(">Q", length)
+        masked = bytes(byte ^ mask[place % 4] for place, byte in enumerate(payload))
+        with self.lock:
+            self.socket.sendall(head + mask + masked)
+
+    def _exactly(self, count):
+        while len(self.buffer) < count:
+            self._more()
+        taken, self.buffer = self.buffer[:count], self.buffer[count:]
+        return taken
+
+    def _until(self, end):
+        while end not in self.buffer:
+            self._more()
+        taken, self.buffer = self.buffer.split(end, 1)
+        return taken
+
+    def _more(self):
+        more = self.socket.recv(65536)
+        if not more:
+            raise Closed(1006, "the connection was cut")
+        self.buffer += more
+
+
+class Chat:
+    """One user in one room: hello, join, publish, cursors, resume."""
+
+    def __init__(self, url, token, room, on_message):
+        self.url, self.token, self.room, self.on_message = url, token, room, on_message
+        self.resume = None
+        self.cursor = None
+        self.ids = 0
+        self.answers = {}
+        self.unsent = queue.Queue()
+        self.socket = None
+
+    def publish(self, data, lane=2, kind="text", ack="accepted"):
+        """Queues a message. Its key makes it safe to send again after a lost connection."""
+        key = base64.b64encode(os.urandom(9)).decode()
+        self.unsent.put({"room": self.room, "type": kind, "lane": lane, "data": data, "key": key, "ack": ack})
+
+    def run(self, done):
+        """Connects, and connects again after a loss, until done() is true."""
+        failures = 0
+        while not done():
+            pause = random.uniform(0, min(10, 0.25 * 2**failures))
+            try:
+                self._session(done)
+                return
+            except Closed as closed:
+                if closed.code in (4001, 4002, 4005, 4008):
+                    raise
+                failures += 1
+                if closed.code == 1013:
+                    pause += json.loads(closed.reason)["retry_ms"] / 1000
+            except OSError:
+                failures += 1
+            if failures > 20:
+                raise SystemExit("giving up after 20 attempts")
+            time.sleep(pause)
+
+    def _session(self, done):
+        self.socket = WebSocket(self.url)
+        try:
+            self._enter()
+            sender = threading.Thread(target=self._send_loop, args=(self.socket,), daemon=True)
+            sender.start()
+            while not done():
+                self._read()
+        finally:
+            self.socket.close()
+
+    def _enter(self):
+        if self.resume and self.cursor:
+            ok = self._ask({"hello": {"resume": self.resume, "rooms": {self.room: self.cursor}}})
+            self.resume = ok["resume"]
+            entry = ok.get("rooms", {}).get(self.room, {})
+            if "code" not in entry:
+                return
+        else:
+            self.resume = self._ask({"hello": {"token": self.token}})["resume"]
+        joined = self._ask({"join": {"room": self.room, "history": 20}})
+        for message in joined.get("messages", []):
+            self.on_message(message)
+        self.cursor = {"epoch": joined["epoch"], "seq": joined["seq"]}
+
+    def _ask(self, command):
+        self.ids += 1
+        wanted = self.ids
+        self.socket.send(json.dumps({"id": wanted, **command}))
+        while wanted not in self.answers:
+            self._read()
+        answer = self.answers.pop(wanted)
+        if "error" in answer:
+            if answer["error"]["code"] in ("bad_resume", "token_expired"):
+                self.resume = None
+            raise Closed(1000, answer["error"]["message"])
+        return answer["ok"]
+
+    def _send_loop(self, socket_):
+        while self.socket is socket_:
+            publish = self.unsent.get()
+            self.ids += 1
+            try:
+                socket_.send(json.dumps({"id": self.ids, "publish": publish}))
+            except OSError:
+                self.unsent.put(publish)
+                return
+
+    def _read(self):
+        for line in self.socket.receive().split("\n"):
+            if line:
+                self._take(json.loads(line))
+
+    def _take(self, frame):
+        if "segment" in frame:
+            self._segment(frame["segment"])
+        elif "sealed" in frame:
+            self.cursor = {"epoch": frame["sealed"]["next_epoch"], "seq": [0, 0, 0, 0]}
+        elif "goaway" in frame:
+            self.resume = frame["goaway"]["resume"]
+            raise Closed(1001, "the gateway stops")
+        elif "error" in frame and frame.get("id") not in (None, self.ids):
+            print(f"! {frame['error']['code']}: {frame['error']['message']}", file=sys.stderr)
+        elif "id" in frame:
+            self.answers[frame["id"]] = frame
+
+    def _segment(self, segment):
+        if self.cursor is None or segment["epoch"] != self.cursor["epoch"]:
+            self.cursor = {"epoch": segment["epoch"], "seq": [0, 0, 0, 0]}
+        seq = self.cursor["seq"]
+        for message in segment["messages"]:
+            seq[message["lane"]] = max(seq[message["lane"]], message["seq"])
+            self.on_message(message)
+        for gap in segment.get("gaps", []):
+            if gap["epoch"] == segment["epoch"]:
+                seq[gap["lane"]] = max(seq[gap["lane"]], gap["to"])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--url", default="ws://127.0.0.1:8080/connect")
+    parser.add_argument("--token", required=True)
+    parser.add_argument("--room", default="lobby")
+    parser.add_argument("--say", action="append", default=[], help="publish this line; may be repeated")
+    parser.add_argument("--count", type=int, default=0, help="end after so many messages (0: never)")
+    args = parser.parse_args()
+    seen = 0
+
+    def show(message):
+        nonlocal seen
+        seen += 1
+        print(f"{message['lane']}/{message['seq']} {message['from']}: {json.dumps(message['data'])}", flush=True)
+
+    chat = Chat(args.url, args.token, args.room, show)
+    for line in args.say:
+        chat.publish({"text": line})
+
+    def type_lines():
+        for line in sys.stdin:
+            chat.publish({"text": line.rstrip("\n")})
+
+    threading.Thread(target=type_lines, daemon=True).start()
+    chat.run(lambda: args.count and seen >= args.count)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        pass
+    except Closed as closed:
+        sys.exit(str(closed))
