@@ -216,11 +216,11 @@ mod tests {
             let mut claims = Claims::default();
             for slot in (0..owned).map(slot) {
                 placement.set(slot, [1, 0]);
-                let owner = Owner { instance: instance("a"), address: "a:1".into(), epoch: Epoch(1) };
-                claims.set(slot, Some(owner));
+                let held = Owner { instance: instance("a"), address: "a:1".into(), epoch: Epoch(1) };
+                claims.set(slot, Some(held));
             }
-            let peer = |pod: &str| Peer { pod: pod.into(), address: "x:1".into(), draining: false };
-            let peers = ["a", "b"].map(|pod| (instance(pod), peer(pod))).into();
+            let live = |pod: &str| Peer { pod: pod.into(), address: "x:1".into(), draining: false };
+            let peers = ["a", "b"].map(|pod| (instance(pod), live(pod))).into();
             Self { claims, placement, peers, activity: BTreeMap::new(), asked: BTreeMap::new(), unhealthy: false }
         }
 
@@ -259,8 +259,8 @@ mod tests {
         let first = scene.queue(PACE, 0);
         assert_eq!((numbers(&first), first.waiting, first.held), (vec![0, 1], 8, Some(Held::AtOnce)));
         scene.asked = BTreeMap::from([(slot(0), Millis(0)), (slot(1), Millis(0))]);
-        let second = scene.queue(PACE, 100);
-        assert_eq!((second.start.len(), second.under_way, second.look_again), (0, 2, Some(Millis(10_000))));
+        let busy = scene.queue(PACE, 100);
+        assert_eq!((busy.start.len(), busy.under_way, busy.look_again), (0, 2, Some(Millis(10_000))));
         let moved = Owner { instance: instance("b"), address: "b:1".into(), epoch: Epoch(2) };
         scene.claims.set(slot(0), Some(moved.clone()));
         scene.claims.set(slot(1), Some(moved));
