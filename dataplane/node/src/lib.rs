@@ -1,8 +1,10 @@
 //! What every role of the data plane shares, so that each role is only its own idea.
 //!
 //! [`config`] reads file, environment and flags into one typed struct; [`health`] serves `/healthz`, `/readyz` and
-//! `/metrics`; [`service`] answers the `Node` gRPC (pressure, drain, describe) from a role's [`service::Hooks`].
+//! `/metrics`; [`service`] answers the `Node` gRPC (pressure, drain, describe) from a role's [`service::Hooks`]; [`claims`]
+//! keeps the process's lease and its slots.
 
+pub mod claims;
 pub mod config;
 pub mod health;
 pub mod service;
