@@ -2,7 +2,7 @@
 //!
 //! Data goes to standard output, everything else to standard error. [`dev`] runs a whole cluster in one process.
 
-mod dev;
+//mod dev;
 mod logs;
 mod token;
 

@@ -1,0 +1,26 @@
+//! One suite of promises, kept by memory and by a real etcd.
+
+mod support;
+
+use std::sync::Arc;
+
+use support::cases::{ALL, Case};
+use throng_registry::{MemoryRegistry, Registry};
+
+/// Runs every case on a registry of its own, all at once, and names those that failed.
+async fn keeps_all(open: impl Fn(usize) -> Arc<dyn Registry>) {
+    let run = |(number, (name, case)): (usize, &(&'static str, Case))| (*name, tokio::spawn(case(open(number))));
+    let running: Vec<_> = ALL.iter().enumerate().map(run).collect();
+    let mut broken = Vec::new();
+    for (name, case) in running {
+        if let Err(error) = case.await {
+            broken.push(format!("{name}: {error}"));
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[tokio::test]
+async fn memory_keeps_every_promise() {
+    keeps_all(|_| Arc::new(MemoryRegistry::new())).await;
+}
