@@ -12,7 +12,11 @@ use clap::{Parser, Subcommand};
 
 /// Live chatrooms of up to millions of people.
 #[derive(Parser)]
-#[command(name = "throng", version, after_help = "Start here:\n  throng dev            a whole cluster on this machine; open the URL it prints\n  throng token --help   tokens for it")]
+#[command(
+    name = "throng",
+    version,
+    after_help = "Start here:\n  throng dev            a whole cluster on this machine; open the URL it prints\n  throng token --help   tokens for it"
+)]
 struct Args {
     #[command(subcommand)]
     command: Command,

@@ -13,7 +13,9 @@ pub(crate) const DEV_SECRET: &str = "throng-dev-only-not-for-production";
 
 /// Arguments of `throng token`.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  throng token --user ana\n  throng token --user host --lane 1 --room 'final' --hours 2")]
+#[command(
+    after_help = "Examples:\n  throng token --user ana\n  throng token --user host --lane 1 --room 'final' --hours 2"
+)]
 pub(crate) struct TokenArgs {
     /// Who it is for.
     #[arg(long)]
