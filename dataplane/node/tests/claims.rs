@@ -1,5 +1,7 @@
 //! Claims of real tasks on a shared registry: every slot has one owner, also after one of them dies without goodbye.
 
+#![allow(clippy::unwrap_used, reason = "a test says so by failing")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +49,7 @@ impl Pod {
             match change {
                 SlotChange::Open { slot, epoch } => assert!(self.open.insert(slot, epoch).is_none(), "opened twice"),
                 SlotChange::Close { slot, .. } => {
-                    assert!(self.open.remove(&slot).is_some(), "closed what was not open")
+                    assert!(self.open.remove(&slot).is_some(), "closed what was not open");
                 }
                 _ => unreachable!("no other change"),
             }
