@@ -208,7 +208,11 @@ impl Decoder {
         sink: &mut impl FnMut(Event<'_>) -> Flow,
     ) -> Result<Flow, DecodeError> {
         let head = piece.frame.head;
-        let flow = if head.opcode.is_control() {
+        let flow = if piece.payload.is_empty() && !piece.is_last() {
+            // Only the head has come. With luck the next read holds the whole payload, which then needs no copy.
+            self.partial.get_or_insert_default();
+            Flow::Continue
+        } else if head.opcode.is_control() {
             self.take_control(piece, sink)?
         } else if piece.is_whole_frame() && head.fin && head.opcode != Opcode::Continuation {
             sink(message_event(head.opcode, piece.payload)?)

@@ -52,6 +52,20 @@ fn a_whole_frame_is_handed_out_from_the_read_buffer() {
 }
 
 #[test]
+fn a_payload_that_comes_right_after_its_head_leaves_nothing_behind() {
+    let mut connection = Connection::new(Limits::default());
+    for frame in [Frame::new(true, TEXT, *b"one"), Frame::new(true, PING, *b"?"), Frame::new(true, TEXT, *b"two")] {
+        let bytes = frame.encode();
+        connection.read(&bytes[..6]);
+        assert!(!connection.is_idle());
+        connection.read(&bytes[6..]);
+        assert!(connection.is_idle());
+    }
+    let said = vec![Said::Text("one".into()), Said::Ping(b"?".into()), Said::Text("two".into())];
+    assert_eq!(connection.outcome, Outcome { said, error: None, open: true });
+}
+
+#[test]
 fn fragments_become_one_message_and_control_frames_come_between() {
     let frames = [
         Frame::new(false, TEXT, *b"one "),

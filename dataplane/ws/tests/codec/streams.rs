@@ -84,6 +84,17 @@ fn encode(act: &Act) -> Vec<u8> {
     act.frames.iter().flat_map(Frame::encode).collect()
 }
 
+/// The places right behind each head and each frame, where a decoder changes its mind about what it reads.
+fn borders(act: &Act) -> Vec<usize> {
+    let mut at = 0;
+    let mut borders = Vec::new();
+    for frame in &act.frames {
+        at += frame.encode().len();
+        borders.extend([at - frame.payload.len(), at]);
+    }
+    borders
+}
+
 fn cuts() -> impl Strategy<Value = Vec<usize>> {
     prop::collection::vec(any::<usize>(), 0..20)
 }
@@ -118,6 +129,7 @@ proptest! {
         let expected = Outcome { said: act.heard.clone(), error: None, open: !closes };
         prop_assert_eq!(&decode(&stream, &cuts, LIMITS), &expected);
         prop_assert_eq!(&decode(&stream, &[], LIMITS), &expected);
+        prop_assert_eq!(&decode(&stream, &borders(&act), LIMITS), &expected);
         let mut slow = Connection::new(LIMITS);
         for byte in &stream {
             slow.read(std::slice::from_ref(byte));
