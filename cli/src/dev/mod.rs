@@ -1,0 +1,197 @@
+//! `throng dev`: a whole cluster in one process, for people who try it out and for the tests.
+//!
+//! [`world`] holds the Pods, [`pod`] runs one on a thread of its own with real sockets to the others, [`planner`] decides
+//! with the production planner where slots should be, [`web`] serves the page.
+
+mod args;
+mod planner;
+mod pod;
+mod web;
+mod world;
+
+use std::net::{SocketAddr, TcpListener};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use serde::Serialize;
+use throng_core::Role;
+use throng_node::config::Sources;
+use throng_proto::key::PodKey;
+use throng_registry::{MemoryRegistry, Registry};
+use throng_store::Store;
+use tokio_util::sync::CancellationToken;
+
+pub use args::DevArgs;
+
+use crate::{logs, roles, token};
+use pod::Ingredients;
+use world::World;
+
+/// Key of the server API in dev.
+const DEV_API_KEY: &str = "throng-dev-api-key";
+/// The cluster must serve within so long, or it says why not.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+
+/// Runs until Ctrl-C, or with `--json` until standard input closes.
+pub(crate) fn run(args: DevArgs) -> Result<ExitCode> {
+    logs::start("warn");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(start(args))
+}
+
+async fn start(args: DevArgs) -> Result<ExitCode> {
+    let began = Instant::now();
+    let listen = free_address(args.listen)?;
+    let config = Arc::new(roles::dev_config(&Sources { file: args.config.clone(), sets: args.sets.clone() })?);
+    let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::new());
+    let store: Arc<dyn Store> = Arc::new(throng_store::MemoryStore::new());
+    let pod_key = PodKey::new(&uuid::Uuid::new_v4().to_string()).context("a generated key is visible ASCII")?;
+    let stop = CancellationToken::new();
+
+    let world = Arc::new_cyclic(|world| {
+        let page = web::router(world.clone());
+        World::new(Ingredients { config, registry: Arc::clone(&registry), store, pod_key, listen, page })
+    });
+    let expected =
+        planner::Expected { chatrooms: usize::from(args.chatrooms), messages: usize::from(args.messages) };
+    let planning = tokio::spawn(planner::run(registry, expected, stop.clone()));
+    add_all(&world, &args).await?;
+    wait_ready(&world).await?;
+    report(&world, &args, listen, began.elapsed())?;
+
+    let tidying = tokio::spawn(tidy(Arc::clone(&world)));
+    wait_for_end(args.json).await?;
+    tidying.abort();
+    eprintln!("ending");
+    let ending = Arc::clone(&world);
+    tokio::task::spawn_blocking(move || ending.stop()).await?;
+    stop.cancel();
+    let _ = planning.await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The address to listen on, with a port if none was given. Gateways share it (`SO_REUSEPORT`), so whether somebody else
+/// has it must be found out before, with a socket that does not share.
+fn free_address(wanted: SocketAddr) -> Result<SocketAddr> {
+    match TcpListener::bind(wanted) {
+        Ok(listener) => Ok(listener.local_addr()?),
+        Err(error) => bail!(
+            "cannot listen on {wanted}: {error}. Another program has it, perhaps another throng dev; choose another with --listen 127.0.0.1:PORT"
+        ),
+    }
+}
+
+async fn add_all(world: &Arc<World>, args: &DevArgs) -> Result<()> {
+    let pools = [(Role::Chatroom, args.chatrooms), (Role::Message, args.messages), (Role::Gateway, args.gateways)];
+    let world = Arc::clone(world);
+    tokio::task::spawn_blocking(move || {
+        for (role, count) in pools {
+            for _ in 0..count {
+                world.add(role)?;
+            }
+        }
+        Ok(())
+    })
+    .await?
+}
+
+async fn wait_ready(world: &World) -> Result<()> {
+    let began = Instant::now();
+    loop {
+        let reasons = world.unready();
+        if reasons.is_empty() {
+            return Ok(());
+        }
+        if began.elapsed() > READY_WITHIN {
+            bail!("not ready within {READY_WITHIN:?}: {}", reasons.join("; "));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn tidy(world: Arc<World>) {
+    let mut timer = tokio::time::interval(Duration::from_millis(500));
+    loop {
+        timer.tick().await;
+        world.tidy();
+    }
+}
+
+/// The one line of `--json`.
+#[derive(Serialize)]
+struct Ready<'a> {
+    url: String,
+    urls: Vec<String>,
+    http: String,
+    token_secret: &'a str,
+    api_key: &'a str,
+    ready_ms: u128,
+    pods: Vec<ReadyPod>,
+}
+
+#[derive(Serialize)]
+struct ReadyPod {
+    name: String,
+    role: Role,
+    pid: u32,
+    http: String,
+}
+
+fn report(world: &World, args: &DevArgs, listen: SocketAddr, took: Duration) -> Result<()> {
+    let url = format!("ws://{listen}/connect");
+    let http = format!("http://{listen}");
+    if args.json {
+        let pods = world.living().into_iter();
+        let pods = pods.map(|(name, role, pid, http)| ReadyPod { name, role, pid, http: format!("http://{http}") });
+        let ready = Ready {
+            urls: vec![url.clone()],
+            url,
+            http,
+            token_secret: token::DEV_SECRET,
+            api_key: DEV_API_KEY,
+            ready_ms: took.as_millis(),
+            pods: pods.collect(),
+        };
+        println!("{}", serde_json::to_string(&ready)?);
+        return Ok(());
+    }
+    let token = token::sign(token::DEV_SECRET, "you", 1, &[], 24 * 3600)?;
+    println!(
+        "Throng dev is ready ({} ms): {} gateways, {} chatroom and {} message Pods.
+
+  page    {http}/
+  connect {url}
+  token   {token}
+  API     curl -H 'Authorization: Bearer {DEV_API_KEY}' {http}/v1/rooms
+
+Say hello from another terminal (the first line answers):
+  {{\"id\":1,\"hello\":{{\"token\":\"<token>\"}}}}  {{\"id\":2,\"join\":{{\"room\":\"lobby\"}}}}
+  examples/python/chat.py --url {url} --token <token> --room lobby
+
+NOT FOR PRODUCTION: fixed keys, and everything is in memory. Ctrl-C ends it and leaves nothing behind.",
+        took.as_millis(),
+        args.gateways,
+        args.chatrooms,
+        args.messages,
+    );
+    Ok(())
+}
+
+async fn wait_for_end(json: bool) -> Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let closed = async {
+        if json {
+            tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await.ok();
+        } else {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        done = tokio::signal::ctrl_c() => done?,
+        _ = terminate.recv() => {}
+        () = closed => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! One Pod of `throng dev`: a role on a thread of its own, with real sockets to the others.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result};
+use throng_core::{InstanceId, Millis, Role};
+use throng_node::claims::Identity;
+use throng_node::service::Hooks;
+use throng_proto::key::PodKey;
+use throng_registry::{Member, Registry};
+use throng_store::Store;
+use tokio_util::sync::CancellationToken;
+
+use crate::roles::{self, Config, Parts};
+
+/// What every Pod is made of.
+#[derive(Clone)]
+pub(crate) struct Ingredients {
+    pub(crate) config: Arc<Config>,
+    pub(crate) registry: Arc<dyn Registry>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) pod_key: PodKey,
+    /// Where gateways take connections, all of them on one port.
+    pub(crate) listen: SocketAddr,
+    /// The page, for gateways.
+    pub(crate) page: axum::Router,
+}
+
+/// A running or dead Pod.
+pub(crate) struct Pod {
+    pub(crate) role: Role,
+    pub(crate) hooks: Arc<dyn Hooks>,
+    pub(crate) grpc: SocketAddr,
+    pub(crate) http: SocketAddr,
+    pub(crate) pid: u32,
+    /// Asks it to end with a goodbye.
+    pub(crate) stop: CancellationToken,
+    /// When it was seen to have ended.
+    pub(crate) died: Option<Instant>,
+    kill: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Pod {
+    /// Starts a Pod. Returns when its sockets are bound; it serves a moment later.
+    pub(crate) fn start(role: Role, name: &str, with: &Ingredients) -> Result<Self> {
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let grpc_listener = TcpListener::bind(loopback).context("no port for gRPC")?;
+        let http_listener = TcpListener::bind(loopback).context("no port for health and metrics")?;
+        let (grpc, http) = (grpc_listener.local_addr()?, http_listener.local_addr()?);
+        let parts = Parts {
+            identity: identity(role, name, grpc, http)?,
+            registry: Arc::clone(&with.registry),
+            store: Arc::clone(&with.store),
+            pod_key: with.pod_key.clone(),
+            grpc: grpc_listener,
+            http: http_listener,
+            public: with.listen,
+            page: with.page.clone(),
+            stop: CancellationToken::new(),
+        };
+        let stop = parts.stop.clone();
+        let kill = CancellationToken::new();
+        let killed = kill.clone();
+        let config = Arc::clone(&with.config);
+        let (started, ready) = std::sync::mpsc::sync_channel(1);
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+            runtime.block_on(async {
+                match roles::assemble(role, &config, parts) {
+                    Ok(running) => {
+                        let _ = started.send(Ok(running.hooks));
+                        tokio::select! {
+                            () = killed.cancelled() => {}
+                            () = running.serve => {}
+                        }
+                    }
+                    Err(error) => {
+                        let _ = started.send(Err(error));
+                    }
+                }
+            });
+            // Whatever still runs is dropped where it is, as by a SIGKILL.
+            runtime.shutdown_background();
+        })?;
+        let hooks = ready.recv_timeout(Duration::from_secs(5)).context("it did not start within 5 s")??;
+        let pid = std::process::id();
+        Ok(Self { role, hooks, grpc, http, pid, stop, died: None, kill, thread: Some(thread) })
+    }
+
+    /// Ends it at once.
+    pub(crate) fn kill(&mut self) {
+        self.kill.cancel();
+        self.join(Duration::from_secs(2));
+    }
+
+    /// Waits for its end.
+    pub(crate) fn join(&mut self, within: Duration) {
+        let until = Instant::now() + within;
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.notice_end();
+    }
+
+    /// Notes that it has ended, if it has.
+    pub(crate) fn notice_end(&mut self) {
+        if self.thread.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.thread = None;
+            self.died = Some(Instant::now());
+        }
+    }
+}
+
+fn identity(role: Role, name: &str, grpc: SocketAddr, http: SocketAddr) -> Result<Identity> {
+    let started_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+    let run = uuid::Uuid::new_v4().simple().to_string();
+    Ok(Identity {
+        role,
+        instance: InstanceId::new(&format!("{name}-{}", &run.get(..8).unwrap_or_default()))?,
+        member: Member {
+            pod: name.into(),
+            uid: run.as_str().into(),
+            address: grpc.to_string().into(),
+            http_address: http.to_string().into(),
+            revision: "1".into(),
+            draining: false,
+            redis_ok: true,
+            ready: true,
+            started_ms: Millis(u64::try_from(started_ms)?),
+        },
+    })
+}

@@ -1,0 +1,127 @@
+//! The page of `throng dev` and what its buttons do. Served by whichever gateway answers.
+
+use std::sync::{Arc, Weak};
+
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use rust_embed::RustEmbed;
+use serde::{Deserialize, Serialize};
+use throng_core::Role;
+
+use super::world::World;
+use crate::token;
+
+#[derive(RustEmbed)]
+#[folder = "assets/dev/"]
+struct Assets;
+
+/// Tokens of the page live so long.
+const TOKEN_S: u64 = 24 * 3600;
+
+/// What the page shows, once a second.
+#[derive(Serialize)]
+pub(crate) struct PageState {
+    pub(crate) pods: Vec<PodRow>,
+    pub(crate) rooms: Vec<RoomRow>,
+}
+
+/// One Pod.
+#[derive(Serialize)]
+pub(crate) struct PodRow {
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    /// `running`, `draining` or `dead`.
+    pub(crate) state: &'static str,
+    pub(crate) summary: String,
+}
+
+/// One room.
+#[derive(Serialize)]
+pub(crate) struct RoomRow {
+    pub(crate) room: String,
+    pub(crate) members: u64,
+    pub(crate) messages_per_second: f64,
+    pub(crate) tick_ms: u32,
+    pub(crate) owner: String,
+}
+
+/// The router. It holds the world weakly: gateways hold the router, and the world holds the gateways.
+pub(crate) fn router(world: Weak<World>) -> Router {
+    Router::new()
+        .route("/", get(|| async { asset("index.html") }))
+        .route("/dev/{file}", get(|Path(file): Path<String>| async move { asset(&file) }))
+        .route("/dev/token", get(dev_token))
+        .route("/dev/state", get(state))
+        .route("/dev/pods/{verb}", post(act))
+        .with_state(world)
+}
+
+fn asset(name: &str) -> Response {
+    let kind = match name.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("html") => "text/html; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("js") => "text/javascript; charset=utf-8",
+        _ => "application/octet-stream",
+    };
+    match Assets::get(name) {
+        Some(file) => {
+            ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache")], file.data.into_owned()).into_response()
+        }
+        None => (StatusCode::NOT_FOUND, "there is no such page\n").into_response(),
+    }
+}
+
+#[derive(Deserialize)]
+struct Who {
+    user: String,
+}
+
+async fn dev_token(Query(who): Query<Who>) -> Response {
+    match token::sign(token::DEV_SECRET, &who.user, 1, &[], TOKEN_S) {
+        Ok(token) => token.into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+async fn state(State(world): State<Weak<World>>) -> Response {
+    match world.upgrade() {
+        Some(world) => Json(world.page_state().await).into_response(),
+        None => gone(),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Target {
+    name: String,
+}
+
+async fn act(State(world): State<Weak<World>>, Path(verb): Path<String>, Json(target): Json<Target>) -> Response {
+    let Some(world) = world.upgrade() else { return gone() };
+    let done = tokio::task::spawn_blocking(move || act_now(&world, &verb, &target.name)).await;
+    match done {
+        Ok(Ok(())) => StatusCode::NO_CONTENT.into_response(),
+        Ok(Err(error)) => (StatusCode::BAD_REQUEST, format!("{error:#}\n")).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
+fn act_now(world: &Arc<World>, verb: &str, name: &str) -> anyhow::Result<()> {
+    match verb {
+        "add" => {
+            let role = Role::from_text(name).ok_or_else(|| anyhow::anyhow!("there is no role {name:?}"))?;
+            world.add(role).map(|_| ())
+        }
+        "drain" => world.drain(name, true),
+        "undrain" => world.drain(name, false),
+        "kill" => world.kill(name),
+        _ => anyhow::bail!("a Pod can be added, drained, undrained and killed, not {verb:?}"),
+    }
+}
+
+fn gone() -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, "throng dev is ending\n").into_response()
+}

@@ -1,0 +1,182 @@
+//! All Pods of one `throng dev`, and what can be done to them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use throng_core::Role;
+use throng_proto::key::PodKey;
+use throng_proto::link::chatroom_client::ChatroomClient;
+use throng_proto::link::{DrainRequest, ListRoomsRequest, RoomDescription};
+use tonic::transport::Endpoint;
+
+use super::pod::{Ingredients, Pod};
+use super::web::{PageState, PodRow, RoomRow};
+
+/// Rooms that the page shows.
+const ROOMS_SHOWN: u32 = 20;
+/// A dead Pod stays on the page for so long.
+const DEAD_SHOWN: Duration = Duration::from_secs(20);
+/// Longest wait for a Pod to answer the page.
+const ASK: Duration = Duration::from_millis(800);
+/// How long a drain may take before connections are closed.
+const DRAIN_DEADLINE_MS: u64 = 30_000;
+
+/// The Pods. Shared by the main task and the page.
+pub(crate) struct World {
+    ingredients: Ingredients,
+    pods: Mutex<Pods>,
+}
+
+#[derive(Default)]
+struct Pods {
+    by_name: BTreeMap<String, Pod>,
+    made: BTreeMap<Role, u32>,
+}
+
+impl World {
+    pub(crate) fn new(ingredients: Ingredients) -> Self {
+        Self { ingredients, pods: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pods> {
+        self.pods.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts another Pod of a role; returns its name.
+    pub(crate) fn add(&self, role: Role) -> Result<String> {
+        let index = {
+            let mut pods = self.lock();
+            let made = pods.made.entry(role).or_default();
+            *made += 1;
+            *made - 1
+        };
+        let name = format!("dev-{role}-1-{index}");
+        let pod = Pod::start(role, &name, &self.ingredients).with_context(|| format!("cannot start {name}"))?;
+        self.lock().by_name.insert(name.clone(), pod);
+        Ok(name)
+    }
+
+    /// Begins to empty a Pod, or takes that back.
+    pub(crate) fn drain(&self, name: &str, drain: bool) -> Result<()> {
+        let pods = self.lock();
+        let pod = pods.by_name.get(name).with_context(|| format!("there is no Pod {name}"))?;
+        if pod.died.is_some() {
+            bail!("{name} is dead");
+        }
+        if drain {
+            pod.hooks.drain(&DrainRequest { deadline_ms: DRAIN_DEADLINE_MS, per_second: 0 });
+        } else {
+            pod.hooks.undrain();
+        }
+        Ok(())
+    }
+
+    /// Ends a Pod as if its process had been killed: no goodbye, its lease expires.
+    pub(crate) fn kill(&self, name: &str) -> Result<()> {
+        let mut pods = self.lock();
+        let pod = pods.by_name.get_mut(name).with_context(|| format!("there is no Pod {name}"))?;
+        pod.kill();
+        Ok(())
+    }
+
+    /// Ends all Pods, gateways first, each with a goodbye; waits for them at most a few seconds.
+    pub(crate) fn stop(&self) {
+        let mut by_name = std::mem::take(&mut self.lock().by_name);
+        for role in [Role::Gateway, Role::Message, Role::Chatroom] {
+            for pod in by_name.values_mut().filter(|pod| pod.role == role) {
+                pod.stop.cancel();
+            }
+            for pod in by_name.values_mut().filter(|pod| pod.role == role) {
+                pod.join(Duration::from_secs(2));
+            }
+        }
+    }
+
+    /// Names, roles, processes and metrics addresses of the living.
+    pub(crate) fn living(&self) -> Vec<(String, Role, u32, SocketAddr)> {
+        let pods = self.lock();
+        let living = pods.by_name.iter().filter(|(_, pod)| pod.died.is_none());
+        living.map(|(name, pod)| (name.clone(), pod.role, pod.pid, pod.http)).collect()
+    }
+
+    /// Whether every living Pod serves; the reasons of those that do not.
+    pub(crate) fn unready(&self) -> Vec<String> {
+        let pods = self.lock();
+        let living = pods.by_name.iter().filter(|(_, pod)| pod.died.is_none());
+        let reasons = living.filter_map(|(name, pod)| {
+            let described = pod.hooks.describe();
+            (!described.ready).then(|| format!("{name}: {}", described.reasons.join(", ")))
+        });
+        reasons.collect()
+    }
+
+    /// Removes Pods that were drained empty, and dead ones that were shown long enough.
+    pub(crate) fn tidy(&self) {
+        let mut pods = self.lock();
+        for pod in pods.by_name.values_mut() {
+            pod.notice_end();
+            let sample = pod.hooks.sample();
+            if pod.died.is_none() && sample.draining && sample.left == 0 {
+                pod.stop.cancel();
+            }
+        }
+        pods.by_name.retain(|_, pod| pod.died.is_none_or(|died| died.elapsed() < DEAD_SHOWN));
+    }
+
+    /// What the page shows.
+    pub(crate) async fn page_state(&self) -> PageState {
+        let (rows, chatrooms) = {
+            let pods = self.lock();
+            let rows = pods.by_name.iter().map(|(name, pod)| row(name, pod)).collect();
+            let chatrooms: Vec<(String, SocketAddr)> = pods
+                .by_name
+                .iter()
+                .filter(|(_, pod)| pod.role == Role::Chatroom && pod.died.is_none())
+                .map(|(name, pod)| (name.clone(), pod.grpc))
+                .collect();
+            (rows, chatrooms)
+        };
+        let mut rooms = Vec::new();
+        for (name, address) in chatrooms {
+            let asked = tokio::time::timeout(ASK, list_rooms(address, &self.ingredients.pod_key)).await;
+            rooms.extend(asked.into_iter().flatten().flatten().map(|room| RoomRow {
+                room: room.room,
+                members: room.members,
+                messages_per_second: room.messages_per_second,
+                tick_ms: room.tick_ms,
+                owner: name.clone(),
+            }));
+        }
+        rooms.sort_by(|a, b| b.members.cmp(&a.members).then_with(|| a.room.cmp(&b.room)));
+        rooms.truncate(ROOMS_SHOWN as usize);
+        PageState { pods: rows, rooms }
+    }
+}
+
+fn row(name: &str, pod: &Pod) -> PodRow {
+    let sample = pod.hooks.sample();
+    let state = match pod.died {
+        Some(_) => "dead",
+        None if sample.draining => "draining",
+        None => "running",
+    };
+    let mut load: Vec<_> = sample.load.iter().collect();
+    load.sort_by_key(|(name, _)| name.as_str());
+    let load = load.iter().map(|(name, load)| format!("{} {load:.0}", name.replace('_', " ")));
+    let summary = match (state, load.collect::<Vec<_>>().join(", ")) {
+        ("dead", _) => format!("ended {:.0} s ago", pod.died.map_or(0.0, |died: Instant| died.elapsed().as_secs_f64())),
+        ("draining", load) => format!("{} left, {load}", sample.left),
+        (_, load) => load,
+    };
+    PodRow { name: name.to_owned(), role: pod.role, state, summary }
+}
+
+async fn list_rooms(address: SocketAddr, key: &PodKey) -> Result<Vec<RoomDescription>> {
+    let channel = Endpoint::from_shared(format!("http://{address}"))?.connect_timeout(ASK).connect().await?;
+    let mut client = ChatroomClient::with_interceptor(channel, key.attach());
+    let reply = client.list_rooms(ListRoomsRequest { after: String::new(), limit: ROOMS_SHOWN }).await?;
+    Ok(reply.into_inner().rooms)
+}

@@ -1,0 +1,119 @@
+//! `throng dev` as a child process.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use serde::Deserialize;
+
+/// A running cluster. Dropping it closes its standard input, which ends it; if that fails it is killed.
+#[derive(Debug)]
+pub struct Dev {
+    child: Child,
+    /// What it printed when it was ready.
+    pub ready: Ready,
+    /// Time from start to that line.
+    pub took: Duration,
+}
+
+/// The line that `throng dev --json` prints.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Ready {
+    /// Where clients connect.
+    pub url: String,
+    /// The page and the server API.
+    pub http: String,
+    /// Key of the server API.
+    pub api_key: String,
+    /// The Pods.
+    pub pods: Vec<ReadyPod>,
+}
+
+/// One Pod of that line.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ReadyPod {
+    /// Its name.
+    pub name: String,
+    /// `gateway`, `chatroom` or `message`.
+    pub role: String,
+    /// Its process.
+    pub pid: u32,
+    /// Health and metrics.
+    pub http: String,
+}
+
+/// The binary under test.
+pub fn binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("THRONG_BIN") {
+        return Ok(path.into());
+    }
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let path = target.join("release/throng");
+    if path.is_file() {
+        Ok(path)
+    } else {
+        bail!("build it first: cargo build --release ({} is missing)", path.display())
+    }
+}
+
+/// Folder of the workspace.
+#[must_use]
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+impl Dev {
+    /// Starts a cluster on a free port, and waits until it is ready.
+    pub fn start(args: &[&str]) -> Result<Self> {
+        let began = Instant::now();
+        let mut child = Command::new(binary()?)
+            .args(["dev", "--json", "--listen", "127.0.0.1:0"])
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start throng dev")?;
+        let stdout = child.stdout.take().context("standard output is a pipe")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let ready = serde_json::from_str(&line).with_context(|| format!("throng dev printed {line:?}"))?;
+        Ok(Self { child, ready, took: began.elapsed() })
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks it to end and waits; whether it ended by itself with success.
+    pub fn end(&mut self, within: Duration) -> Result<bool> {
+        drop(self.child.stdin.take());
+        let until = Instant::now() + within;
+        while Instant::now() < until {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status.success());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(false)
+    }
+
+    /// A token for a user.
+    pub fn token(&self, user: &str) -> Result<String> {
+        let output = Command::new(binary()?).args(["token", "--lane", "1", "--user", user]).output()?;
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        if !self.end(Duration::from_secs(5)).unwrap_or(false) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}

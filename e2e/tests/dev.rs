@@ -1,0 +1,106 @@
+//! The main job from outside: `throng dev`, two people, a page, a client in another language.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test says so by failing")]
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use throng_e2e::browser::Browser;
+use throng_e2e::client::Client;
+use throng_e2e::dev::{Dev, binary, root};
+
+const SOON: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn two_people_chat_through_real_pods() {
+    let dev = Dev::start(&[]).unwrap();
+    assert!(dev.took < Duration::from_secs(6), "ready after {:?}", dev.took);
+    let (mut ana, hello) = Client::hello(&dev.ready.url, &dev.token("ana").unwrap()).await.unwrap();
+    assert_eq!(hello["user"], "ana");
+    let (mut ben, _) = Client::hello(&dev.ready.url, &dev.token("ben").unwrap()).await.unwrap();
+    let joined = ana.ask(json!({"join": {"room": "r"}})).await.unwrap();
+    assert!(joined["epoch"].as_u64().unwrap() > 0, "{joined}");
+    ben.ask(json!({"join": {"room": "r"}})).await.unwrap();
+    for text in ["one", "two", "three"] {
+        let ok = ana.ask(json!({"publish": {"room": "r", "data": {"text": text}}})).await.unwrap();
+        assert_eq!(ok["state"], "accepted");
+    }
+    let mut heard = Vec::new();
+    while heard.len() < 3 {
+        heard.extend(ben.messages(SOON).await.unwrap());
+    }
+    let texts: Vec<&Value> = heard.iter().map(|message| &message["data"]["text"]).collect();
+    assert_eq!(texts, ["one", "two", "three"]);
+    let numbers: Vec<u64> = heard.iter().map(|message| message["seq"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [1, 2, 3]);
+    assert!(heard.iter().all(|message| message["from"] == "ana"));
+}
+
+#[tokio::test]
+async fn a_newcomer_reads_what_was_said_before() {
+    let dev = Dev::start(&[]).unwrap();
+    let (mut ana, _) = Client::hello(&dev.ready.url, &dev.token("ana").unwrap()).await.unwrap();
+    ana.ask(json!({"join": {"room": "r"}})).await.unwrap();
+    for text in ["one", "two"] {
+        ana.ask(json!({"publish": {"room": "r", "data": text}})).await.unwrap();
+    }
+    ana.messages(SOON).await.unwrap();
+    let (mut ben, _) = Client::hello(&dev.ready.url, &dev.token("ben").unwrap()).await.unwrap();
+    let joined = ben.ask(json!({"join": {"room": "r", "history": 20}})).await.unwrap();
+    let texts: Vec<&Value> = joined["messages"].as_array().unwrap().iter().map(|message| &message["data"]).collect();
+    assert_eq!(texts, ["one", "two"]);
+}
+
+#[test]
+fn it_leaves_nothing_behind_and_says_when_its_port_is_taken() {
+    let mut dev = Dev::start(&[]).unwrap();
+    let address = dev.ready.http.strip_prefix("http://").unwrap().to_owned();
+    let second = Command::new(binary().unwrap()).args(["dev", "--listen", &address]).output().unwrap();
+    assert!(!second.status.success());
+    let complaint = String::from_utf8_lossy(&second.stderr);
+    assert!(complaint.contains(&address) && complaint.contains("--listen"), "{complaint}");
+    assert!(dev.end(SOON).unwrap(), "it ends by itself when asked to");
+    assert!(std::net::TcpStream::connect(&address).is_err(), "nobody listens any more");
+}
+
+#[test]
+fn a_client_in_python_written_from_the_documents_works() {
+    let dev = Dev::start(&[]).unwrap();
+    let chat = |user: &str, more: &[&str]| {
+        let mut command = Command::new("python3");
+        command.arg(root().join("examples/python/chat.py"));
+        command.args(["--url", &dev.ready.url, "--token", &dev.token(user).unwrap(), "--room", "r"]).args(more);
+        command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let listener = chat("ben", &["--count", "2"]);
+    std::thread::sleep(Duration::from_millis(700));
+    let speaker = chat("ana", &["--count", "2", "--say", "hi ben", "--say", "how are you"]);
+    for child in [speaker, listener] {
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(text, "2/1 ana: {\"text\": \"hi ben\"}\n2/2 ana: {\"text\": \"how are you\"}\n");
+    }
+}
+
+#[tokio::test]
+async fn two_panes_of_the_page_really_chat() {
+    let dev = Dev::start(&[]).unwrap();
+    let mut page = Browser::open(&dev.ready.http).await.unwrap();
+    let connected =
+        "[...document.querySelectorAll('.state')].filter(s => s.textContent.startsWith('connected')).length === 2";
+    page.until(connected, Duration::from_secs(15)).await.unwrap();
+    let say = |pane: usize, text: &str| {
+        format!(
+            "(() => {{ const form = document.querySelectorAll('.pane')[{pane}].querySelector('form');
+               form.elements.text.value = '{text}'; form.requestSubmit(); return true; }})()"
+        )
+    };
+    page.eval(&say(0, "hello ben")).await.unwrap();
+    page.until("document.querySelectorAll('.messages')[1].textContent.includes('ana: hello ben')", SOON).await.unwrap();
+    page.eval(&say(1, "hello ana")).await.unwrap();
+    page.until("document.querySelectorAll('.messages')[0].textContent.includes('ben: hello ana')", SOON).await.unwrap();
+    page.until("document.querySelectorAll('.pod').length === 6", SOON).await.unwrap();
+    page.until("document.querySelector('#rooms tbody').textContent.includes('lobby')", SOON).await.unwrap();
+}
