@@ -11,11 +11,9 @@
 //! that another process feeds). The first two share everything but storage: [`ledger`] writes each operation once, as a
 //! transaction of [`kv`].
 
-#![allow(dead_code, reason = "the etcd registry, which needs the rest, comes next")]
-
 pub mod api;
 pub mod error;
-//@pub mod etcd;
+pub mod etcd;
 mod keys;
 mod kv;
 mod ledger;
@@ -26,7 +24,7 @@ pub mod view;
 
 pub use api::{Call, Outcome, Registry};
 pub use error::{Conflict, Error};
-//@pub use etcd::{Credentials, EtcdOptions, EtcdRegistry, Tls};
+pub use etcd::{Credentials, EtcdOptions, EtcdRegistry, Tls};
 pub use memory::MemoryRegistry;
 pub use model::{
     Change, Claim, ClaimKey, ClaimsRead, Holder, Lease, LeaseId, MAX_BATCH, Member, Own, Placement, Registered,

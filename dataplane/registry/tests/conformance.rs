@@ -5,7 +5,8 @@ mod support;
 use std::sync::Arc;
 
 use support::cases::{ALL, Case};
-use throng_registry::{MemoryRegistry, Registry};
+use support::etcd_server::EtcdServer;
+use throng_registry::{EtcdOptions, EtcdRegistry, MemoryRegistry, Registry};
 
 /// Runs every case on a registry of its own, all at once, and names those that failed.
 async fn keeps_all(open: impl Fn(usize) -> Arc<dyn Registry>) {
@@ -23,4 +24,15 @@ async fn keeps_all(open: impl Fn(usize) -> Arc<dyn Registry>) {
 #[tokio::test]
 async fn memory_keeps_every_promise() {
     keeps_all(|_| Arc::new(MemoryRegistry::new())).await;
+}
+
+/// One server, a cluster name for each case: what one cluster does, another never sees.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn etcd_keeps_every_promise() {
+    let server = EtcdServer::start();
+    keeps_all(|number| {
+        let options = EtcdOptions::new(vec![server.url()], "test", &format!("case-{number}"));
+        Arc::new(EtcdRegistry::new(options).unwrap())
+    })
+    .await;
 }

@@ -21,7 +21,7 @@ use crate::kv::{Kv, Txn, TxnReply};
 use crate::ledger::{Ledger, Ledgered};
 use crate::model::{Lease, LeaseId};
 use crate::view::table::Table;
-use crate::view::{Health, VIEW_PAUSE_MS, View, unix_now};
+use crate::view::{VIEW_PAUSE_MS, View, unix_now};
 
 /// The registry of one process. Clones share it.
 #[derive(Clone)]
@@ -64,8 +64,12 @@ impl MemoryRegistry {
         self.change(|state| {
             state.away = away;
             let now = state.now();
-            let health = if away { Health::Stale { since_ms: state.shown_now() } } else { Health::Live };
-            state.table.set_health(health);
+            let shown_now = state.shown_now();
+            if away {
+                state.table.mark_stale(shown_now);
+            } else {
+                state.table.mark_live();
+            }
             state.engine.renew_all(now);
         });
     }

@@ -89,15 +89,6 @@ impl View {
         Self { routes: OnceLock::new(), ..self.clone() }
     }
 
-    /// The same, no longer current since `since_ms`, or longer if it was stale before.
-    pub(crate) fn stale(&self, since_ms: Millis) -> Self {
-        let health = match self.health {
-            Health::Live => Health::Stale { since_ms },
-            stale @ Health::Stale { .. } => stale,
-        };
-        Self { health, ..self.clone() }
-    }
-
     /// The live members of a role.
     #[must_use]
     pub fn members(&self, role: Role) -> &BTreeMap<InstanceId, Arc<Registered>> {

@@ -75,8 +75,20 @@ impl Table {
         self.view.revision
     }
 
-    pub(crate) fn set_health(&mut self, health: Health) {
-        self.view.health = health;
+    pub(crate) const fn is_live(&self) -> bool {
+        self.view.health.is_healthy()
+    }
+
+    /// What is known stays, no longer current since `since_ms`, or longer if it was stale before.
+    pub(crate) const fn mark_stale(&mut self, since_ms: Millis) {
+        if self.is_live() {
+            self.view.health = Health::Stale { since_ms };
+        }
+    }
+
+    /// What is known is current.
+    pub(crate) const fn mark_live(&mut self) {
+        self.view.health = Health::Live;
     }
 
     fn set_claim(&mut self, key: ClaimKey, claim: Option<Claim>) {
@@ -255,7 +267,7 @@ mod tests {
                 match now { Some(now) => stored.insert(key, now), None => stored.remove(&key) };
             }
             let revision = changed.revision();
-            changed.set_health(Health::Live);
+            changed.mark_live();
             let mut listed = Table::new(keys(), Millis::ZERO);
             listed.apply("ns/live/incarnation", Some(number("9")), 1);
             listed.rebuild(stored.iter().map(|(key, record)| (key.as_str(), record.clone())), revision);

@@ -36,8 +36,12 @@ impl EtcdServer {
         server
     }
 
-    pub fn port(&self) -> u16 {
-        self.port
+    pub fn url(&self) -> String {
+        format!("{}://127.0.0.1:{}", self.scheme(), self.port)
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.extra.iter().any(|arg| arg.starts_with("--auto-tls")) { "https" } else { "http" }
     }
 
     pub fn data_dir(&self) -> PathBuf {
@@ -55,9 +59,7 @@ impl EtcdServer {
     /// Starts it again on what it had.
     pub fn run(&mut self) {
         assert!(self.child.is_none());
-        let scheme = if self.extra.iter().any(|arg| arg.starts_with("--auto-tls")) { "https" } else { "http" };
-        let (client, peer) =
-            (format!("{scheme}://127.0.0.1:{}", self.port), format!("http://127.0.0.1:{}", self.peer_port));
+        let (client, peer) = (self.url(), format!("http://127.0.0.1:{}", self.peer_port));
         let child = Command::new("etcd")
             .args(["--name", "one", "--log-level", "error", "--heartbeat-interval", "50", "--election-timeout", "500"])
             .arg("--data-dir")
