@@ -1,6 +1,6 @@
 //! The tiers of the test command, fast ones first, so that a failure shows early.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, bail};
@@ -23,6 +23,9 @@ type Run = fn(&Path, &Choice, &mut Tally) -> Result<bool>;
 const TIERS: &[(&str, &str, Run)] = &[
     ("lint", "formatting, clippy with warnings denied, the rules of the house", run_lint),
     ("unit", "unit, property and conformance tests of every crate, real Redis and etcd included", run_unit),
+    ("release", "the release build that the tiers below run", run_release),
+    ("e2e", "throng dev from outside: clients in two languages, the page in Chromium", run_e2e),
+    ("autobahn", "conformance to RFC 6455: 298 OK, 0 NON-STRICT, 0 FAILED, 3 INFORMATIONAL", run_autobahn),
 ];
 
 /// Prints the tiers.
@@ -68,11 +71,42 @@ fn run_lint(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
 }
 
 fn run_unit(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
-    let mut command = cargo(root, &["test", "--workspace", "--no-fail-fast"]);
+    let mut command = cargo(root, &["test", "--workspace", "--exclude", "throng-e2e", "--no-fail-fast"]);
     if choice.full {
         command.env("THRONG_TEST_FULL", "1");
     }
     tally.run("tests of every crate", &mut command)
+}
+
+fn run_release(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
+    Ok(tally.run("release build", &mut cargo(root, &["build", "--release", "--quiet", "--bin", "throng"]))?
+        && tally.run(
+            "echo server",
+            &mut cargo(root, &["build", "--release", "--quiet", "-p", "throng-ws", "--examples"]),
+        )?)
+}
+
+fn run_e2e(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
+    // One test at a time: each has a whole cluster, and two cores are all there is.
+    let mut command = cargo(root, &["test", "-p", "throng-e2e", "--no-fail-fast", "--", "--test-threads=1"]);
+    command.env("THRONG_BIN", release(root).join("throng"));
+    if choice.full {
+        command.env("THRONG_TEST_FULL", "1");
+    }
+    tally.run("end to end", &mut command)
+}
+
+fn run_autobahn(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
+    let mut command = Command::new("python3");
+    let echo = release(root).join("examples/echo");
+    command.current_dir(root).arg("e2e/autobahn/run.py").args(["--port", "9301"]);
+    command.arg("--server-command").arg(format!("{} {{port}}", echo.display()));
+    tally.run("Autobahn", &mut command)
+}
+
+/// Where release builds land.
+fn release(root: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from).join("release")
 }
 
 /// A cargo command in the workspace, of the toolchain that runs this.
