@@ -22,7 +22,7 @@ pub const LIST: usize = 3;
 const NOBODY: u16 = u16::MAX;
 
 /// A Pod that slots may be placed on.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PlacedPod {
     /// Name of the Pod. It outlives a restart of its container.
     pub pod: Arc<str>,
@@ -41,6 +41,13 @@ pub struct Placement {
     pub blocked: BTreeSet<Arc<str>>,
     pods: Vec<PlacedPod>,
     lists: Vec<[u16; LIST]>,
+}
+
+impl std::hash::Hash for Placement {
+    /// The version says it all, or nearly: a hash of 4,096 lists would cost more than it tells apart.
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (self.leader_epoch, self.version, &self.pods).hash(state);
+    }
 }
 
 impl Default for Placement {

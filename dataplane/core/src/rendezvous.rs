@@ -42,13 +42,13 @@ struct Score {
 }
 
 /// Pods that may be chosen, with weights. Places in the answers are those of the given order.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Nodes {
     nodes: Vec<Node>,
     same_weights: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Node {
     seed: u64,
     weight: u32,

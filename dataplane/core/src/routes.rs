@@ -7,7 +7,7 @@ use crate::slot::SLOTS;
 use crate::{Epoch, InstanceId, Slot};
 
 /// Holder of a claim: the process that serves a slot.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Owner {
     /// The process.
     pub instance: InstanceId,

@@ -23,7 +23,7 @@ pub enum Turn {
 }
 
 /// The Pods that may claim: live, not draining, and able to. Built once for each change of the members.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Electorate {
     pods: BTreeSet<Box<str>>,
     fallback: Vec<Box<str>>,
@@ -52,6 +52,12 @@ impl Electorate {
                 rank.map_or(Turn::Never, |rank| Turn::After(rank as u64 * STAGGER_MS))
             }
         }
+    }
+
+    /// The first Pod of a slot's list that may claim.
+    #[must_use]
+    pub fn listed(&self, placement: &Placement, slot: Slot) -> Option<&str> {
+        placement.list(slot).find_map(|placed| self.pods.get(&*placed.pod)).map(|pod| &**pod)
     }
 
     /// The Pod that should have a slot: the first of its list that may claim, else the first by rendezvous.

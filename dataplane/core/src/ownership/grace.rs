@@ -1,0 +1,110 @@
+//! Grace: one key per instance in the store, renewed every 500 ms, that prolongs the right to serve while etcd is away.
+//!
+//! A *run* is the time between a creation and the first missed deadline. A renewal never creates the key: an emptied store
+//! has forgotten who was revoked, so a new run begins only under a confirmed lease, after the fences of all served slots
+//! were written again; and it is a right only for slots that had one, by the lease, when it began.
+
+use super::words::{StoreCall, StoreReply};
+use crate::{Epoch, Millis, Slot};
+
+/// Time to live of the key, in milliseconds.
+pub const GRACE_MS: u64 = 1500;
+/// Time between renewals, in milliseconds.
+pub const RENEW_MS: u64 = 500;
+/// Two clocks may differ by so much within a grace, in milliseconds: the owner stops that much earlier.
+pub const DRIFT_MS: u64 = 50;
+
+/// One uninterrupted grace, named by when its creation was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Run(pub(super) Millis);
+
+/// What is known of the process's grace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub(super) struct GraceState {
+    held: Option<(Run, Millis)>,
+    asking: bool,
+    next_at: Millis,
+    /// The last call was answered.
+    pub(super) answered: bool,
+}
+
+/// What an answer changed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Graced {
+    /// Nothing that concerns slots.
+    Nothing,
+    /// These slots are revoked, by these epochs.
+    Revoked(Vec<(Slot, Epoch)>),
+    /// A new run began.
+    Began(Run, Vec<(Slot, Epoch)>),
+    /// The key is gone, and perhaps the fences with it.
+    Missing,
+}
+
+impl GraceState {
+    pub(super) fn run(&self) -> Option<Run> {
+        self.held.map(|(run, _)| run)
+    }
+
+    /// Until when the run is a right.
+    pub(super) fn until(&self) -> Millis {
+        self.held.map_or(Millis::ZERO, |(_, until)| until)
+    }
+
+    /// A run whose deadline has passed is over, whatever a late answer says.
+    pub(super) fn lapse(&mut self, now: Millis) {
+        if self.held.is_some_and(|(_, until)| until <= now) {
+            self.held = None;
+        }
+    }
+
+    pub(super) fn answered(&mut self, call: &StoreCall, reply: StoreReply, now: Millis) -> Graced {
+        self.asking = false;
+        self.answered = reply != StoreReply::Unreachable;
+        let until = |asked: Millis| asked + (GRACE_MS - DRIFT_MS);
+        match (call, reply) {
+            (StoreCall::RenewGrace { asked }, StoreReply::Grace(revoked)) => {
+                self.next_at = now.max(*asked + RENEW_MS);
+                if let Some((_, end)) = &mut self.held {
+                    *end = (*end).max(until(*asked));
+                }
+                Graced::Revoked(revoked)
+            }
+            (StoreCall::CreateGrace { asked, .. }, StoreReply::Grace(revoked)) if until(*asked) > now => {
+                self.next_at = now.max(*asked + RENEW_MS);
+                let run = Run(*asked);
+                self.held = Some((run, until(*asked)));
+                Graced::Began(run, revoked)
+            }
+            (_, StoreReply::Missing) => {
+                // What was renewed before still holds in the store's own time, but what it guards may be forgotten.
+                self.held = None;
+                self.next_at = now;
+                Graced::Missing
+            }
+            _ => {
+                self.next_at = now + RENEW_MS / 2;
+                Graced::Nothing
+            }
+        }
+    }
+
+    /// The call that is due. `may_create`: the lease is confirmed and every served slot has its fence, all written to the
+    /// store with this birth mark.
+    pub(super) fn due(&mut self, may_create: bool, birth: Option<u64>, now: Millis) -> Option<StoreCall> {
+        if self.asking || now < self.next_at {
+            return None;
+        }
+        let call = match self.held {
+            Some(_) => StoreCall::RenewGrace { asked: now },
+            None if may_create => StoreCall::CreateGrace { asked: now, birth },
+            None => return None,
+        };
+        self.asking = true;
+        Some(call)
+    }
+
+    pub(super) fn wake_at(&self) -> Option<Millis> {
+        (!self.asking).then_some(self.next_at)
+    }
+}

@@ -1,0 +1,55 @@
+//! The rules that the model checker takes away, one at a time, to show what each is for.
+
+/// Which rules are in force: all of them, outside the model. Each names the story that it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+pub struct Rules {
+    /// A right that has ended is not revived by a later renewal.
+    pub rights_never_revive: bool,
+    /// An owner that stepped down but still holds its claim writes it again before it opens.
+    pub bump_before_reopening: bool,
+    /// A taker revokes whoever the fence names, and waits for the rest of its grace.
+    pub wait_for_grace: bool,
+    /// A mark revokes only epochs smaller than its own: a dead taker's mark does not outlive it.
+    pub marks_compare_epochs: bool,
+    /// A taker waits 1.5 s after the store was emptied: the mark that it would have found may be forgotten.
+    pub wait_after_emptied: bool,
+    /// Only an instance with a confirmed lease, and with all its fences written again, creates its grace.
+    pub grace_needs_fences: bool,
+    /// Between sending a move and reading its outcome the lease is no right.
+    pub unknown_move_suspends: bool,
+    /// After a move of unknown outcome, a claim that is still one's own is written again.
+    pub unknown_move_bumps: bool,
+    /// The store's incarnation is raised before etcd's is created.
+    pub store_incarnation_first: bool,
+    /// A new incarnation is larger than any that a reachable Pod knows.
+    pub ask_pods_for_incarnation: bool,
+    /// A taker asks message Pods to promise before it seals.
+    pub gather_promises: bool,
+    /// A subscriber that knows more of an older epoch than its `last` raises it.
+    pub raise_last: bool,
+}
+
+impl Rules {
+    /// All.
+    pub const ALL: Self = Self {
+        rights_never_revive: true,
+        bump_before_reopening: true,
+        wait_for_grace: true,
+        marks_compare_epochs: true,
+        wait_after_emptied: true,
+        grace_needs_fences: true,
+        unknown_move_suspends: true,
+        unknown_move_bumps: true,
+        store_incarnation_first: true,
+        ask_pods_for_incarnation: true,
+        gather_promises: true,
+        raise_last: true,
+    };
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self::ALL
+    }
+}
