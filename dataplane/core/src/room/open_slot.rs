@@ -1,0 +1,102 @@
+//! A slot that is served here: its epoch, its writes, and who waits for them.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::output::{Asker, Output, Record, Write};
+use super::publish::{Receipt, Refusal};
+use crate::{Epoch, Millis, RoomId, Seqs, Slot, Stamp};
+
+/// State of an open slot. Lost when it closes: a new owner has an epoch of its own.
+#[derive(Debug)]
+pub(super) struct OpenSlot {
+    pub(super) slot: Slot,
+    pub(super) epoch: Epoch,
+    pub(super) opened: Millis,
+    /// Rooms made from now on start after these numbers: rooms that ended in this epoch used them, and no stamp may have
+    /// two contents.
+    pub(super) start: Seqs,
+    pub(super) rooms: BTreeSet<RoomId>,
+    tickets: u64,
+    stored: u64,
+    waiting: VecDeque<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    ticket: u64,
+    until: Millis,
+    asker: Asker,
+    stamp: Stamp,
+}
+
+impl OpenSlot {
+    pub(super) fn new(slot: Slot, epoch: Epoch, opened: Millis) -> Self {
+        let (rooms, waiting) = (BTreeSet::new(), VecDeque::new());
+        Self { slot, epoch, opened, start: Seqs::ZERO, rooms, tickets: 0, stored: 0, waiting }
+    }
+
+    /// Writes behind the traffic; returns the ticket.
+    pub(super) fn persist(&mut self, room: &RoomId, record: Record, out: &mut Vec<Output>) -> u64 {
+        self.tickets += 1;
+        let write = Write { room: room.clone(), record };
+        out.push(Output::Persist { slot: self.slot, epoch: self.epoch, ticket: self.tickets, write });
+        self.tickets
+    }
+
+    /// Answers when the write of a ticket is safe, or fails at `until`; at once if it is safe already.
+    pub(super) fn answer_when_stored(
+        &mut self,
+        ticket: Option<u64>,
+        stamp: Stamp,
+        asker: Asker,
+        until: Millis,
+        out: &mut Vec<Output>,
+    ) {
+        match ticket {
+            Some(ticket) if ticket > self.stored => self.waiting.push_back(Waiting { ticket, until, asker, stamp }),
+            _ => out.push(Output::Published { to: asker, result: Ok(Receipt { stamp, stored: true }) }),
+        }
+    }
+
+    /// Whether the write of a ticket is safe.
+    pub(super) fn is_stored(&self, ticket: Option<u64>) -> bool {
+        ticket.is_none_or(|ticket| ticket <= self.stored)
+    }
+
+    /// All writes up to a ticket are safe.
+    pub(super) fn stored(&mut self, ticket: u64, out: &mut Vec<Output>) {
+        self.stored = self.stored.max(ticket.min(self.tickets));
+        let stored = self.stored;
+        // A retry waits for an earlier ticket than its neighbours, so the queue is not quite in order.
+        self.waiting.retain(|waiting| {
+            let done = waiting.ticket <= stored;
+            if done {
+                let receipt = Receipt { stamp: waiting.stamp, stored: true };
+                out.push(Output::Published { to: waiting.asker, result: Ok(receipt) });
+            }
+            !done
+        });
+    }
+
+    /// When the first of those who wait has waited too long.
+    pub(super) fn due(&self) -> Option<Millis> {
+        self.waiting.iter().map(|waiting| waiting.until).min()
+    }
+
+    /// Everybody who still waits, and for what.
+    pub(super) fn into_waiting(self) -> impl Iterator<Item = Asker> {
+        self.waiting.into_iter().map(|waiting| waiting.asker)
+    }
+
+    /// Writes up to a ticket failed for good, or it is too late for them: whoever waits is told.
+    pub(super) fn give_up(&mut self, which: impl Fn(u64, Millis) -> bool, out: &mut Vec<Output>) {
+        self.waiting.retain(|waiting| {
+            let over = which(waiting.ticket, waiting.until);
+            if over {
+                let result = Err(Refusal::NotStored { stamp: waiting.stamp });
+                out.push(Output::Published { to: waiting.asker, result });
+            }
+            !over
+        });
+    }
+}

@@ -1,0 +1,54 @@
+//! A room as it is loaded from the store or handed over by its owner before.
+
+use std::sync::Arc;
+
+use super::life::Overrides;
+use super::lists::ListEntry;
+use super::lists::ListName;
+use crate::{Epoch, Message, Millis, RoomId, Seqs, Stamp, UserId};
+
+/// What outlives an owner. Parts may come from several sources, see [`Self::merge`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoomState {
+    /// The room.
+    pub room: RoomId,
+    /// Since when it exists, Unix time; none: the source does not know.
+    pub created: Option<Millis>,
+    /// Its own settings.
+    pub overrides: Overrides,
+    /// Its lists.
+    pub lists: Vec<(ListName, ListEntry)>,
+    /// Ends of older epochs: sealed, or seen so far by somebody.
+    pub ends: Vec<(Epoch, Seqs)>,
+    /// Messages of older epochs, in any order.
+    pub messages: Vec<(Epoch, Message)>,
+    /// Idempotency keys and what they stand for.
+    pub keys: Vec<(UserId, Arc<str>, Stamp)>,
+}
+
+impl RoomState {
+    /// Nothing but a name.
+    #[must_use]
+    pub fn new(room: RoomId) -> Self {
+        Self {
+            room,
+            created: None,
+            overrides: Overrides::default(),
+            lists: Vec::new(),
+            ends: Vec::new(),
+            messages: Vec::new(),
+            keys: Vec::new(),
+        }
+    }
+
+    /// Takes over what another source knows of the same room. Settings and lists of a source that has them count
+    /// (`created` is set); ends, messages and keys add up.
+    pub fn merge(&mut self, other: Self) {
+        if other.created.is_some() {
+            (self.created, self.overrides, self.lists) = (other.created, other.overrides, other.lists);
+        }
+        self.ends.extend(other.ends);
+        self.messages.extend(other.messages);
+        self.keys.extend(other.keys);
+    }
+}
