@@ -1,1 +1,30 @@
-//! What a message Pod decides: rings of recent segments, and the homes of users.
+//!
+//! [`relay`]: each room with an interested gateway is taken once from its owner and handed once to each such gateway. The
+//! room's [`ring`] is the only queue: a gateway has a place in it, so whoever is slow or comes again goes on from its
+//! cursor, and what the ring no longer holds is declared, never lost in silence. [`read`] answers those who missed
+//! something; what they need from before the ring is fetched from the owner once. [`effect`] is the language between this
+//! machine and its shell, [`packed`] the unopened segment.
+//!
+//! All of it is lost on a restart and rebuilt from gateways, which subscribe again with their cursors and list their
+//! sessions, and from the owners of the rooms.
+
+pub mod effect;
+mod fill;
+pub mod owners;
+pub mod packed;
+pub mod read;
+#[expect(clippy::module_inception, reason = "the machine bears the name of the role")]
+pub mod relay;
+pub mod ring;
+mod room;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use effect::{Counters, Downstream, Effect, GatewayId, LinkId, Options, Read, Subscription, Upstream};
+pub use owners::GatheredRoom;
+pub use packed::{Codec, Content, Packed, Sealed};
+pub use read::{CaughtUp, Page, ReadError};
+pub use relay::Relay;
+pub use ring::{Limits, Ring, Taken};
