@@ -7,6 +7,9 @@ use tonic::{Code, Status};
 
 use crate::error::Error;
 
+/// How rustls says that the other side's certificate is no good; it does so before anything is sent.
+const DISTRUST: &str = "invalid peer certificate";
+
 /// How a request failed.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -53,6 +56,11 @@ impl From<etcd_client::Error> for Failure {
 }
 
 fn of_status(status: &Status) -> Failure {
+    if let Some(distrust) = causes(status).map(ToString::to_string).find(|text| text.contains(DISTRUST)) {
+        return Failure::Answered(Error::refused(format!(
+            "this side does not trust etcd: {distrust}; check the CA's file"
+        )));
+    }
     let text = status.message();
     let refused = |advice: &str| Failure::Answered(Error::refused(format!("{text}; {advice}")));
     match status.code() {

@@ -21,19 +21,23 @@ pub struct EtcdServer {
 
 impl EtcdServer {
     pub fn start() -> Self {
-        Self::with(&[])
+        let mut server = Self::not_yet();
+        server.run();
+        server
     }
 
-    /// With more arguments.
-    pub fn with(extra: &[&str]) -> Self {
+    /// Gives it more arguments, for its next start.
+    pub fn give(&mut self, extra: &[String]) {
+        self.extra.extend_from_slice(extra);
+    }
+
+    /// One that does not run yet, though its address is known.
+    pub fn not_yet() -> Self {
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("throng-etcd-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let (port, peer_port) = (free_port(), free_port());
-        let extra = extra.iter().map(ToString::to_string).collect();
-        let mut server = Self { dir, port, peer_port, extra, child: None };
-        server.run();
-        server
+        Self { dir, port, peer_port, extra: Vec::new(), child: None }
     }
 
     pub fn url(&self) -> String {
@@ -41,7 +45,12 @@ impl EtcdServer {
     }
 
     fn scheme(&self) -> &'static str {
-        if self.extra.iter().any(|arg| arg.starts_with("--auto-tls")) { "https" } else { "http" }
+        if self.extra.iter().any(|arg| arg.starts_with("--cert-file")) { "https" } else { "http" }
+    }
+
+    /// A directory that goes with the server.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     pub fn data_dir(&self) -> PathBuf {
