@@ -44,12 +44,12 @@ impl Setting {
     fn text(self) -> String {
         match self {
             Self::MaxRateCap(rate) => format!("gateway.max_rate_cap={rate}"),
-            Self::DefaultRate(rate) => format!("gateway.max_rate_default={rate}"),
-            Self::RoomRate(rate) => format!("chatroom.messages_per_second={rate}"),
-            Self::UserRate(rate) => format!("chatroom.user_messages_per_second={rate}"),
-            Self::PerAddress(connections) => format!("gateway.connections_per_address={connections}"),
-            Self::AcceptsPerS(accepts) => format!("gateway.accepts_per_second={accepts}"),
-            Self::FramesPerS(frames) => format!("gateway.frames_per_second={frames}"),
+            Self::DefaultRate(rate) => format!("gateway.downstream.messages_per_second={rate}"),
+            Self::RoomRate(rate) => format!("chatroom.rooms.messages_per_second={rate}"),
+            Self::UserRate(rate) => format!("chatroom.rooms.user_messages_per_second={rate}"),
+            Self::PerAddress(connections) => format!("gateway.limits.connections_per_address={connections}"),
+            Self::AcceptsPerS(accepts) => format!("gateway.limits.accepts_per_s={accepts}"),
+            Self::FramesPerS(frames) => format!("gateway.limits.frames_per_s={frames}"),
         }
     }
 }

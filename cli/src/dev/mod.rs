@@ -30,18 +30,18 @@ use pod::Ingredients;
 use world::World;
 
 /// Key of the server API in dev.
-const DEV_API_KEY: &str = "throng-dev-api-key";
+pub(crate) const DEV_API_KEY: &str = "throng-dev-api-key";
 /// The cluster must serve within so long, or it says why not.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
 /// Runs until Ctrl-C, or with `--json` until standard input closes.
-pub(crate) fn run(args: DevArgs) -> Result<ExitCode> {
+pub(crate) fn run(args: &DevArgs) -> Result<ExitCode> {
     logs::start("warn");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(start(args))
 }
 
-async fn start(args: DevArgs) -> Result<ExitCode> {
+async fn start(args: &DevArgs) -> Result<ExitCode> {
     let began = Instant::now();
     let listen = free_address(args.listen)?;
     let config = Arc::new(roles::dev_config(&Sources { file: args.config.clone(), sets: args.sets.clone() })?);
@@ -57,9 +57,9 @@ async fn start(args: DevArgs) -> Result<ExitCode> {
     let expected =
         planner::Expected { chatrooms: usize::from(args.chatrooms), messages: usize::from(args.messages) };
     let planning = tokio::spawn(planner::run(registry, expected, stop.clone()));
-    add_all(&world, &args).await?;
+    add_all(&world, args).await?;
     wait_ready(&world).await?;
-    report(&world, &args, listen, began.elapsed())?;
+    report(&world, args, listen, began.elapsed())?;
 
     let tidying = tokio::spawn(tidy(Arc::clone(&world)));
     wait_for_end(args.json).await?;
