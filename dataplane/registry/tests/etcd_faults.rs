@@ -285,6 +285,8 @@ async fn racer() {
     registry.put_member(Role::Chatroom, &instance(&name), lease.id, &member(&name)).await.unwrap();
     seen_within(&mut views, Duration::from_secs(20), "both racers", |view| view.members(Role::Chatroom).len() == 2)
         .await;
+    // The test harness may have begun a line.
+    println!();
     for round in 0..ROUNDS {
         let mut keys: Vec<_> = (round * 64..(round + 1) * 64).map(rooms).collect();
         if name == "b" {
