@@ -43,7 +43,8 @@ pub(super) enum Setting {
 impl Setting {
     fn text(self) -> String {
         match self {
-            Self::MaxRateCap(rate) => format!("gateway.max_rate_cap={rate}"),
+            Self::MaxRateCap(0) => "gateway.downstream.allow_unlimited=true".to_owned(),
+            Self::MaxRateCap(rate) => format!("gateway.downstream.max_messages_per_second={rate}"),
             Self::DefaultRate(rate) => format!("gateway.downstream.messages_per_second={rate}"),
             Self::RoomRate(rate) => format!("chatroom.rooms.messages_per_second={rate}"),
             Self::UserRate(rate) => format!("chatroom.rooms.user_messages_per_second={rate}"),

@@ -19,8 +19,7 @@ use serde::Serialize;
 use throng_core::Role;
 use throng_node::config::Sources;
 use throng_proto::key::PodKey;
-use throng_registry::{MemoryRegistry, Registry};
-use throng_store::Store;
+use throng_registry::{EtcdOptions, EtcdRegistry, MemoryRegistry, Registry};
 use tokio_util::sync::CancellationToken;
 
 pub use args::DevArgs;
@@ -45,14 +44,13 @@ async fn start(args: &DevArgs) -> Result<ExitCode> {
     let began = Instant::now();
     let listen = free_address(args.listen)?;
     let config = Arc::new(roles::dev_config(&Sources { file: args.config.clone(), sets: args.sets.clone() })?);
-    let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::new());
-    let store: Arc<dyn Store> = Arc::new(throng_store::MemoryStore::new());
+    let registry = registry(args)?;
     let pod_key = PodKey::new(&uuid::Uuid::new_v4().to_string()).context("a generated key is visible ASCII")?;
     let stop = CancellationToken::new();
 
     let world = Arc::new_cyclic(|world| {
         let page = web::router(world.clone());
-        World::new(Ingredients { config, registry: Arc::clone(&registry), store, pod_key, listen, page })
+        World::new(Ingredients { config, registry: Arc::clone(&registry), pod_key, listen, page })
     });
     let expected =
         planner::Expected { chatrooms: usize::from(args.chatrooms), messages: usize::from(args.messages) };
@@ -70,6 +68,16 @@ async fn start(args: &DevArgs) -> Result<ExitCode> {
     stop.cancel();
     let _ = planning.await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// In memory, or in the etcd that was named. Each run is a cluster of its own there.
+fn registry(args: &DevArgs) -> Result<Arc<dyn Registry>> {
+    if args.etcd.is_empty() {
+        return Ok(Arc::new(MemoryRegistry::new()));
+    }
+    let cluster = format!("dev-{}", uuid::Uuid::new_v4().simple());
+    let registry = EtcdRegistry::new(EtcdOptions::new(args.etcd.clone(), "throng-dev", &cluster));
+    Ok(Arc::new(registry.context("cannot use this etcd")?))
 }
 
 /// The address to listen on, with a port if none was given. Gateways share it (`SO_REUSEPORT`), so whether somebody else

@@ -7,11 +7,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 use throng_core::{InstanceId, Millis, Role};
-use throng_node::claims::Identity;
+use throng_node::ownership::Identity;
 use throng_node::service::Hooks;
 use throng_proto::key::PodKey;
 use throng_registry::{Member, Registry};
-use throng_store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::roles::{self, Config, Parts};
@@ -21,7 +20,6 @@ use crate::roles::{self, Config, Parts};
 pub(crate) struct Ingredients {
     pub(crate) config: Arc<Config>,
     pub(crate) registry: Arc<dyn Registry>,
-    pub(crate) store: Arc<dyn Store>,
     pub(crate) pod_key: PodKey,
     /// Where gateways take connections, all of them on one port.
     pub(crate) listen: SocketAddr,
@@ -54,16 +52,17 @@ impl Pod {
         let parts = Parts {
             identity: identity(role, name, grpc, http)?,
             registry: Arc::clone(&with.registry),
-            store: Arc::clone(&with.store),
             pod_key: with.pod_key.clone(),
             grpc: grpc_listener,
             http: http_listener,
             public: with.listen,
             page: with.page.clone(),
             stop: CancellationToken::new(),
+            cut: CancellationToken::new(),
         };
         let stop = parts.stop.clone();
-        let kill = CancellationToken::new();
+        // Threads of a role that are not this one end by it too.
+        let kill = parts.cut.clone();
         let killed = kill.clone();
         let config = Arc::clone(&with.config);
         let (started, ready) = std::sync::mpsc::sync_channel(1);
