@@ -153,6 +153,9 @@ pub(super) struct FloorLoopArgs {
     /// What to write, as JSON.
     #[arg(long)]
     pub(super) plan: String,
+    /// The core to run on.
+    #[arg(long)]
+    pub(super) core: Option<usize>,
 }
 
 impl ServerArgs {

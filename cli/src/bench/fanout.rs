@@ -28,21 +28,20 @@ const ROOM: &str = "bench";
 const QUIET_PER_S: f64 = 5.0;
 
 /// Runs it, and the bare loop after it.
-pub(super) fn scenario(args: &FanoutArgs, progress: &Progress) -> anyhow::Result<Report> {
-    let mut report = measure(args, progress)?;
+pub(super) fn scenario(args: &FanoutArgs, cores: Cores, progress: &Progress) -> anyhow::Result<Report> {
+    let mut report = measure(args, cores, progress)?;
     if args.floor_seconds > 0 {
         let tick_ms = report.tick_ms.filter(|_| args.rate >= QUIET_PER_S);
         let viewer_rate = report.delivered.unwrap_or(0) as f64 / (f64::from(args.subscribers) * args.seconds as f64);
         let rate = if viewer_rate > 0.0 { viewer_rate } else { args.rate };
         let plan = Plan::new(args.subscribers, rate, tick_ms, args.floor_seconds, args.payload_bytes);
-        floor::beside(&mut report, plan, progress)?;
+        floor::beside(&mut report, plan, cores, progress)?;
     }
     Ok(report)
 }
 
-fn measure(args: &FanoutArgs, progress: &Progress) -> anyhow::Result<Report> {
+fn measure(args: &FanoutArgs, cores: Cores, progress: &Progress) -> anyhow::Result<Report> {
     progress.stage("starting the server");
-    let cores = Cores::apart();
     let mut server = Server::start(&args.server, args.gateways, &settings(args))?;
     server.pin_gateways(cores);
     cores.pin_load();

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use throng_core::{Epoch, Lane, Message, Millis, RoomId, UserId};
 
-use super::args::FloorArgs;
+use super::args::{FloorArgs, FloorLoopArgs};
 use super::clock::{now_us, own_cpu_us};
 use super::conn::Identity;
 use super::drive::{self, Pace};
@@ -23,7 +23,7 @@ use super::publisher::Publisher;
 use super::report::Report;
 use super::stats::Percentiles;
 use super::verdict::Verdict;
-use super::{commands, wire};
+use super::{commands, process, wire};
 
 /// The room of the bare loop.
 const ROOM: &str = "floor";
@@ -107,13 +107,13 @@ pub(crate) struct FloorReport {
 }
 
 /// `throng bench floor`: once with a frame for each message, once with a frame for each tick.
-pub(super) fn scenario(args: &FloorArgs, progress: &Progress) -> anyhow::Result<Report> {
+pub(super) fn scenario(args: &FloorArgs, cores: Cores, progress: &Progress) -> anyhow::Result<Report> {
     let feasible = args.rate.min(FEASIBLE_WRITES_PER_S / f64::from(args.subscribers));
     let single = Plan::new(args.subscribers, feasible, None, args.seconds, args.payload_bytes);
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of a tick")]
     let tick_ms = args.tick as f64;
     let ticked = Plan::new(args.subscribers, args.rate, Some(tick_ms), args.seconds, args.payload_bytes);
-    let runs = vec![measure(single, progress)?, measure(ticked, progress)?];
+    let runs = vec![measure(single, cores, progress)?, measure(ticked, cores, progress)?];
     let mut report = Report {
         scenario: "floor",
         subscribers: Some(u64::from(args.subscribers)),
@@ -124,7 +124,7 @@ pub(super) fn scenario(args: &FloorArgs, progress: &Progress) -> anyhow::Result<
         floor_cpu_us_per_delivery: runs.last().map(|run| run.cpu_us_per_delivery),
         floor_latency_ms: runs.last().and_then(|run| run.latency_ms),
         lost: Some(runs.iter().map(|run| run.lost).sum()),
-        cores: Some(Cores::apart()),
+        cores: Some(cores),
         floor: runs,
         ..Report::default()
     };
@@ -133,11 +133,10 @@ pub(super) fn scenario(args: &FloorArgs, progress: &Progress) -> anyhow::Result<
 }
 
 /// Runs the bare loop once, with clients.
-pub(super) fn measure(plan: Plan, progress: &Progress) -> anyhow::Result<FloorReport> {
+pub(super) fn measure(plan: Plan, cores: Cores, progress: &Progress) -> anyhow::Result<FloorReport> {
     progress.stage("bare loop: connecting");
-    let cores = Cores::apart();
     cores.pin_load();
-    let child = Loop::start(plan)?;
+    let child = Loop::start(plan, cores)?;
     let mut fleet = Fleet::new(vec![Endpoint::from(child.address)])?;
     fleet.shared.bare = true;
     fleet.shared.parser.measure_from(1);
@@ -188,10 +187,13 @@ struct Loop {
 }
 
 impl Loop {
-    fn start(plan: Plan) -> anyhow::Result<Self> {
+    fn start(plan: Plan, cores: Cores) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("cannot find this program's own file")?;
         let mut command = Command::new(program);
         command.args(["bench", "floor-loop", "--plan", &serde_json::to_string(&plan)?]);
+        if let Some(core) = cores.server {
+            command.args(["--core", &core.to_string()]);
+        }
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot start the bare loop")?;
         let stdout = child.stdout.take();
@@ -217,8 +219,11 @@ impl Drop for Loop {
 }
 
 /// The child: accepts all clients, writes all frames, says what it cost, and waits for the end of its stdin.
-pub(super) fn child(plan: &Plan) -> anyhow::Result<()> {
-    Cores::apart().pin_self_as_server();
+pub(super) fn child(args: &FloorLoopArgs) -> anyhow::Result<()> {
+    let plan: &Plan = &serde_json::from_str(&args.plan).context("the plan of the bare loop is no JSON")?;
+    if let Some(core) = args.core {
+        process::pin(None, core);
+    }
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen on 127.0.0.1")?;
     say(&listener.local_addr()?.port().to_string())?;
     let mut clients = Vec::with_capacity(plan.subscribers as usize);
@@ -315,8 +320,8 @@ fn frame(plan: &Plan, first: u64, now_us: u64) -> Vec<u8> {
 }
 
 /// The bare loop beside a scenario: same subscribers, frames and cadence.
-pub(super) fn beside(report: &mut Report, plan: Plan, progress: &Progress) -> anyhow::Result<()> {
-    let run = measure(plan, progress)?;
+pub(super) fn beside(report: &mut Report, plan: Plan, cores: Cores, progress: &Progress) -> anyhow::Result<()> {
+    let run = measure(plan, cores, progress)?;
     report.floor_cpu_us_per_write = Some(run.cpu_us_per_write);
     report.floor_cpu_us_per_delivery = Some(run.cpu_us_per_delivery);
     report.floor_latency_ms = run.latency_ms;

@@ -21,9 +21,8 @@ use super::verdict::Verdict;
 const REST_US: u64 = 3_000_000;
 
 /// Runs it.
-pub(super) fn scenario(args: &IdleArgs, progress: &Progress) -> anyhow::Result<Report> {
+pub(super) fn scenario(args: &IdleArgs, cores: Cores, progress: &Progress) -> anyhow::Result<Report> {
     progress.stage("starting the server");
-    let cores = Cores::apart();
     let mut server = Server::start(&args.server, 1, &[])?;
     server.pin_gateways(cores);
     cores.pin_load();

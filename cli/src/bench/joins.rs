@@ -32,9 +32,8 @@ const EXACT_WITHIN_MS: f64 = 1_000.0;
 const BATCH_S: f64 = 0.1;
 
 /// Runs it.
-pub(super) fn scenario(args: &JoinsArgs, progress: &Progress) -> anyhow::Result<Report> {
+pub(super) fn scenario(args: &JoinsArgs, cores: Cores, progress: &Progress) -> anyhow::Result<Report> {
     progress.stage("starting the server");
-    let cores = Cores::apart();
     let commands_per_s = 2.0 * f64::from(args.rate) / f64::from(args.connections);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small rate")]
     let frames_per_s = ((commands_per_s * 4.0) as u32).max(100);

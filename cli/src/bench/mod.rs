@@ -44,20 +44,21 @@ use anyhow::Context as _;
 
 pub(crate) use args::BenchArgs;
 use args::Scenario;
+use process::Cores;
 use progress::Progress;
 
 /// Runs a scenario: one JSON object on stdout, all else on stderr. The exit code is 1 if a promise was broken; an error
 /// means that there was nothing to judge.
 pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     let progress = Progress::new();
+    let cores = Cores::apart();
     let (report, one_line) = match args.scenario {
-        Scenario::Floor(args) => (floor::scenario(&args, &progress)?, args.json),
-        Scenario::Fanout(args) => (fanout::scenario(&args, &progress)?, args.server.json),
-        Scenario::Idle(args) => (idle::scenario(&args, &progress)?, args.server.json),
-        Scenario::Joins(args) => (joins::scenario(&args, &progress)?, args.server.json),
+        Scenario::Floor(args) => (floor::scenario(&args, cores, &progress)?, args.json),
+        Scenario::Fanout(args) => (fanout::scenario(&args, cores, &progress)?, args.server.json),
+        Scenario::Idle(args) => (idle::scenario(&args, cores, &progress)?, args.server.json),
+        Scenario::Joins(args) => (joins::scenario(&args, cores, &progress)?, args.server.json),
         Scenario::FloorLoop(args) => {
-            let plan = serde_json::from_str(&args.plan).context("the plan of the bare loop is no JSON")?;
-            return floor::child(&plan).map(|()| ExitCode::SUCCESS);
+            return floor::child(&args).map(|()| ExitCode::SUCCESS);
         }
     };
     drop(progress);

@@ -51,7 +51,7 @@ pub(crate) struct Cores {
 }
 
 impl Cores {
-    /// With two cores or more: the measured process on core 0, the load on core 1.
+    /// With two cores or more: the measured process on core 0, the load on core 1. To be asked before anything is pinned.
     pub(super) fn apart() -> Self {
         let available = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let pinned = available >= 2;
@@ -61,13 +61,6 @@ impl Cores {
     /// Keeps the calling thread on the load's core. A machine that forbids it is measured as it is.
     pub(super) fn pin_load(self) {
         if let Some(core) = self.load {
-            pin(None, core);
-        }
-    }
-
-    /// Keeps the calling thread on the server's core.
-    pub(super) fn pin_self_as_server(self) {
-        if let Some(core) = self.server {
             pin(None, core);
         }
     }
@@ -85,7 +78,8 @@ impl Cores {
     }
 }
 
-fn pin(thread: Option<Pid>, core: usize) {
+/// Keeps a thread, or the calling one, on a core.
+pub(super) fn pin(thread: Option<Pid>, core: usize) {
     let mut set = CpuSet::new();
     set.set(core);
     // Forbidden in some containers; the figures then hold for threads that wander.
