@@ -12,6 +12,7 @@ mod token;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use throng_core::Role;
 
 /// Live chatrooms of up to millions of people.
 #[derive(Parser)]
@@ -29,6 +30,15 @@ struct Args {
 enum Command {
     /// Run a whole cluster in one process, with a page where two people chat.
     Dev(dev::DevArgs),
+    /// Run a gateway: connections and fan-out.
+    Gateway(roles::RoleArgs),
+    /// Run a chatroom Pod: owner of rooms.
+    Chatroom(roles::RoleArgs),
+    /// Run a message Pod: relay of rooms, home of users.
+    Message(roles::RoleArgs),
+    /// A gateway of `throng dev --isolate-gateways`.
+    #[command(hide = true)]
+    DevGateway,
     /// Sign a token that `throng dev` accepts.
     Token(token::TokenArgs),
     /// Measure, from outside, what the promises say.
@@ -38,6 +48,10 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Args::parse().command {
         Command::Dev(args) => dev::run(&args),
+        Command::Gateway(args) => roles::run(Role::Gateway, &args),
+        Command::Chatroom(args) => roles::run(Role::Chatroom, &args),
+        Command::Message(args) => roles::run(Role::Message, &args),
+        Command::DevGateway => dev::run_child(),
         Command::Token(args) => token::run(&args),
         Command::Bench(args) => bench::run(args),
     };

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
-use throng_core::Role;
+use throng_core::{InstanceId, Role};
 use throng_node::service::Hooks;
 use throng_proto::key::PodKey;
 use throng_proto::link::{DescribeReply, DrainRequest, PressureSample};
@@ -35,6 +35,7 @@ struct Brief {
 /// First line from the child.
 #[derive(Serialize, Deserialize)]
 struct Started {
+    instance: String,
     http: SocketAddr,
     grpc: SocketAddr,
 }
@@ -50,12 +51,17 @@ pub(crate) fn run() -> Result<ExitCode> {
         let brief: Brief = serde_json::from_str(&line).context("this is started by `throng dev --isolate-gateways`")?;
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let (grpc, http) = (TcpListener::bind(loopback)?, TcpListener::bind(loopback)?);
-        let started = Started { grpc: grpc.local_addr()?, http: http.local_addr()? };
+        let identity = identity(Role::Gateway, &brief.name, grpc.local_addr()?, http.local_addr()?)?;
+        let started = Started {
+            instance: identity.instance.to_string(),
+            grpc: grpc.local_addr()?,
+            http: http.local_addr()?,
+        };
         let registry = Arc::new(PipedRegistry::new(input));
         let closed = registry.closed();
         let registry: Arc<dyn Registry> = registry;
         let parts = Parts {
-            identity: identity(Role::Gateway, &brief.name, started.grpc, started.http)?,
+            identity,
             registry,
             pod_key: PodKey::new(&brief.pod_key).context("the key between Pods is visible ASCII")?,
             grpc,
@@ -77,6 +83,7 @@ pub(crate) fn run() -> Result<ExitCode> {
 
 /// A started child, as its parent sees it.
 pub(crate) struct Child {
+    pub(crate) instance: InstanceId,
     pub(crate) grpc: SocketAddr,
     pub(crate) http: SocketAddr,
     pub(crate) pid: u32,
@@ -109,7 +116,8 @@ pub(crate) async fn start(
     reading.context("the gateway process says nothing")?;
     let started: Started = serde_json::from_str(&line).context("the gateway process did not start")?;
     let pid = process.id().context("the gateway process has ended")?;
-    Ok(Child { grpc: started.grpc, http: started.http, pid, process })
+    let instance = InstanceId::new(&started.instance)?;
+    Ok(Child { instance, grpc: started.grpc, http: started.http, pid, process })
 }
 
 /// What is known of a child without asking it.

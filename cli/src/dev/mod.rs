@@ -4,6 +4,7 @@
 //! with the production planner where slots should be, [`web`] serves the page.
 
 mod args;
+mod child;
 mod planner;
 mod pod;
 mod web;
@@ -23,6 +24,7 @@ use throng_registry::{EtcdOptions, EtcdRegistry, MemoryRegistry, Registry};
 use tokio_util::sync::CancellationToken;
 
 pub use args::DevArgs;
+pub(crate) use child::run as run_child;
 
 use crate::{logs, roles, token};
 use pod::Ingredients;
@@ -45,12 +47,21 @@ async fn start(args: &DevArgs) -> Result<ExitCode> {
     let listen = free_address(args.listen)?;
     let config = Arc::new(roles::dev_config(&Sources { file: args.config.clone(), sets: args.sets.clone() })?);
     let registry = registry(args)?;
-    let pod_key = PodKey::new(&uuid::Uuid::new_v4().to_string()).context("a generated key is visible ASCII")?;
+    let pod_key_text = uuid::Uuid::new_v4().to_string();
+    let pod_key = PodKey::new(&pod_key_text).context("a generated key is visible ASCII")?;
     let stop = CancellationToken::new();
 
     let world = Arc::new_cyclic(|world| {
         let page = web::router(world.clone());
-        World::new(Ingredients { config, registry: Arc::clone(&registry), pod_key, listen, page })
+        World::new(Ingredients {
+            config,
+            registry: Arc::clone(&registry),
+            pod_key,
+            pod_key_text,
+            isolate_gateways: args.isolate_gateways,
+            listen,
+            page,
+        })
     });
     let expected =
         planner::Expected { chatrooms: usize::from(args.chatrooms), messages: usize::from(args.messages) };

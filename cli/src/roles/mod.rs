@@ -1,6 +1,7 @@
 //! Roles put together: what a role needs from the node, and what the node needs from the role.
 
 mod chatroom;
+mod command;
 mod gateway;
 mod message;
 
@@ -24,6 +25,8 @@ use throng_registry::Registry;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
+
+pub(crate) use command::{RoleArgs, run};
 
 use crate::token;
 
