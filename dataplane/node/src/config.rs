@@ -44,7 +44,9 @@ pub fn load<T: Serialize + DeserializeOwned + Default>(sources: &Sources) -> Res
     if let Some(file) = &sources.file {
         figment = merge_file(figment, file)?;
     }
-    figment = figment.merge(Env::prefixed(ENV_PREFIX).split("__"));
+    // Variables without a section (THRONG_LOG, THRONG_BIN) are not configuration.
+    let sections = Env::prefixed(ENV_PREFIX).filter(|key| key.as_str().contains("__"));
+    figment = figment.merge(sections.split("__"));
     for set in &sources.sets {
         let (key, value) = set.split_once('=').ok_or_else(|| ConfigError::Set(set.clone()))?;
         // Reading a value cannot fail: what is no number, flag or list is text.
