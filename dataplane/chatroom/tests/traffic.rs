@@ -159,7 +159,7 @@ async fn a_gateway_that_falls_silent_is_cut_and_one_that_beats_is_not() {
     let started = std::time::Instant::now();
     silent.wait_end().await;
     let after = started.elapsed();
-    assert!(after > Duration::from_millis(1_000) && after < Duration::from_millis(3_000), "{after:?}");
+    assert!(after > Duration::from_secs(1) && after < Duration::from_secs(3), "{after:?}");
     assert_eq!(beating.batch(1, ROOM, false, vec![change("ana", 1, true)]).await.members, 1);
 }
 
