@@ -122,6 +122,7 @@ pub fn to_body(messages: &[Message], gaps: &[Gap]) -> link::SegmentBody {
     link::SegmentBody {
         messages: messages.iter().map(to_message).collect(),
         gaps: gaps.iter().copied().map(to_gap).collect(),
+        keys: Vec::new(),
     }
 }
 

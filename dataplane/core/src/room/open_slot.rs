@@ -80,7 +80,8 @@ impl OpenSlot {
 
     /// When the first of those who wait has waited too long.
     pub(super) fn due(&self) -> Option<Millis> {
-        self.waiting.iter().map(|waiting| waiting.until).min()
+        // All wait equally long, so the first is the first to give up.
+        self.waiting.front().map(|waiting| waiting.until)
     }
 
     /// Everybody who still waits, and for what.

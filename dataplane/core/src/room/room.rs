@@ -152,6 +152,21 @@ impl Room {
         room
     }
 
+    /// The owner before adds what it knows; settings and lists of this owner stay.
+    pub(super) fn absorb(&mut self, state: RoomState, desk: &mut Desk<'_>) {
+        for (epoch, message) in state.messages {
+            self.window.add_history(epoch, message);
+        }
+        for (user, key, stamp) in state.keys {
+            if self.keys.get(&user, &key, desk.now.mono).is_none() {
+                self.keys.put(&user, &key, First { stamp, ticket: None }, desk.now.mono);
+            }
+        }
+        for (epoch, last) in state.ends {
+            self.learn_end(epoch, last, desk);
+        }
+    }
+
     fn ask_for_lists(&self, out: &mut Vec<Output>) {
         let linked = self.unheard.iter().copied().filter(|gateway| *gateway != GatewayNo::NOWHERE);
         let gateways: Vec<_> = linked.collect();

@@ -30,9 +30,9 @@ impl Pod {
     }
 
     /// Ends a room: everybody is told, everything of it is dropped.
-    pub fn destroy(&mut self, now: Now, id: &RoomId) -> Result<(), Refusal> {
+    pub fn destroy(&mut self, now: Now, id: &RoomId, reason: EndReason) -> Result<(), Refusal> {
         self.in_room(id)?;
-        self.end_room(now, id, EndReason::Destroyed);
+        self.end_room(now, id, reason);
         Ok(())
     }
 

@@ -95,6 +95,8 @@ pub struct Pod {
     moved: BTreeMap<Slot, Owner>,
     rooms: BTreeMap<RoomId, Box<Room>>,
     due: BTreeSet<(Millis, RoomId)>,
+    /// Slots in which somebody waits for the store.
+    waiting: BTreeSet<Slot>,
     gateways: Gateways,
     relays: BTreeMap<RelayNo, BTreeSet<RoomId>>,
     stats: Stats,
@@ -191,6 +193,22 @@ impl Pod {
         }
     }
 
+    /// The owner before handed a slot over that is open here already: what it adds to ends, messages and keys counts
+    /// from now on.
+    pub fn absorb(&mut self, now: Now, slot: Slot, from: Epoch, rooms: Vec<RoomState>) {
+        if self.slots.get(&slot).is_none_or(|open| open.epoch <= from) {
+            return;
+        }
+        for state in rooms.into_iter().filter(|state| Slot::of(state.room.as_str()) == slot) {
+            let id = state.room.clone();
+            if self.rooms.contains_key(&id) {
+                self.with_room(now, &id, |room, desk| room.absorb(state, desk));
+            } else {
+                self.open_room(now, state);
+            }
+        }
+    }
+
     /// Stops serving a slot, at once: nothing more is taken or sent of it. Whoever waits is told that it moved.
     pub fn close(&mut self, slot: Slot, moved_to: Option<Owner>) {
         if let Some(owner) = &moved_to {
@@ -248,7 +266,7 @@ impl Pod {
     #[must_use]
     pub fn next_due(&self) -> Option<Millis> {
         let room = self.due.first().map(|(due, _)| *due);
-        let store = self.slots.values().filter_map(OpenSlot::due).min();
+        let store = self.waiting.iter().filter_map(|slot| self.slots.get(slot)?.due()).min();
         [room, store, self.gateways.due()].into_iter().flatten().min()
     }
 
@@ -257,9 +275,14 @@ impl Pod {
         for (gateway, since) in self.gateways.take_gone(now.mono) {
             self.gateway_gone(now, gateway, since);
         }
-        for slot in self.slots.values_mut().filter(|slot| slot.due().is_some_and(|due| due <= now.mono)) {
-            slot.give_up(|_, until| until <= now.mono, &mut self.out);
-        }
+        let (slots, out) = (&mut self.slots, &mut self.out);
+        self.waiting.retain(|slot| {
+            let Some(open) = slots.get_mut(slot) else { return false };
+            if open.due().is_some_and(|due| due <= now.mono) {
+                open.give_up(|_, until| until <= now.mono, out);
+            }
+            open.due().is_some()
+        });
         // A room that is due again at once gets its turn after the others.
         let due: Vec<RoomId> =
             self.due.iter().take_while(|(due, _)| *due <= now.mono).map(|(_, id)| id.clone()).collect();
@@ -284,8 +307,11 @@ impl Pod {
         let slot = self.slots.get_mut(&Slot::of(id.as_str()))?;
         let room = self.rooms.get_mut(id)?;
         let load_percent = self.gateways.load(room.members.gateways());
-        let mut desk = Desk { now, options: &self.options, slot, out: &mut self.out, load_percent };
+        let mut desk = Desk { now, options: &self.options, slot: &mut *slot, out: &mut self.out, load_percent };
         let result = f(room, &mut desk);
+        if slot.due().is_some() {
+            self.waiting.insert(slot.slot);
+        }
         let due = room.due(now, &self.options);
         if due != room.scheduled {
             if let Some(before) = room.scheduled {

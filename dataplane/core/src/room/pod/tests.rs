@@ -361,7 +361,7 @@ fn a_room_made_again_after_its_end_uses_no_stamp_twice() {
     scene.join("ana");
     scene.subscribe(None);
     let first = scene.say(&text("ana")).unwrap();
-    scene.pod.destroy(scene.now, &scene.room.clone()).unwrap();
+    scene.pod.destroy(scene.now, &scene.room.clone(), EndReason::Destroyed).unwrap();
     let outputs = scene.pod.take_output();
     assert_eq!(removed(&outputs), [(vec![], "destroyed")]);
     assert!(outputs.iter().any(|output| matches!(output, Output::Closed { reason: EndReason::Destroyed, .. })));

@@ -1,0 +1,189 @@
+//! A slot on its way to its next owner: its rooms as bytes, in pieces.
+
+use std::sync::Arc;
+
+use prost::Message as _;
+use throng_core::room::{ListEntry, RoomState};
+use throng_core::{Epoch, Millis, Slot, Stamp};
+use throng_proto::convert::{self as base, BadFrame};
+use throng_proto::key::PodKey;
+use throng_proto::link;
+use throng_proto::link::chatroom_client::ChatroomClient;
+
+use crate::convert;
+
+/// A piece of a room is cut at this weight.
+const PIECE_BYTES: usize = 1024 * 1024;
+/// A hand-over that takes longer is given up: the next owner has the store.
+const WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct SavedRoom {
+    #[prost(string, tag = "1")]
+    room: String,
+    #[prost(uint64, optional, tag = "2")]
+    created_ms: Option<u64>,
+    #[prost(message, optional, tag = "3")]
+    settings: Option<link::RoomSettings>,
+    #[prost(message, repeated, tag = "4")]
+    lists: Vec<link::ListChange>,
+    #[prost(message, repeated, tag = "5")]
+    ends: Vec<link::Cursor>,
+    #[prost(message, repeated, tag = "6")]
+    messages: Vec<SavedMessage>,
+    #[prost(message, repeated, tag = "7")]
+    keys: Vec<SavedKey>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct SavedMessage {
+    #[prost(uint64, tag = "1")]
+    epoch: u64,
+    #[prost(message, optional, tag = "2")]
+    message: Option<link::Message>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct SavedKey {
+    #[prost(string, tag = "1")]
+    user: String,
+    #[prost(string, tag = "2")]
+    key: String,
+    #[prost(message, optional, tag = "3")]
+    stamp: Option<link::DeleteMessage>,
+}
+
+/// A room in pieces, each the `state` of one message of the hand-over.
+pub(crate) fn encode(state: &RoomState) -> Vec<Vec<u8>> {
+    let room = state.room.as_str().to_owned();
+    let list = |(list, entry): &(throng_core::room::ListName, ListEntry)| link::ListChange {
+        list: list.as_str().to_owned(),
+        add: vec![link::ListEntry {
+            user: entry.user.as_str().to_owned(),
+            until_ms: entry.until.map_or(0, |until| until.0),
+        }],
+        remove: vec![],
+    };
+    let key = |(user, key, stamp): &(throng_core::UserId, Arc<str>, Stamp)| SavedKey {
+        user: user.as_str().to_owned(),
+        key: key.as_ref().to_owned(),
+        stamp: Some(convert::delete(&state.room, *stamp)),
+    };
+    let head = SavedRoom {
+        room: room.clone(),
+        created_ms: state.created.map(|created| created.0),
+        settings: Some(convert::to_overrides(&state.overrides)),
+        lists: state.lists.iter().map(list).collect(),
+        ends: state.ends.iter().map(|(epoch, last)| link::Cursor { epoch: epoch.0, seq: last.0.to_vec() }).collect(),
+        keys: state.keys.iter().map(key).collect(),
+        messages: vec![],
+    };
+    let mut pieces = vec![head.encode_to_vec()];
+    let mut rest = state.messages.as_slice();
+    while !rest.is_empty() {
+        let mut weight = 0;
+        let fits = rest.iter().take_while(|(_, message)| {
+            weight += message.weight();
+            weight <= PIECE_BYTES
+        });
+        let (now, later) = rest.split_at(fits.count().max(1));
+        let saved = |(epoch, message): &(Epoch, throng_core::Message)| SavedMessage {
+            epoch: epoch.0,
+            message: Some(base::to_message(message)),
+        };
+        let messages = now.iter().map(saved).collect();
+        pieces.push(SavedRoom { room: room.clone(), messages, ..SavedRoom::default() }.encode_to_vec());
+        rest = later;
+    }
+    pieces
+}
+
+/// Reads a piece.
+pub(crate) fn decode(bytes: &[u8]) -> Result<RoomState, BadFrame> {
+    let saved = SavedRoom::decode(bytes)?;
+    let mut state = RoomState::new(base::room(&saved.room)?);
+    state.created = saved.created_ms.map(Millis);
+    state.overrides = convert::overrides(saved.settings.unwrap_or_default());
+    for list in saved.lists {
+        let change = convert::list_change(list)?.map_err(|_| BadFrame::Missing("a known list"))?;
+        state.lists.extend(change.add.into_iter().map(|entry| (change.list, entry)));
+    }
+    for end in &saved.ends {
+        state.ends.push((Epoch(end.epoch), base::seqs(&end.seq)?));
+    }
+    for message in saved.messages {
+        let content = message.message.ok_or(BadFrame::Missing("message"))?;
+        state.messages.push((Epoch(message.epoch), base::message(content)?));
+    }
+    for key in saved.keys {
+        let stamp = convert::stamp(&key.stamp.ok_or(BadFrame::Missing("stamp"))?)?;
+        state.keys.push((base::user(&key.user)?, key.key.into(), stamp));
+    }
+    Ok(state)
+}
+
+/// Hands a slot to its next owner.
+pub(crate) async fn send(
+    address: Arc<str>,
+    key: PodKey,
+    slot: Slot,
+    epoch: Epoch,
+    rooms: Vec<RoomState>,
+) -> Result<(), String> {
+    let pieces = rooms.into_iter().flat_map(|room| encode(&room));
+    let piece = move |state: Vec<u8>| link::HandOver {
+        slot: u32::from(slot.number()),
+        epoch: epoch.0,
+        last: false,
+        state: state.into(),
+    };
+    let last =
+        link::HandOver { slot: u32::from(slot.number()), epoch: epoch.0, last: true, ..link::HandOver::default() };
+    let stream = tokio_stream::iter(pieces.map(piece).chain([last]).collect::<Vec<_>>());
+    let call = async {
+        let endpoint =
+            tonic::transport::Endpoint::from_shared(format!("http://{address}")).map_err(|e| e.to_string())?;
+        let channel = endpoint.connect().await.map_err(|e| e.to_string())?;
+        let mut client = ChatroomClient::with_interceptor(channel, key.attach());
+        client.hand_over(stream).await.map_err(|e| e.message().to_owned())
+    };
+    let reply = tokio::time::timeout(WITHIN, call).await.map_err(|_| "no answer".to_owned())??.into_inner();
+    if reply.accepted { Ok(()) } else { Err(reply.message) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use throng_core::room::{ListName, Overrides};
+    use throng_core::{Lane, Message, RoomId, Seqs, UserId};
+
+    #[test]
+    fn a_room_arrives_as_it_left_in_pieces_that_fit() {
+        let user = UserId::new("ana").unwrap();
+        let message = |seq| Message {
+            lane: Lane::Normal,
+            seq,
+            from: user.clone(),
+            kind: "text".into(),
+            data: Bytes::from(vec![b'1'; 30_000]),
+            at_ms: Millis(seq),
+        };
+        let state = RoomState {
+            room: RoomId::new("final").unwrap(),
+            created: Some(Millis(5)),
+            overrides: Overrides { mute_all: Some(true), ..Overrides::default() },
+            lists: vec![(ListName::Block, ListEntry { user: user.clone(), until: Some(Millis(9)) })],
+            ends: vec![(Epoch(7), Seqs([0, 0, 100, 0]))],
+            messages: (1..=100).map(|seq| (Epoch(7), message(seq))).collect(),
+            keys: vec![(user.clone(), "k".into(), Stamp { epoch: Epoch(7), lane: Lane::Normal, seq: 3 })],
+        };
+        let pieces = encode(&state);
+        assert!(pieces.len() > 3 && pieces.iter().all(|piece| piece.len() < 2 * PIECE_BYTES));
+        let mut read = RoomState::new(state.room.clone());
+        for piece in pieces {
+            read.merge(decode(&piece).unwrap());
+        }
+        assert_eq!(read, state);
+    }
+}

@@ -1,0 +1,75 @@
+//! Where rooms outlive their owner.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use throng_core::room::{RoomState, Write};
+use throng_core::{Epoch, Slot};
+
+/// A boxed future, as an object-safe trait needs it.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Why rooms could not be loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LogError {
+    /// The store does not answer.
+    #[error("the store cannot be reached: {0}")]
+    Unreachable(String),
+    /// A later owner has the slot.
+    #[error("the slot has an owner of epoch {0}")]
+    Stale(Epoch),
+}
+
+/// What became of writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogEvent {
+    /// All writes of the slot and epoch up to the ticket are safe.
+    Stored {
+        /// The slot.
+        slot: Slot,
+        /// The epoch of the writes.
+        epoch: Epoch,
+        /// The last that is safe.
+        ticket: u64,
+    },
+    /// Writes up to the ticket are given up.
+    Failed {
+        /// The slot.
+        slot: Slot,
+        /// The epoch of the writes.
+        epoch: Epoch,
+        /// The last that is given up.
+        ticket: u64,
+    },
+    /// A later owner writes: stop serving the slot.
+    Stale {
+        /// The slot.
+        slot: Slot,
+        /// The later epoch.
+        epoch: Epoch,
+    },
+}
+
+/// A store as the owner of rooms sees it. What became of the writes is told through the channel that the implementation
+/// was made with ([`crate::Start::log_events`]).
+pub trait Log: Send + Sync + 'static {
+    /// Takes a write, behind the traffic: never waits. Writes of a slot and epoch come in order of their tickets. Its
+    /// queue is bounded: what does not fit is told as [`LogEvent::Failed`].
+    fn push(&self, slot: Slot, epoch: Epoch, ticket: u64, write: Write);
+
+    /// All rooms of a slot, for an owner of this epoch. From then on writes of smaller epochs are refused.
+    fn load(&self, slot: Slot, epoch: Epoch) -> BoxFuture<'_, Result<Vec<RoomState>, LogError>>;
+}
+
+/// No store at all: nothing outlives the process, nothing is ever `stored`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoLog;
+
+impl Log for NoLog {
+    fn push(&self, _: Slot, _: Epoch, _: u64, _: Write) {}
+
+    fn load(&self, _: Slot, _: Epoch) -> BoxFuture<'_, Result<Vec<RoomState>, LogError>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+}
