@@ -130,6 +130,8 @@ pub enum Downstream {
     },
     /// Answer to a catch-up or history.
     CaughtUp {
+        /// The room.
+        room: RoomId,
         /// Number of the question.
         request: u64,
         /// What was missed.

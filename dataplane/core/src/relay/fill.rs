@@ -157,16 +157,17 @@ impl Room {
         ctx: &mut Ctx<'_, C>,
     ) -> Option<Downstream> {
         if self.ring.is_none() {
-            return last_call.then(|| refusal(read, ReadError::Unavailable));
+            return last_call.then(|| refusal(&self.id, read, ReadError::Unavailable));
         }
         if !last_call && self.should_wait(read) {
             self.ask_older(ctx);
             return None;
         }
+        let room = self.id.clone();
         let ring = self.ring.as_mut()?;
         let answer = match *read {
             Read::CatchUp { request, since, until } => {
-                Downstream::CaughtUp { request, answer: ring.catch_up(since, until, ctx.codec) }
+                Downstream::CaughtUp { room, request, answer: ring.catch_up(since, until, ctx.codec) }
             }
             Read::History { request, limit, until } => {
                 let found = super::read::CaughtUp {
@@ -175,7 +176,7 @@ impl Room {
                     cursor: until.unwrap_or(ring.head()),
                     ..super::read::CaughtUp::default()
                 };
-                Downstream::CaughtUp { request, answer: Ok(found) }
+                Downstream::CaughtUp { room, request, answer: Ok(found) }
             }
             Read::Pull { request, epoch, lane, after, limit } => {
                 Downstream::Pulled { request, answer: ring.pull(epoch, lane, after, limit, ctx.codec) }
@@ -209,10 +210,10 @@ impl Room {
 }
 
 /// The answer that there is none.
-pub(crate) fn refusal(read: &Read, why: ReadError) -> Downstream {
+pub(crate) fn refusal(room: &RoomId, read: &Read, why: ReadError) -> Downstream {
     match *read {
         Read::CatchUp { request, .. } | Read::History { request, .. } => {
-            Downstream::CaughtUp { request, answer: Err(why) }
+            Downstream::CaughtUp { room: room.clone(), request, answer: Err(why) }
         }
         Read::Pull { request, .. } => Downstream::Pulled { request, answer: Err(why) },
     }
@@ -224,6 +225,6 @@ pub(crate) fn close<C>(room: &mut Room, id: &RoomId, reason: &std::sync::Arc<str
         ctx.down(*gateway, Downstream::Closed { room: id.clone(), reason: reason.clone() });
     }
     for pending in std::mem::take(&mut room.reads) {
-        ctx.down(pending.gateway, refusal(&pending.read, ReadError::Unavailable));
+        ctx.down(pending.gateway, refusal(id, &pending.read, ReadError::Unavailable));
     }
 }

@@ -160,7 +160,7 @@ impl<C: Codec> Relay<C> {
         self.with(room, now, |room, ctx| match room.answer(&read, false, ctx) {
             Some(answer) => ctx.down(gateway, answer),
             None if room.reads.len() < MAX_WAITING_READS => room.reads.push(Pending { gateway, read, deadline }),
-            None => ctx.down(gateway, fill::refusal(&read, super::ReadError::Unavailable)),
+            None => ctx.down(gateway, fill::refusal(&room.id, &read, super::ReadError::Unavailable)),
         });
     }
 

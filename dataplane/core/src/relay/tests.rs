@@ -495,7 +495,7 @@ fn what_lies_before_the_ring_is_fetched_from_the_owner_once() {
         world.send("a", packed);
     }
     let got = world.got(1);
-    let [Downstream::CaughtUp { request: 7, answer: Ok(found) }] = &got[..] else { panic!("{got:?}") };
+    let [Downstream::CaughtUp { room: _, request: 7, answer: Ok(found) }] = &got[..] else { panic!("{got:?}") };
     assert!(found.recovered && found.segments.len() == 3, "{found:?}");
     world.send("a", feed.next(&[2]));
     assert_eq!(segments(&world.got(1)).len(), 1, "the live stream went on untouched");
@@ -535,7 +535,7 @@ fn a_cursor_that_cannot_be_is_a_typed_error() {
         world.relay.read(GatewayId(1), &room("r"), read, world.now);
         world.run();
         world.wait(1_001);
-        assert_eq!(world.got(1), [Downstream::CaughtUp { request: 1, answer: Err(error) }]);
+        assert_eq!(world.got(1), [Downstream::CaughtUp { room: room("r"), request: 1, answer: Err(error) }]);
     }
     let pull = Read::Pull { request: 2, epoch: Epoch(0), lane: Lane::Normal, after: 9, limit: 5 };
     world.relay.read(GatewayId(1), &room("r"), pull, world.now);
