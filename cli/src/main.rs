@@ -1,21 +1,25 @@
 //! The one binary: every role, `dev`, `bench` and the tools of an operator.
 //!
-//! Data goes to standard output, everything else to standard error. [`dev`] runs a whole cluster in one process.
+//! Data goes to standard output, everything else to standard error. [`dev`] runs a whole cluster in one process, [`roles`]
+//! puts a role and a node together, [`bench`] measures from outside.
 
-//mod dev;
+mod bench;
+mod dev;
 mod logs;
+mod roles;
 mod token;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use throng_core::Role;
 
 /// Live chatrooms of up to millions of people.
 #[derive(Parser)]
 #[command(
     name = "throng",
     version,
-    after_help = "Start here:\n  throng dev            a whole cluster on this machine; open the URL it prints\n  throng token --help   tokens for it"
+    after_help = "Start here:\n  throng dev            a whole cluster on this machine; open the URL it prints\n  throng token --help   tokens for it\n  throng bench --help   what it can carry"
 )]
 struct Args {
     #[command(subcommand)]
@@ -26,14 +30,30 @@ struct Args {
 enum Command {
     /// Run a whole cluster in one process, with a page where two people chat.
     Dev(dev::DevArgs),
+    /// Run a gateway: connections and fan-out.
+    Gateway(roles::RoleArgs),
+    /// Run a chatroom Pod: owner of rooms.
+    Chatroom(roles::RoleArgs),
+    /// Run a message Pod: relay of rooms, home of users.
+    Message(roles::RoleArgs),
+    /// A gateway of `throng dev --isolate-gateways`.
+    #[command(hide = true)]
+    DevGateway,
     /// Sign a token that `throng dev` accepts.
     Token(token::TokenArgs),
+    /// Measure, from outside, what the promises say.
+    Bench(bench::BenchArgs),
 }
 
 fn main() -> ExitCode {
     let result = match Args::parse().command {
-        Command::Dev(args) => dev::run(args),
+        Command::Dev(args) => dev::run(&args),
+        Command::Gateway(args) => roles::run(Role::Gateway, &args),
+        Command::Chatroom(args) => roles::run(Role::Chatroom, &args),
+        Command::Message(args) => roles::run(Role::Message, &args),
+        Command::DevGateway => dev::run_child(),
         Command::Token(args) => token::run(&args),
+        Command::Bench(args) => bench::run(args),
     };
     match result {
         Ok(code) => code,

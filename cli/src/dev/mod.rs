@@ -4,6 +4,7 @@
 //! with the production planner where slots should be, [`web`] serves the page.
 
 mod args;
+mod child;
 mod planner;
 mod pod;
 mod web;
@@ -19,47 +20,55 @@ use serde::Serialize;
 use throng_core::Role;
 use throng_node::config::Sources;
 use throng_proto::key::PodKey;
-use throng_registry::{MemoryRegistry, Registry};
-use throng_store::Store;
+use throng_registry::{EtcdOptions, EtcdRegistry, MemoryRegistry, Registry};
 use tokio_util::sync::CancellationToken;
 
 pub use args::DevArgs;
+pub(crate) use child::run as run_child;
 
 use crate::{logs, roles, token};
 use pod::Ingredients;
 use world::World;
 
 /// Key of the server API in dev.
-const DEV_API_KEY: &str = "throng-dev-api-key";
+pub(crate) const DEV_API_KEY: &str = "throng-dev-api-key";
 /// The cluster must serve within so long, or it says why not.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
 /// Runs until Ctrl-C, or with `--json` until standard input closes.
-pub(crate) fn run(args: DevArgs) -> Result<ExitCode> {
+pub(crate) fn run(args: &DevArgs) -> Result<ExitCode> {
     logs::start("warn");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(start(args))
 }
 
-async fn start(args: DevArgs) -> Result<ExitCode> {
+async fn start(args: &DevArgs) -> Result<ExitCode> {
     let began = Instant::now();
     let listen = free_address(args.listen)?;
     let config = Arc::new(roles::dev_config(&Sources { file: args.config.clone(), sets: args.sets.clone() })?);
-    let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::new());
-    let store: Arc<dyn Store> = Arc::new(throng_store::MemoryStore::new());
-    let pod_key = PodKey::new(&uuid::Uuid::new_v4().to_string()).context("a generated key is visible ASCII")?;
+    let registry = registry(args)?;
+    let pod_key_text = uuid::Uuid::new_v4().to_string();
+    let pod_key = PodKey::new(&pod_key_text).context("a generated key is visible ASCII")?;
     let stop = CancellationToken::new();
 
     let world = Arc::new_cyclic(|world| {
         let page = web::router(world.clone());
-        World::new(Ingredients { config, registry: Arc::clone(&registry), store, pod_key, listen, page })
+        World::new(Ingredients {
+            config,
+            registry: Arc::clone(&registry),
+            pod_key,
+            pod_key_text,
+            isolate_gateways: args.isolate_gateways,
+            listen,
+            page,
+        })
     });
     let expected =
         planner::Expected { chatrooms: usize::from(args.chatrooms), messages: usize::from(args.messages) };
     let planning = tokio::spawn(planner::run(registry, expected, stop.clone()));
-    add_all(&world, &args).await?;
+    add_all(&world, args).await?;
     wait_ready(&world).await?;
-    report(&world, &args, listen, began.elapsed())?;
+    report(&world, args, listen, began.elapsed())?;
 
     let tidying = tokio::spawn(tidy(Arc::clone(&world)));
     wait_for_end(args.json).await?;
@@ -70,6 +79,16 @@ async fn start(args: DevArgs) -> Result<ExitCode> {
     stop.cancel();
     let _ = planning.await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// In memory, or in the etcd that was named. Each run is a cluster of its own there.
+fn registry(args: &DevArgs) -> Result<Arc<dyn Registry>> {
+    if args.etcd.is_empty() {
+        return Ok(Arc::new(MemoryRegistry::new()));
+    }
+    let cluster = format!("dev-{}", uuid::Uuid::new_v4().simple());
+    let registry = EtcdRegistry::new(EtcdOptions::new(args.etcd.clone(), "throng-dev", &cluster));
+    Ok(Arc::new(registry.context("cannot use this etcd")?))
 }
 
 /// The address to listen on, with a port if none was given. Gateways share it (`SO_REUSEPORT`), so whether somebody else

@@ -7,22 +7,28 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 use throng_core::{InstanceId, Millis, Role};
-use throng_node::claims::Identity;
+use throng_node::ownership::{Driver, Identity};
 use throng_node::service::Hooks;
 use throng_proto::key::PodKey;
 use throng_registry::{Member, Registry};
-use throng_store::Store;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::child::{self, ChildHooks};
 use crate::roles::{self, Config, Parts};
+
+/// A Pod's sockets are bound within so long.
+const START_WITHIN: Duration = Duration::from_secs(5);
 
 /// What every Pod is made of.
 #[derive(Clone)]
 pub(crate) struct Ingredients {
     pub(crate) config: Arc<Config>,
     pub(crate) registry: Arc<dyn Registry>,
-    pub(crate) store: Arc<dyn Store>,
     pub(crate) pod_key: PodKey,
+    pub(crate) pod_key_text: String,
+    /// Each gateway gets a process of its own.
+    pub(crate) isolate_gateways: bool,
     /// Where gateways take connections, all of them on one port.
     pub(crate) listen: SocketAddr,
     /// The page, for gateways.
@@ -47,6 +53,9 @@ pub(crate) struct Pod {
 impl Pod {
     /// Starts a Pod. Returns when its sockets are bound; it serves a moment later.
     pub(crate) fn start(role: Role, name: &str, with: &Ingredients) -> Result<Self> {
+        if role == Role::Gateway && with.isolate_gateways {
+            return Self::start_process(name, with);
+        }
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let grpc_listener = TcpListener::bind(loopback).context("no port for gRPC")?;
         let http_listener = TcpListener::bind(loopback).context("no port for health and metrics")?;
@@ -54,16 +63,17 @@ impl Pod {
         let parts = Parts {
             identity: identity(role, name, grpc, http)?,
             registry: Arc::clone(&with.registry),
-            store: Arc::clone(&with.store),
             pod_key: with.pod_key.clone(),
             grpc: grpc_listener,
             http: http_listener,
             public: with.listen,
             page: with.page.clone(),
             stop: CancellationToken::new(),
+            cut: CancellationToken::new(),
         };
         let stop = parts.stop.clone();
-        let kill = CancellationToken::new();
+        // Threads of a role that are not this one end by it too.
+        let kill = parts.cut.clone();
         let killed = kill.clone();
         let config = Arc::clone(&with.config);
         let (started, ready) = std::sync::mpsc::sync_channel(1);
@@ -86,9 +96,43 @@ impl Pod {
             // Whatever still runs is dropped where it is, as by a SIGKILL.
             runtime.shutdown_background();
         })?;
-        let hooks = ready.recv_timeout(Duration::from_secs(5)).context("it did not start within 5 s")??;
+        let hooks = ready.recv_timeout(START_WITHIN).context("it did not start within 5 s")??;
         let pid = std::process::id();
         Ok(Self { role, hooks, grpc, http, pid, stop, died: None, kill, thread: Some(thread) })
+    }
+
+    /// Starts a gateway as a process. Its membership is kept here: its own registry only reads.
+    fn start_process(name: &str, with: &Ingredients) -> Result<Self> {
+        let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
+        let (stopped, killed) = (stop.clone(), kill.clone());
+        let (started, ready) = std::sync::mpsc::sync_channel(1);
+        let (with, named) = (with.clone(), name.to_owned());
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+            runtime.block_on(async {
+                let begun = child::start(&named, with.listen, &with.pod_key_text, &with.config, &*with.registry).await;
+                let mut child = match begun {
+                    Ok(child) => child,
+                    Err(error) => return drop(started.send(Err(error))),
+                };
+                let member = identity(Role::Gateway, &named, child.grpc, child.http);
+                let Ok(member) = member.map(|identity| Identity { instance: child.instance.clone(), ..identity }) else {
+                    return;
+                };
+                let (driver, _handle) = Driver::new(member, Arc::clone(&with.registry), mpsc::channel(1).0);
+                let _ = started.send(Ok((child.grpc, child.http, child.pid)));
+                tokio::select! {
+                    () = killed.cancelled() => {}
+                    () = driver.run(|| 0, stopped) => {}
+                    _ = child.process.wait() => {}
+                }
+                let _ = child.process.kill().await;
+            });
+            runtime.shutdown_background();
+        })?;
+        let (grpc, http, pid) = ready.recv_timeout(START_WITHIN).context("no process within 5 s")??;
+        let hooks = Arc::new(ChildHooks { name: name.to_owned(), address: http });
+        Ok(Self { role: Role::Gateway, hooks, grpc, http, pid, stop, died: None, kill, thread: Some(thread) })
     }
 
     /// Ends it at once.
@@ -115,7 +159,8 @@ impl Pod {
     }
 }
 
-fn identity(role: Role, name: &str, grpc: SocketAddr, http: SocketAddr) -> Result<Identity> {
+/// A new run of a Pod on this machine.
+pub(super) fn identity(role: Role, name: &str, grpc: SocketAddr, http: SocketAddr) -> Result<Identity> {
     let started_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
     let run = uuid::Uuid::new_v4().simple().to_string();
     Ok(Identity {

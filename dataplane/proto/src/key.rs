@@ -20,7 +20,7 @@ impl PodKey {
 
     /// Puts the key on a call.
     #[must_use]
-    pub fn attach(&self) -> impl Interceptor + Clone + Send + Sync + 'static {
+    pub fn attach(&self) -> impl Interceptor + Clone + Send + Sync + use<> {
         let value = self.0.clone();
         move |mut request: Request<()>| {
             request.metadata_mut().insert("authorization", value.clone());
@@ -30,7 +30,7 @@ impl PodKey {
 
     /// Refuses a call without the key. The comparison takes the same time wherever the first difference is.
     #[must_use]
-    pub fn demand(&self) -> impl Interceptor + Clone + Send + Sync + 'static {
+    pub fn demand(&self) -> impl Interceptor + Clone + Send + Sync + use<> {
         let value = self.0.clone();
         move |request: Request<()>| {
             let given = request.metadata().get("authorization").map_or(&[][..], |given| given.as_bytes());

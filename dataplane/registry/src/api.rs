@@ -23,7 +23,8 @@ pub enum Outcome<T> {
     Known(T),
     /// It was sent and no answer came. It may be in force, or *come* into force later: read back with
     /// [`Registry::read_claims`], and write again under a new revision ([`Registry::bump`]) before relying on what is
-    /// still one's own: after that a straggler's comparison fails.
+    /// still one's own: after that a straggler's comparison fails. A claim of a free key has nothing to compare: while its
+    /// lease lives, a key that reads as free may yet turn out to be claimed.
     Unknown,
 }
 

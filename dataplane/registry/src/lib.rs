@@ -19,7 +19,7 @@ mod kv;
 mod ledger;
 pub mod memory;
 pub mod model;
-//@pub mod piped;
+pub mod piped;
 pub mod view;
 
 pub use api::{Call, Outcome, Registry};
@@ -29,6 +29,6 @@ pub use memory::MemoryRegistry;
 pub use model::{
     Change, Claim, ClaimKey, ClaimsRead, Holder, Lease, LeaseId, MAX_BATCH, Member, Own, Placement, Registered,
 };
-//@pub use piped::{PipedRegistry, feed};
+pub use piped::{PipedRegistry, feed};
 pub use throng_core::Role;
 pub use view::{Health, View};

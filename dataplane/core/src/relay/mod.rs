@@ -5,11 +5,16 @@
 //! something; what they need from before the ring is fetched from the owner once. [`effect`] is the language between this
 //! machine and its shell, [`packed`] the unopened segment.
 //!
+//! [`home`]: where each user's sessions are, for directed messages, kicks, one-session policies and the offline rule.
+//!
 //! All of it is lost on a restart and rebuilt from gateways, which subscribe again with their cursors and list their
 //! sessions, and from the owners of the rooms.
 
 pub mod effect;
 mod fill;
+pub mod home;
+#[cfg(test)]
+mod home_tests;
 pub mod owners;
 pub mod packed;
 pub mod read;
@@ -23,6 +28,7 @@ mod testing;
 mod tests;
 
 pub use effect::{Counters, Downstream, Effect, GatewayId, LinkId, Options, Read, Subscription, Upstream};
+pub use home::{HomeEffect, HomeOptions, Homes, OfflineMember, SessionChange, SessionPolicy, Whereabouts};
 pub use owners::GatheredRoom;
 pub use packed::{Codec, Content, Packed, Sealed};
 pub use read::{CaughtUp, Page, ReadError};

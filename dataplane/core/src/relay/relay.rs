@@ -184,6 +184,18 @@ impl<C: Codec> Relay<C> {
         }
     }
 
+    /// Whether something waits for a gateway's window: the shell should tell of freed bytes at once, not now and then.
+    #[must_use]
+    pub fn waits(&self, gateway: GatewayId) -> bool {
+        self.windows.get(&gateway).is_some_and(|window| !window.behind.is_empty() || !window.reads.is_empty())
+    }
+
+    /// Links to chatroom Pods that are up.
+    #[must_use]
+    pub fn links_up(&self) -> usize {
+        self.links.values().filter(|link| link.up).count()
+    }
+
     // ---- time
 
     /// When [`Relay::tick`] wants to be called; it may be called at any time.

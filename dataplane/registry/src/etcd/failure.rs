@@ -7,6 +7,9 @@ use tonic::{Code, Status};
 
 use crate::error::Error;
 
+/// How rustls says that the other side's certificate is no good; it does so before anything is sent.
+const DISTRUST: &str = "invalid peer certificate";
+
 /// How a request failed.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -14,6 +17,8 @@ pub(super) enum Failure {
     Answered(Error),
     /// The lease that it named is gone; not carried out.
     NoLease,
+    /// Its token was issued before etcd's users were changed; not carried out, and a new token helps.
+    OldToken,
     /// It never left: not carried out.
     Unsent(String),
     /// It left, or may have, and no answer came.
@@ -26,13 +31,14 @@ impl Failure {
         match self {
             Self::Answered(error) => error,
             Self::NoLease => Error::refused("etcd does not know the lease"),
+            Self::OldToken => Error::unavailable("etcd's users were changed"),
             Self::Unsent(reason) | Self::Unanswered(reason) => Error::Unavailable { reason },
         }
     }
 
     /// Whether the client, or what it authenticates with, is to be made anew before the next try.
     pub(super) const fn spoils_the_client(&self) -> bool {
-        matches!(self, Self::Answered(Error::Refused { .. }))
+        matches!(self, Self::Answered(Error::Refused { .. }) | Self::OldToken)
     }
 }
 
@@ -53,15 +59,18 @@ impl From<etcd_client::Error> for Failure {
 }
 
 fn of_status(status: &Status) -> Failure {
+    if let Some(distrust) = causes(status).map(ToString::to_string).find(|text| text.contains(DISTRUST)) {
+        return Failure::Answered(Error::refused(format!(
+            "this side does not trust etcd: {distrust}; check the CA's file"
+        )));
+    }
     let text = status.message();
     let refused = |advice: &str| Failure::Answered(Error::refused(format!("{text}; {advice}")));
     match status.code() {
         Code::NotFound if text.contains("lease not found") => Failure::NoLease,
         Code::Unauthenticated => refused("check etcd's user and password"),
         Code::PermissionDenied => refused("grant etcd's user a role that may read and write <namespace>/<cluster>/"),
-        Code::InvalidArgument if text.contains("auth store is old") => {
-            Failure::Answered(Error::unavailable("etcd's users were changed meanwhile"))
-        }
+        Code::InvalidArgument if text.contains("auth store is old") => Failure::OldToken,
         Code::InvalidArgument if text.contains("authentication failed") => refused("check etcd's user and password"),
         Code::InvalidArgument if text.contains("user name is empty") => {
             refused("etcd wants authentication: configure a user and password")
@@ -123,6 +132,8 @@ mod tests {
             let Failure::Answered(Error::Refused { reason }) = failure else { panic!("{failure:?}") };
             assert!(reason.contains(text) && reason.contains(advice), "{reason}");
         }
+        let outdated = of(Code::InvalidArgument, "etcdserver: revision of auth store is old");
+        assert!(outdated.spoils_the_client() && outdated.repeatable().is_temporary());
         assert!(matches!(of(Code::NotFound, "etcdserver: requested lease not found"), Failure::NoLease));
         assert!(matches!(of(Code::ResourceExhausted, "etcdserver: too many requests"), Failure::Answered(_)));
     }

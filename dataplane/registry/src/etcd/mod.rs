@@ -9,6 +9,11 @@ mod link;
 mod options;
 mod watcher;
 
+#[cfg(test)]
+#[path = "../../tests/support/etcd_server.rs"]
+#[allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, reason = "a helper of tests")]
+mod etcd_server;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,7 +106,10 @@ impl Kv for EtcdKv {
         let send = |client: etcd_client::Client| async move { client.kv_client().txn(request.clone()).await };
         match self.link.call(self.link.usual(), send).await {
             Ok(response) => Ok(Outcome::Known(convert::reply(&response))),
-            Err(Failure::Unanswered(_)) if writes => Ok(Outcome::Unknown),
+            Err(Failure::Unanswered(reason)) if writes => {
+                tracing::debug!(reason, "a write has an unknown outcome");
+                Ok(Outcome::Unknown)
+            }
             Err(Failure::NoLease) => Err(lease.map_or_else(|| Failure::NoLease.repeatable(), Error::LeaseGone)),
             Err(failure) => Err(failure.repeatable()),
         }

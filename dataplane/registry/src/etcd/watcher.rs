@@ -200,3 +200,61 @@ enum Taken {
     /// A sign of life from an etcd that has not come as far as the listing.
     Behind(u64),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::etcd_server::EtcdServer;
+    use super::super::options::EtcdOptions;
+    use super::*;
+
+    fn watcher(server: &EtcdServer) -> Watcher {
+        let options = EtcdOptions { jitter_ms: 50, ..EtcdOptions::new(vec![server.url()], "test", "live") };
+        Watcher::new(Arc::new(Link::new(options)), Keys::new("test", "live").unwrap())
+    }
+
+    async fn put(server: &EtcdServer, key: &str, value: &str) -> i64 {
+        let mut client = etcd_client::Client::connect([server.url()], None).await.unwrap();
+        client.put(key, value, None).await.unwrap().header().unwrap().revision()
+    }
+
+    #[tokio::test]
+    async fn a_compacted_history_interrupts_and_a_new_listing_recovers() {
+        let server = EtcdServer::start();
+        let mut watcher = watcher(&server);
+        for epoch in 1..20 {
+            put(&server, "test/live/incarnation", &epoch.to_string()).await;
+        }
+        let last = put(&server, "test/live/leader", "7").await;
+        let mut client = etcd_client::Client::connect([server.url()], None).await.unwrap();
+        client.compact(last, None).await.unwrap();
+
+        let stream = watcher.open(3).await.unwrap();
+        let why = watcher.follow(stream).await;
+        assert!(matches!(why, Interrupted::Compacted(revision) if revision == last), "{why}");
+        watcher.begin().await.unwrap();
+        let view = watcher.table.view();
+        assert_eq!((view.incarnation, view.leader_epoch), (Some(19), Some(7)));
+    }
+
+    #[tokio::test]
+    async fn an_etcd_that_is_behind_the_listing_is_noticed_though_it_says_nothing() {
+        let server = EtcdServer::start();
+        let mut watcher = watcher(&server);
+        let now = put(&server, "test/live/incarnation", "1").await.cast_unsigned();
+        // As if the listing came from an etcd that has been replaced by an empty one since.
+        watcher.table.rebuild(std::iter::empty(), now + 1000);
+        let stream = watcher.open(now + 1001).await.unwrap();
+        let why = tokio::time::timeout(Duration::from_secs(5), watcher.follow(stream)).await.unwrap();
+        assert!(matches!(why, Interrupted::Behind(revision) if revision == now), "{why}");
+    }
+
+    #[tokio::test]
+    async fn a_quiet_cluster_is_followed_for_longer_than_silence_is_borne() {
+        let server = EtcdServer::start();
+        let mut watcher = watcher(&server);
+        let mut stream = Some(watcher.begin().await.unwrap());
+        let quiet = SILENT + BEAT * 2;
+        let follow = watcher.follow(stream.take().unwrap());
+        assert!(tokio::time::timeout(quiet, follow).await.is_err(), "it is asked for signs of life and gives them");
+    }
+}

@@ -89,6 +89,15 @@ impl View {
         Self { routes: OnceLock::new(), ..self.clone() }
     }
 
+    /// The same, no longer current since `since_ms`, or longer if it was stale before.
+    pub(crate) fn stale(&self, since_ms: Millis) -> Self {
+        let mut view = self.clone();
+        if view.health.is_healthy() {
+            view.health = Health::Stale { since_ms };
+        }
+        view
+    }
+
     /// The live members of a role.
     #[must_use]
     pub fn members(&self, role: Role) -> &BTreeMap<InstanceId, Arc<Registered>> {

@@ -21,19 +21,23 @@ pub struct EtcdServer {
 
 impl EtcdServer {
     pub fn start() -> Self {
-        Self::with(&[])
+        let mut server = Self::not_yet();
+        server.run();
+        server
     }
 
-    /// With more arguments.
-    pub fn with(extra: &[&str]) -> Self {
+    /// Gives it more arguments, for its next start.
+    pub fn give(&mut self, extra: &[String]) {
+        self.extra.extend_from_slice(extra);
+    }
+
+    /// One that does not run yet, though its address is known.
+    pub fn not_yet() -> Self {
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("throng-etcd-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let (port, peer_port) = (free_port(), free_port());
-        let extra = extra.iter().map(ToString::to_string).collect();
-        let mut server = Self { dir, port, peer_port, extra, child: None };
-        server.run();
-        server
+        Self { dir, port, peer_port, extra: Vec::new(), child: None }
     }
 
     pub fn url(&self) -> String {
@@ -41,7 +45,12 @@ impl EtcdServer {
     }
 
     fn scheme(&self) -> &'static str {
-        if self.extra.iter().any(|arg| arg.starts_with("--auto-tls")) { "https" } else { "http" }
+        if self.extra.iter().any(|arg| arg.starts_with("--cert-file")) { "https" } else { "http" }
+    }
+
+    /// A directory that goes with the server.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     pub fn data_dir(&self) -> PathBuf {
@@ -112,6 +121,15 @@ fn remove(dir: &Path) {
     let _ = std::fs::remove_dir_all(dir);
 }
 
+/// A port that nobody takes while a killed server waits for its return: below those that the kernel hands out by itself,
+/// never twice in one process, and begun at another place in each.
 fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let offset = std::process::id().wrapping_mul(61).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        let port = 20_000 + u16::try_from(offset).unwrap();
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
 }

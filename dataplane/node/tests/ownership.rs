@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use throng_core::routes::SlotChange;
 use throng_core::{Epoch, InstanceId, Millis, Role, Slot};
-use throng_node::claims::{Claims, Identity};
+use throng_node::ownership::{Driver, Handle, Identity};
 use throng_registry::{Member, MemoryRegistry, Registry};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 struct Pod {
     slots: mpsc::Receiver<SlotChange>,
-    draining: watch::Sender<bool>,
+    handle: Handle,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
     open: BTreeMap<Slot, Epoch>,
@@ -37,11 +37,10 @@ impl Pod {
         let identity =
             Identity { role: Role::Chatroom, instance: InstanceId::new(&format!("i-{name}")).unwrap(), member };
         let (tx, slots) = mpsc::channel(10_000);
-        let (draining, drained) = watch::channel(false);
         let stop = CancellationToken::new();
-        let claims = Claims::new(identity, Arc::clone(registry), tx, drained);
-        let task = tokio::spawn(claims.run(stop.clone()));
-        Self { slots, draining, stop, task, open: BTreeMap::new() }
+        let (driver, handle) = Driver::new(identity, Arc::clone(registry), tx);
+        let task = tokio::spawn(driver.run(|| 0, stop.clone()));
+        Self { slots, handle, stop, task, open: BTreeMap::new() }
     }
 
     fn read(&mut self) {
@@ -94,7 +93,9 @@ async fn every_slot_has_one_owner_and_finds_another_when_it_dies() {
     (&mut b.task).await.unwrap();
     b.read();
     assert!(b.open.is_empty(), "whoever leaves closes first");
-    assert_eq!(registry.watch().borrow().claims(Role::Chatroom).count(), 0);
+    let views = registry.watch();
+    until("nothing is claimed any more", Duration::from_secs(1), || views.borrow().claims(Role::Chatroom).count() == 0)
+        .await;
 }
 
 #[tokio::test]
@@ -108,8 +109,8 @@ async fn a_draining_process_hands_its_slots_to_the_others() {
         a.open.len() + b.open.len() == 4096
     })
     .await;
-    a.draining.send(true).unwrap();
-    until("the other has all", Duration::from_secs(10), || {
+    a.handle.drain(true);
+    until("the other has all", Duration::from_secs(30), || {
         a.read();
         b.read();
         a.open.is_empty() && b.open.len() == 4096

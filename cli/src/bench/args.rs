@@ -1,0 +1,170 @@
+//! The command line of `throng bench`.
+
+use clap::{Args, Subcommand};
+
+/// Measures Throng, and checks every message on the way.
+///
+/// Starts a server of its own unless --url is given. Progress goes to stderr, one JSON object to stdout; the exit code is 1 if a
+/// promise was broken (something lost, doubled or out of order, or too little published), and stderr says which.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    pub(super) scenario: Scenario,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum Scenario {
+    /// The limit of this machine: one thread writing one frame to N sockets, and nothing else.
+    #[command(after_help = "Example:\n  throng bench floor --subscribers 5000 --json")]
+    Floor(FloorArgs),
+    /// One room, many subscribers: CPU of the gateway per delivery, latency, loss.
+    #[command(after_help = "Examples:\n  \
+        throng bench fanout --subscribers 5000 --rate 200 --seconds 20 --max-rate 0 --gateways 1 --json\n  \
+        throng bench fanout --subscribers 5000 --rate 4 --seconds 20 --max-rate 0 --json\n  \
+        throng bench fanout --subscribers 5000 --rate 1000 --seconds 20 --json        # the default budget of 20 msg/s\n  \
+        throng bench fanout --url ws://127.0.0.1:8080/connect --token-secret S --subscribers 100 --rate 20")]
+    Fanout(FanoutArgs),
+    /// Connections at rest: memory each, CPU each.
+    #[command(after_help = "Example:\n  throng bench idle --connections 15000 --json")]
+    Idle(IdleArgs),
+    /// Joins and leaves into one room, over existing connections.
+    #[command(after_help = "Example:\n  throng bench joins --connections 10000 --rate 20000 --seconds 30 --json")]
+    Joins(JoinsArgs),
+    /// The child process of `floor`.
+    #[command(hide = true)]
+    FloorLoop(FloorLoopArgs),
+}
+
+/// Where the server is, and how the bench talks to it.
+#[derive(Args, Clone, Debug)]
+pub(super) struct ServerArgs {
+    /// A gateway that runs already, ws://host:port/connect; may be repeated. CPU and memory are not measured then.
+    #[arg(long)]
+    pub(super) url: Vec<String>,
+    /// The secret that signs tokens (HS256) for --url.
+    #[arg(long, env = "THRONG_TOKEN_SECRET", hide_env_values = true)]
+    pub(super) token_secret: Option<String>,
+    /// Configuration of the server that the bench starts, key=value; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+    /// The JSON object on one line.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Connections opened a second.
+    #[arg(long, default_value_t = 4_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) connect_rate: u32,
+    /// All connections must be open by then, in seconds.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    pub(super) connect_deadline: u64,
+}
+
+/// Arguments of `floor`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct FloorArgs {
+    /// Sockets to write to.
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=19_000))]
+    pub(super) subscribers: u32,
+    /// Messages a second, carried in one frame per tick; without a tick, in a frame each.
+    #[arg(long, default_value_t = 200.0)]
+    pub(super) rate: f64,
+    /// Length of the tick.
+    #[arg(long, default_value_t = 100, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    pub(super) tick: u64,
+    /// Length of each of the two runs.
+    #[arg(long, default_value_t = 5)]
+    pub(super) seconds: u64,
+    /// Size of a message's content.
+    #[arg(long, default_value_t = 100)]
+    pub(super) payload_bytes: usize,
+    /// The JSON object on one line.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Arguments of `fanout`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct FanoutArgs {
+    #[command(flatten)]
+    pub(super) server: ServerArgs,
+    /// Members of the room, publishers included.
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=19_000))]
+    pub(super) subscribers: u32,
+    /// Messages a second.
+    #[arg(long, default_value_t = 200.0)]
+    pub(super) rate: f64,
+    /// Length of the measured window.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub(super) seconds: u64,
+    /// Messages a second that each client asks for; 0: no budget; without it the server's default.
+    #[arg(long)]
+    pub(super) max_rate: Option<u32>,
+    /// Gateways, each a process with one reactor.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub(super) gateways: u32,
+    /// Lane of the messages.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=3))]
+    pub(super) lane: u8,
+    /// Size of a message's content.
+    #[arg(long, default_value_t = 100)]
+    pub(super) payload_bytes: usize,
+    /// Publishing before the window, so that the tick has settled.
+    #[arg(long, default_value_t = 3, value_name = "SECONDS")]
+    pub(super) warm_up: u64,
+    /// Length of the bare loop's run; 0: none.
+    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
+    pub(super) floor_seconds: u64,
+}
+
+/// Arguments of `idle`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct IdleArgs {
+    #[command(flatten)]
+    pub(super) server: ServerArgs,
+    /// Connections; memory is measured at a third, two thirds and all of them.
+    #[arg(long, default_value_t = 15_000, value_parser = clap::value_parser!(u32).range(3..=19_000))]
+    pub(super) connections: u32,
+    /// Time at rest over which CPU is measured.
+    #[arg(long, default_value_t = 60)]
+    pub(super) seconds: u64,
+}
+
+/// Arguments of `joins`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct JoinsArgs {
+    #[command(flatten)]
+    pub(super) server: ServerArgs,
+    /// Connections that join and leave in turn.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2..=19_000))]
+    pub(super) connections: u32,
+    /// Joins a second, and as many leaves.
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) rate: u32,
+    /// Length of the measured window.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub(super) seconds: u64,
+    /// Gateways, each a process with one reactor.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub(super) gateways: u32,
+}
+
+/// Arguments of the child process of `floor`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct FloorLoopArgs {
+    /// What to write, as JSON.
+    #[arg(long)]
+    pub(super) plan: String,
+    /// The core to run on.
+    #[arg(long)]
+    pub(super) core: Option<usize>,
+}
+
+impl ServerArgs {
+    /// How connections are opened.
+    pub(super) fn pace(&self) -> super::drive::Pace {
+        super::drive::Pace {
+            per_s: self.connect_rate,
+            in_flight: 256,
+            deadline: std::time::Duration::from_secs(self.connect_deadline),
+        }
+    }
+}

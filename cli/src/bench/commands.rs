@@ -1,0 +1,97 @@
+//! What clients say: the JSON commands of the client protocol.
+
+use serde::Serialize;
+use throng_core::Lane;
+
+#[derive(Serialize)]
+struct Command<'c> {
+    id: u64,
+    #[serde(flatten)]
+    what: What<'c>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum What<'c> {
+    Hello(Hello<'c>),
+    Join { room: &'c str },
+    Leave { room: &'c str },
+    Publish(Publish<'c>),
+}
+
+#[derive(Serialize)]
+struct Hello<'c> {
+    token: &'c str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_rate: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Publish<'c> {
+    room: &'c str,
+    lane: Lane,
+    r#type: &'static str,
+    data: Data<'c>,
+}
+
+/// The content: see [`super::scan::Mark`].
+#[derive(Serialize)]
+struct Data<'c> {
+    t: u64,
+    n: u64,
+    p: &'c str,
+}
+
+/// First command of a new session.
+pub(super) fn hello(id: u64, token: &str, max_rate: Option<u32>) -> String {
+    text(id, What::Hello(Hello { token, max_rate }))
+}
+
+/// Enters a room.
+pub(super) fn join(id: u64, room: &str) -> String {
+    text(id, What::Join { room })
+}
+
+/// Leaves a room.
+pub(super) fn leave(id: u64, room: &str) -> String {
+    text(id, What::Leave { room })
+}
+
+/// Publish number `publish` of the bench, sent at `sent_us`.
+pub(super) fn publish(id: u64, room: &str, lane: Lane, sent_us: u64, publish: u64, filler: &str) -> String {
+    let data = Data { t: sent_us, n: publish, p: filler };
+    text(id, What::Publish(Publish { room, lane, r#type: "text", data }))
+}
+
+/// The filler that makes `data` about `payload_bytes` long.
+pub(super) fn filler(payload_bytes: usize) -> String {
+    // {"t":1234567890123,"n":1234,"p":""}
+    "x".repeat(payload_bytes.saturating_sub(35))
+}
+
+fn text(id: u64, what: What<'_>) -> String {
+    // These types hold nothing that JSON cannot write: texts, numbers and maps by text.
+    serde_json::to_string(&Command { id, what }).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_read_as_the_protocol_has_them() {
+        assert_eq!(hello(1, "t", Some(0)), r#"{"id":1,"hello":{"token":"t","max_rate":0}}"#);
+        assert_eq!(join(2, "final"), r#"{"id":2,"join":{"room":"final"}}"#);
+        assert_eq!(leave(5, "final"), r#"{"id":5,"leave":{"room":"final"}}"#);
+        assert_eq!(
+            publish(3, "final", Lane::Normal, 7, 8, "xx"),
+            r#"{"id":3,"publish":{"room":"final","lane":2,"type":"text","data":{"t":7,"n":8,"p":"xx"}}}"#
+        );
+    }
+
+    #[test]
+    fn the_content_has_about_the_asked_size() {
+        let data = serde_json::to_string(&Data { t: 1_234_567_890_123, n: 1234, p: &filler(100) }).unwrap();
+        assert_eq!(data.len(), 100);
+    }
+}

@@ -1,0 +1,215 @@
+//! `throng bench fanout`: one room, many subscribers, a steady rate.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use throng_core::Lane;
+
+use super::args::FanoutArgs;
+use super::clock::{now_us, own_cpu_us};
+use super::conn::Identity;
+use super::drive;
+use super::fleet::{Endpoint, Fleet};
+use super::floor::{self, Plan};
+use super::frames::RoomKey;
+use super::process::Cores;
+use super::progress::Progress;
+use super::publisher::{Publisher, Stream};
+use super::report::Report;
+use super::server::{Server, Setting};
+use super::token::Signer;
+use super::verdict::Verdict;
+
+/// Messages a second that one user publishes: under the limit that users have by default.
+const PER_PUBLISHER: f64 = 5.0;
+/// The room of the bench.
+const ROOM: &str = "bench";
+/// Rooms slower than this are not ticked; the bare loop beside them writes each message alone.
+const QUIET_PER_S: f64 = 5.0;
+
+/// Runs it, and the bare loop after it.
+pub(super) fn scenario(args: &FanoutArgs, cores: Cores, progress: &Progress) -> anyhow::Result<Report> {
+    let mut report = measure(args, cores, progress)?;
+    if args.floor_seconds > 0 {
+        let tick_ms = report.tick_ms.filter(|_| args.rate >= QUIET_PER_S);
+        let viewer_rate = report.delivered.unwrap_or(0) as f64 / (f64::from(args.subscribers) * args.seconds as f64);
+        let rate = if viewer_rate > 0.0 { viewer_rate } else { args.rate };
+        let plan = Plan::new(args.subscribers, rate, tick_ms, args.floor_seconds, args.payload_bytes);
+        floor::beside(&mut report, plan, cores, progress)?;
+    }
+    Ok(report)
+}
+
+fn measure(args: &FanoutArgs, cores: Cores, progress: &Progress) -> anyhow::Result<Report> {
+    progress.stage("starting the server");
+    let mut server = Server::start(&args.server, args.gateways, &settings(args))?;
+    server.pin_gateways(cores);
+    cores.pin_load();
+    let rss_before = server.gateway_rss_bytes()?;
+    let (mut fleet, stream) = clients(args, &server)?;
+    progress.stage("connecting");
+    drive::connect(&mut fleet, 0..args.subscribers as usize, args.server.pace(), progress)?;
+    let rss_after = server.gateway_rss_bytes()?;
+
+    progress.stage("warming up");
+    let mut publisher = Publisher::new(stream, &fleet);
+    publisher.begin(now_us(), u64::MAX, false, &mut fleet.shared);
+    drive::run(&mut fleet, &mut publisher, now_us() + args.warm_up * 1_000_000, progress)?;
+
+    progress.stage("measuring");
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of messages")]
+    let wanted = (args.rate * args.seconds as f64).round() as u64;
+    let before = Sample::take(&fleet, &server)?;
+    fleet.shared.window_us = Some(before.at_us);
+    publisher.begin(before.at_us, wanted, true, &mut fleet.shared);
+    drive::run(&mut fleet, &mut publisher, before.at_us + args.seconds * 1_000_000, progress)?;
+    let after = Sample::take(&fleet, &server)?;
+    fleet.shared.window_us = None;
+
+    progress.stage("waiting for the last messages");
+    let everything = wanted * u64::from(args.subscribers);
+    let (quiet, most) = (Duration::from_secs(2), Duration::from_secs(20));
+    drive::settle(&mut fleet, &mut publisher, quiet, most, |fleet, _| fleet.shared.stats.delivered >= everything)?;
+    // A message that comes twice comes now.
+    drive::settle(&mut fleet, &mut publisher, Duration::from_millis(300), Duration::from_secs(5), |_, _| false)?;
+    server.check()?;
+
+    let mut report = report(args, &fleet, &publisher);
+    before.compare(&after, &fleet, &mut report);
+    report.rss_bytes_per_connection = rss_before
+        .zip(rss_after)
+        .map(|(before, after)| after.saturating_sub(before) as f64 / f64::from(args.subscribers));
+    report.cores = Some(cores);
+    judge(args, &mut report, &publisher, &fleet);
+    Ok(report)
+}
+
+/// The room takes what is published, with some room for jitter; a user takes its share; `--max-rate` is granted.
+fn settings(args: &FanoutArgs) -> Vec<Setting> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate")]
+    let rate = args.rate.ceil() as u32;
+    let mut settings = vec![Setting::RoomRate((rate * 3 / 2).max(200))];
+    if args.max_rate.is_some() {
+        settings.push(Setting::MaxRateCap(0));
+    }
+    settings
+}
+
+fn clients(args: &FanoutArgs, server: &Server) -> anyhow::Result<(Fleet, Stream)> {
+    let endpoints = server.ready.urls.iter().map(|url| Endpoint::parse(url)).collect::<Result<Vec<_>, _>>()?;
+    let gateways = endpoints.len();
+    let mut fleet = Fleet::new(endpoints)?;
+    let room: RoomKey = fleet.shared.parser.room(ROOM);
+    let signer = Signer::new(&server.ready.token_secret);
+    let lane = Lane::from_number(args.lane).context("a lane is 0, 1, 2 or 3")?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small count")]
+    let publishers = (args.rate / PER_PUBLISHER).ceil().clamp(1.0, f64::from(args.subscribers)) as u32;
+    for number in 0..args.subscribers {
+        let rights = (number < publishers).then_some(lane);
+        fleet.add(Identity {
+            endpoint: number as usize % gateways,
+            token: signer.sign(&format!("bench-{number}"), rights)?,
+            rooms: vec![room],
+            max_rate: args.max_rate,
+            viewer: number >= publishers,
+            watched: number == args.subscribers - 1,
+        });
+    }
+    let conns = (0..publishers as usize).collect();
+    let stream = Stream { conns, room, lane, rate_per_s: args.rate, payload_bytes: args.payload_bytes };
+    Ok((fleet, stream))
+}
+
+/// Counters at one end of the window.
+struct Sample {
+    at_us: u64,
+    gateway_cpu_us: Option<u64>,
+    client_cpu_us: u64,
+    received: u64,
+    frames: u64,
+    bytes: u64,
+}
+
+impl Sample {
+    fn take(fleet: &Fleet, server: &Server) -> anyhow::Result<Self> {
+        let stats = &fleet.shared.stats;
+        Ok(Self {
+            at_us: now_us(),
+            gateway_cpu_us: server.gateway_cpu_us()?,
+            client_cpu_us: own_cpu_us(),
+            received: stats.received,
+            frames: stats.frames,
+            bytes: stats.bytes,
+        })
+    }
+
+    fn compare(&self, later: &Self, fleet: &Fleet, report: &mut Report) {
+        let wall_us = (later.at_us - self.at_us) as f64;
+        let received = (later.received - self.received) as f64;
+        let frames = (later.frames - self.frames) as f64;
+        let subscribers = fleet.conns().len() as f64;
+        let gateway_us = self.gateway_cpu_us.zip(later.gateway_cpu_us).map(|(before, after)| (after - before) as f64);
+        report.gateway_cpu_us_per_delivery = gateway_us.map(|us| us / received.max(1.0));
+        report.gateway_cpu_percent = gateway_us.map(|us| 100.0 * us / wall_us);
+        report.client_cpu_percent = Some(100.0 * (later.client_cpu_us - self.client_cpu_us) as f64 / wall_us);
+        report.messages_per_frame = Some(received / frames.max(1.0));
+        report.bytes_per_subscriber_per_s = Some((later.bytes - self.bytes) as f64 / subscribers / (wall_us / 1e6));
+        let most = fleet.conns().iter().filter(|conn| conn.identity.viewer).map(|conn| conn.tally.budgeted).max();
+        report.viewer_messages_per_s_max = most.map(|most| most as f64 / (wall_us / 1e6));
+        report.viewer_burst_max = Some(fleet.shared.stats.burst_max);
+    }
+}
+
+fn report(args: &FanoutArgs, fleet: &Fleet, publisher: &Publisher) -> Report {
+    let verdict = Verdict::of(fleet, |_| true);
+    let stats = &fleet.shared.stats;
+    Report {
+        scenario: "fanout",
+        subscribers: Some(u64::from(args.subscribers)),
+        rate_per_s: Some(args.rate),
+        seconds: Some(args.seconds as f64),
+        max_rate: args.max_rate,
+        gateways: Some(args.gateways),
+        lane: Some(args.lane),
+        payload_bytes: Some(args.payload_bytes as u64),
+        published: Some(publisher.measured.accepted),
+        publish_limited: Some(publisher.measured.limited),
+        publish_refused: Some(publisher.measured.refused),
+        delivered: Some(stats.delivered),
+        declared_gaps: Some(verdict.declared()),
+        lost: Some(verdict.lost()),
+        duplicated: Some(verdict.faults.duplicated + fleet.shared.parser.conflicts()),
+        reordered: Some(verdict.faults.reordered),
+        unannounced_epochs: Some(verdict.faults.unannounced),
+        disconnects: Some(fleet.shared.ended),
+        latency_ms: stats.all_lanes().percentiles(),
+        tick_ms: stats.tick_ms(),
+        ..Report::default()
+    }
+}
+
+/// The promises of this scenario.
+fn judge(args: &FanoutArgs, report: &mut Report, publisher: &Publisher, fleet: &Fleet) {
+    report.judge();
+    if let Some(end) = &fleet.shared.first_end {
+        report.broken.push(format!("the first connection to end said: {end}"));
+    }
+    let (accepted, wanted) = (publisher.measured.accepted as f64, 0.99 * args.rate * args.seconds as f64);
+    let refusal = publisher.first_refusal.as_deref().map_or_else(String::new, |why| format!("; refused: {why}"));
+    report.promise(accepted >= wanted, || {
+        format!("only {accepted} messages were published, the run needs {wanted:.0}{refusal}")
+    });
+    let (delivered, gaps) = (report.delivered.unwrap_or(0), report.declared_gaps.unwrap_or(0));
+    if args.max_rate == Some(0) {
+        let due = publisher.measured.accepted * u64::from(args.subscribers);
+        report.promise(delivered == due, || {
+            format!("{delivered} of {due} messages were delivered, with no budget asked")
+        });
+        report.promise(gaps == 0, || format!("{gaps} messages were declared missing, with no budget asked"));
+    }
+    if let (Some(budget), Some(most)) = (args.max_rate.filter(|rate| *rate > 0), report.viewer_messages_per_s_max) {
+        // The budget may be used a second ahead.
+        let allowed = f64::from(budget) * (1.0 + 1.0 / args.seconds as f64);
+        report.promise(most <= allowed, || format!("a viewer got {most:.1} messages a second, it asked for {budget}"));
+    }
+}

@@ -1,0 +1,289 @@
+//! `throng bench joins`: existing connections join and leave one room, each in its turn.
+//!
+//! Half of the connections begin inside the room, the other half outside; every command turns one of them round, so joins and
+//! leaves alternate at the same rate and the room keeps its size. One connection more, the watcher, stays inside and hears the
+//! count.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::args::JoinsArgs;
+use super::clock::{now_us, own_cpu_us};
+use super::commands;
+use super::conn::{ConnId, FIRST_FREE_ID, Identity};
+use super::drive;
+use super::fleet::{Endpoint, Fleet};
+use super::notes::Note;
+use super::process::Cores;
+use super::progress::Progress;
+use super::report::Report;
+use super::server::{Server, Setting};
+use super::stats::Latency;
+use super::token::Signer;
+
+const ROOM: &str = "bench";
+const JOINS: &str = "throng_chatroom_joins_applied_total";
+const LEAVES: &str = "throng_chatroom_leaves_applied_total";
+/// The count must be exact so long after the last command; the bench looks a little longer to say how late it was.
+const LOOK_US: u64 = 5_000_000;
+const EXACT_WITHIN_MS: f64 = 1_000.0;
+/// A join and a leave of one connection inside one batch of the gateway (50-100 ms) cancel.
+const BATCH_S: f64 = 0.1;
+
+/// Runs it.
+pub(super) fn scenario(args: &JoinsArgs, cores: Cores, progress: &Progress) -> anyhow::Result<Report> {
+    progress.stage("starting the server");
+    let commands_per_s = 2.0 * f64::from(args.rate) / f64::from(args.connections);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small rate")]
+    let frames_per_s = ((commands_per_s * 4.0) as u32).max(100);
+    let mut server = Server::start(&args.server, args.gateways, &[Setting::FramesPerS(frames_per_s)])?;
+    server.pin_gateways(cores);
+    cores.pin_load();
+    if 1.0 / commands_per_s < 1.5 * BATCH_S {
+        eprintln!(
+            "bench: each connection turns round {commands_per_s:.1} times a second: some joins and leaves will cancel"
+        );
+    }
+    let mut fleet = clients(args, &server)?;
+    progress.stage("connecting");
+    drive::connect(&mut fleet, 0..args.connections as usize + 1, args.server.pace(), progress)?;
+
+    let mut traffic = Traffic::new(args);
+    progress.stage("half of them join");
+    let (now, half) = (now_us(), u64::from(args.connections) / 2);
+    traffic.run(&mut fleet, Order { begun_us: now, per_s: 10_000.0, count: half, step: 2 }, progress)?;
+    traffic.answered(&mut fleet, Duration::from_secs(10))?;
+    traffic.measured();
+
+    progress.stage("measuring");
+    let before = applied(&server)?;
+    let (begun_us, cpu, client) = (now_us(), server.gateway_cpu_us()?, own_cpu_us());
+    let order =
+        Order { begun_us, per_s: 2.0 * f64::from(args.rate), count: 2 * u64::from(args.rate) * args.seconds, step: 1 };
+    traffic.run(&mut fleet, order, progress)?;
+    let ended_us = now_us();
+    let (cpu_after, client_after) = (server.gateway_cpu_us()?, own_cpu_us());
+    progress.stage("waiting for the count");
+    let exact_us = traffic.count(&mut fleet, ended_us)?;
+    traffic.answered(&mut fleet, Duration::from_secs(10))?;
+    let after = applied(&server)?;
+    server.check()?;
+
+    let seconds = (ended_us - begun_us) as f64 / 1e6;
+    let wall_us = (ended_us - begun_us) as f64;
+    let per_s = |(before, after): (f64, f64)| (after - before) / seconds;
+    let mut report = Report {
+        scenario: "joins",
+        subscribers: Some(u64::from(args.connections)),
+        rate_per_s: Some(f64::from(args.rate)),
+        seconds: Some(seconds),
+        gateways: Some(args.gateways),
+        joins_per_s: before.joins.zip(after.joins).map(per_s),
+        leaves_per_s: before.leaves.zip(after.leaves).map(per_s),
+        join_ms: traffic.latency.percentiles(),
+        joins_refused: Some(traffic.refused),
+        members_expected: Some(traffic.inside()),
+        members_counted: traffic.counted,
+        count_exact_after_ms: exact_us.map(|us| us.saturating_sub(ended_us) as f64 / 1000.0),
+        gateway_cpu_percent: cpu.zip(cpu_after).map(|(before, after)| 100.0 * (after - before) as f64 / wall_us),
+        client_cpu_percent: Some(100.0 * (client_after - client) as f64 / wall_us),
+        disconnects: Some(fleet.shared.ended),
+        cores: Some(cores),
+        ..Report::default()
+    };
+    judge(args, &mut report, &traffic);
+    Ok(report)
+}
+
+fn clients(args: &JoinsArgs, server: &Server) -> anyhow::Result<Fleet> {
+    let endpoints = server.ready.urls.iter().map(|url| Endpoint::parse(url)).collect::<Result<Vec<_>, _>>()?;
+    let gateways = endpoints.len();
+    let mut fleet = Fleet::new(endpoints)?;
+    let room = fleet.shared.parser.room(ROOM);
+    let signer = Signer::new(&server.ready.token_secret);
+    for number in 0..args.connections as usize {
+        let token = signer.sign(&format!("bench-{number}"), None)?;
+        fleet.add(Identity { endpoint: number % gateways, token, ..Identity::default() });
+    }
+    let token = signer.sign("bench-watcher", None)?;
+    fleet.add(Identity { token, rooms: vec![room], watched: true, ..Identity::default() });
+    Ok(fleet)
+}
+
+/// What the chatroom Pods have applied.
+struct Applied {
+    joins: Option<f64>,
+    leaves: Option<f64>,
+}
+
+fn applied(server: &Server) -> anyhow::Result<Applied> {
+    Ok(Applied { joins: server.metric("chatroom", JOINS)?, leaves: server.metric("chatroom", LEAVES)? })
+}
+
+/// So many commands at this pace, to every `step`-th connection in turn.
+#[derive(Clone, Copy)]
+struct Order {
+    begun_us: u64,
+    per_s: f64,
+    count: u64,
+    step: usize,
+}
+
+/// A command that was sent.
+#[derive(Clone, Copy)]
+struct Sent {
+    id: u64,
+    at_us: u64,
+    join: bool,
+}
+
+/// Who is inside, and which commands wait for their answer.
+struct Traffic {
+    inside: Vec<bool>,
+    waiting: Vec<Vec<Sent>>,
+    outstanding: u64,
+    next_id: u64,
+    watcher: ConnId,
+    latency: Latency,
+    refused: u64,
+    first_refusal: Option<String>,
+    counted: Option<u64>,
+    counted_us: u64,
+}
+
+impl Traffic {
+    fn new(args: &JoinsArgs) -> Self {
+        let connections = args.connections as usize;
+        Self {
+            inside: vec![false; connections],
+            waiting: vec![Vec::new(); connections],
+            outstanding: 0,
+            next_id: FIRST_FREE_ID,
+            watcher: connections,
+            latency: Latency::default(),
+            refused: 0,
+            first_refusal: None,
+            counted: None,
+            counted_us: 0,
+        }
+    }
+
+    /// What came before was preparation.
+    fn measured(&mut self) {
+        self.latency = Latency::default();
+    }
+
+    /// Members that there should be, the watcher included.
+    fn inside(&self) -> u64 {
+        self.inside.iter().filter(|inside| **inside).count() as u64 + 1
+    }
+
+    fn run(&mut self, fleet: &mut Fleet, order: Order, progress: &Progress) -> anyhow::Result<()> {
+        let mut sent = 0;
+        while sent < order.count {
+            let elapsed_s = now_us().saturating_sub(order.begun_us) as f64 / 1e6;
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of commands")]
+            let due = ((elapsed_s * order.per_s) as u64).min(order.count);
+            // In small helpings, so that answers are read on time.
+            for _ in 0..due.saturating_sub(sent).min(200) {
+                let place = usize::try_from(sent).unwrap_or(0) * order.step % self.inside.len();
+                self.turn_round(fleet, place);
+                sent += 1;
+            }
+            fleet.turn(if sent < due { Duration::ZERO } else { drive::TURN })?;
+            self.take(fleet);
+            progress.at(sent, order.count);
+        }
+        Ok(())
+    }
+
+    /// Whoever is inside leaves, whoever is outside joins.
+    fn turn_round(&mut self, fleet: &mut Fleet, conn: ConnId) {
+        let (Some(inside), Some(waiting)) = (self.inside.get_mut(conn), self.waiting.get_mut(conn)) else { return };
+        let id = self.next_id;
+        self.next_id += 1;
+        *inside = !*inside;
+        let text = if *inside { commands::join(id, ROOM) } else { commands::leave(id, ROOM) };
+        waiting.push(Sent { id, at_us: now_us(), join: *inside });
+        self.outstanding += 1;
+        fleet.send(conn, &text);
+    }
+
+    fn take(&mut self, fleet: &mut Fleet) {
+        let now = now_us();
+        for note in fleet.take_notes() {
+            match note {
+                Note::Reply { conn, id, result } => {
+                    let Some(waiting) = self.waiting.get_mut(conn) else { continue };
+                    let Some(place) = waiting.iter().position(|sent| sent.id == id) else { continue };
+                    let sent = waiting.remove(place);
+                    self.outstanding -= 1;
+                    match result {
+                        Ok(_) if sent.join => self.latency.record_us(now.saturating_sub(sent.at_us)),
+                        Ok(_) => {}
+                        Err(error) => {
+                            self.refused += 1;
+                            self.first_refusal.get_or_insert_with(|| format!("{}: {}", error.code, error.message));
+                            // It is still where it was.
+                            if let Some(inside) = self.inside.get_mut(conn) {
+                                *inside = !sent.join;
+                            }
+                        }
+                    }
+                }
+                Note::Event { conn, event, .. } if conn == self.watcher && event.members.is_some() => {
+                    (self.counted, self.counted_us) = (event.members, now);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits until every command is answered.
+    fn answered(&mut self, fleet: &mut Fleet, most: Duration) -> anyhow::Result<()> {
+        let deadline_us = now_us() + drive::micros(most);
+        while self.outstanding > 0 {
+            fleet.turn(drive::TURN)?;
+            self.take(fleet);
+            if now_us() > deadline_us {
+                let why = self.first_refusal.clone().unwrap_or_else(|| "no answer".to_owned());
+                anyhow::bail!("{} joins and leaves were not answered within {most:?} ({why})", self.outstanding);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the server counts what it should; none if it does not in time.
+    fn count(&mut self, fleet: &mut Fleet, ended_us: u64) -> anyhow::Result<Option<u64>> {
+        while now_us() < ended_us + LOOK_US {
+            if self.outstanding == 0 && self.counted == Some(self.inside()) {
+                return Ok(Some(self.counted_us.max(ended_us)));
+            }
+            fleet.turn(drive::TURN).context("while waiting for the count")?;
+            self.take(fleet);
+        }
+        Ok(None)
+    }
+}
+
+fn judge(args: &JoinsArgs, report: &mut Report, traffic: &Traffic) {
+    report.judge();
+    let enough = 0.95 * f64::from(args.rate);
+    for (what, applied) in [("joins", report.joins_per_s), ("leaves", report.leaves_per_s)] {
+        let applied_per_s = applied.unwrap_or(f64::INFINITY);
+        report.promise(applied_per_s >= enough, || {
+            format!(
+                "only {applied_per_s:.0} {what} a second were applied at the chatroom Pod, the run needs {enough:.0}"
+            )
+        });
+    }
+    let exact = report.count_exact_after_ms.is_some_and(|ms| ms <= EXACT_WITHIN_MS);
+    report.promise(exact, || {
+        let counted = traffic.counted.map_or_else(|| "nothing".to_owned(), |count| count.to_string());
+        format!("the server counted {counted} instead of {} members 1 s after the end", traffic.inside())
+    });
+    let refused = traffic.refused;
+    let why = traffic.first_refusal.clone().unwrap_or_default();
+    report.promise(refused == 0, || format!("{refused} joins and leaves were refused; the first: {why}"));
+}

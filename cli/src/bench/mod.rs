@@ -1,0 +1,70 @@
+//! `throng bench`: the referee.
+//!
+//! One thread plays thousands of clients ([`fleet`], [`conn`]) with a WebSocket codec ([`wire`]) and a reader of frames
+//! ([`frames`], [`scan`]) of its own, so that no fault of the server's code hides in the client. Every message is checked
+//! against what the room promises ([`checker`], with what all clients together know in [`truth`]), and timed ([`stats`]).
+//! [`server`] starts what is measured, [`process`] and [`metrics`] look at it from outside, [`publisher`] and [`drive`]
+//! keep the pace. A scenario puts these together and fills in a [`report`]: [`floor`] is the limit of the machine,
+//! [`fanout`] the cost of a delivery, [`idle`] that of a connection at rest, [`joins`] the traffic of members.
+
+mod args;
+mod checker;
+mod clock;
+mod commands;
+mod conn;
+mod drive;
+mod fanout;
+mod fleet;
+mod floor;
+mod frames;
+mod idle;
+mod joins;
+mod metrics;
+mod notes;
+mod process;
+mod progress;
+mod publisher;
+mod report;
+mod runs;
+mod scan;
+mod server;
+mod stats;
+mod token;
+mod truth;
+mod verdict;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+pub(crate) use args::BenchArgs;
+use args::Scenario;
+use process::Cores;
+use progress::Progress;
+
+/// Runs a scenario: one JSON object on stdout, all else on stderr. The exit code is 1 if a promise was broken; an error
+/// means that there was nothing to judge.
+pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
+    let progress = Progress::new();
+    let cores = Cores::apart();
+    let (report, one_line) = match args.scenario {
+        Scenario::Floor(args) => (floor::scenario(&args, cores, &progress)?, args.json),
+        Scenario::Fanout(args) => (fanout::scenario(&args, cores, &progress)?, args.server.json),
+        Scenario::Idle(args) => (idle::scenario(&args, cores, &progress)?, args.server.json),
+        Scenario::Joins(args) => (joins::scenario(&args, cores, &progress)?, args.server.json),
+        Scenario::FloorLoop(args) => {
+            return floor::child(&args).map(|()| ExitCode::SUCCESS);
+        }
+    };
+    drop(progress);
+    writeln!(std::io::stdout(), "{}", report.to_json(one_line)?).context("cannot write to stdout")?;
+    for broken in &report.broken {
+        eprintln!("bench: broken: {broken}");
+    }
+    Ok(if report.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,92 @@
+//! What connections share, and what they tell the scenario that drives them.
+
+use throng_core::Stamp;
+
+use super::conn::{ConnId, Phase};
+use super::frames::{ErrorReply, EventLine, Parser};
+use super::stats::Stats;
+
+/// Something that a scenario may want to act on. What is counted only is in [`Stats`].
+#[derive(Debug)]
+pub(super) enum Note {
+    /// The connection is open and in its rooms.
+    Ready,
+    /// The answer to a command of the scenario: stamp of a publish, members of a join; or the error.
+    Reply { conn: ConnId, id: u64, result: Result<(Option<Stamp>, Option<u64>), ErrorReply> },
+    /// Something in a room; counts only on watched connections.
+    Event { conn: ConnId, event: EventLine },
+    /// The connection ended, not by the scenario's wish.
+    Closed { conn: ConnId, closing: Closing },
+}
+
+/// Why a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Closing {
+    /// Close code of the server; 1006: none was given.
+    pub(super) code: u16,
+    /// For people.
+    pub(super) reason: String,
+}
+
+impl Closing {
+    pub(super) fn broken(reason: &str) -> Self {
+        Self { code: 1006, reason: reason.to_owned() }
+    }
+
+    pub(super) fn from_frame(payload: &[u8]) -> Self {
+        let (code, reason) = payload
+            .split_first_chunk::<2>()
+            .map_or((1005, &[][..]), |(code, reason)| (u16::from_be_bytes(*code), reason));
+        Self { code, reason: String::from_utf8_lossy(reason).into_owned() }
+    }
+
+    /// The server asks to be tried again after so long (close code 1013).
+    pub(super) fn retry_ms(&self) -> Option<u64> {
+        let reason: serde_json::Value = serde_json::from_str(&self.reason).ok()?;
+        reason.get("retry_ms")?.as_u64()
+    }
+}
+
+impl std::fmt::Display for Closing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} (close code {})", self.reason, self.code)
+    }
+}
+
+/// What all connections of a fleet share.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) parser: Parser,
+    pub(super) stats: Stats,
+    pub(super) notes: Vec<Note>,
+    /// When the measured window began; none: outside of it.
+    pub(super) window_us: Option<u64>,
+    /// The other side is the bare loop, which speaks no protocol.
+    pub(super) bare: bool,
+    /// Connections that ended after they were ready, and why the first did.
+    pub(super) ended: u64,
+    pub(super) first_end: Option<Closing>,
+}
+
+impl Shared {
+    pub(super) fn closed(&mut self, conn: ConnId, was: Phase, closing: Closing) {
+        if was == Phase::Ready {
+            self.ended += 1;
+            self.first_end.get_or_insert_with(|| closing.clone());
+        }
+        self.notes.push(Note::Closed { conn, closing });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_close_frame_says_why_and_when_to_come_again() {
+        let closing = Closing::from_frame(b"\x03\xf5{\"retry_ms\":750}");
+        assert_eq!((closing.code, closing.retry_ms()), (1013, Some(750)));
+        assert_eq!(Closing::from_frame(b"").code, 1005);
+        assert_eq!(Closing::broken("gone").retry_ms(), None);
+    }
+}

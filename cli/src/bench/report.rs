@@ -1,0 +1,207 @@
+//! What a bench prints: one object, the same names in every scenario.
+
+use serde::{Serialize, Serializer};
+
+use super::process::Cores;
+use super::stats::Percentiles;
+
+/// The outcome of one bench. Fields that a scenario does not measure are left out.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Report {
+    /// Which scenario.
+    pub(crate) scenario: &'static str,
+    /// Connections that were in the room.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) subscribers: Option<u64>,
+    /// Messages (`joins`: joins) a second that were asked for.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
+    pub(crate) rate_per_s: Option<f64>,
+    /// Length of the measured window.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
+    pub(crate) seconds: Option<f64>,
+    /// Budget that each client asked for; 0: none; absent: the server's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_rate: Option<u32>,
+    /// Gateways.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) gateways: Option<u32>,
+    /// Lane of the messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lane: Option<u8>,
+    /// Size of a message's content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) payload_bytes: Option<u64>,
+    /// Messages of the window that the room ordered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) published: Option<u64>,
+    /// Publishes of the window that a quota refused; each was sent again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) publish_limited: Option<u64>,
+    /// Publishes of the window that were refused otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) publish_refused: Option<u64>,
+    /// Messages of the window that clients received, summed over clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) delivered: Option<u64>,
+    /// Numbers that were declared missing and not received, summed over clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) declared_gaps: Option<u64>,
+    /// Numbers neither received nor declared, summed over clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lost: Option<u64>,
+    /// Numbers received twice, summed over clients; and stamps with two contents, publishes with two stamps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) duplicated: Option<u64>,
+    /// Numbers received after a larger one of their lane, summed over clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reordered: Option<u64>,
+    /// Segments of an epoch that no `sealed` announced, summed over clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) unannounced_epochs: Option<u64>,
+    /// Connections that the server ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) disconnects: Option<u64>,
+    /// From the send stamp inside a message to its receipt by a client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) latency_ms: Option<Percentiles>,
+    /// Usual time between two segments at one client.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
+    pub(crate) tick_ms: Option<f64>,
+    /// Messages in a segment, on average.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
+    pub(crate) messages_per_frame: Option<f64>,
+    /// Bytes that a client received in a second of the window, on average.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
+    pub(crate) bytes_per_subscriber_per_s: Option<f64>,
+    /// Messages of lanes 2-3 a second, over the whole window, of the client that got most; clients that publish do not count.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
+    pub(crate) viewer_messages_per_s_max: Option<f64>,
+    /// The most messages of lanes 2-3 that such a client got in one second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) viewer_burst_max: Option<u64>,
+    /// CPU time of all threads of all gateways in the window, per message delivered in it.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
+    pub(crate) gateway_cpu_us_per_delivery: Option<f64>,
+    /// The same, as a share of one core.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
+    pub(crate) gateway_cpu_percent: Option<f64>,
+    /// CPU time of the load client in the window, as a share of one core.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
+    pub(crate) client_cpu_percent: Option<f64>,
+    /// CPU time of the bare loop per write.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
+    pub(crate) floor_cpu_us_per_write: Option<f64>,
+    /// CPU time of the bare loop per message delivered, at the cadence of the scenario.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
+    pub(crate) floor_cpu_us_per_delivery: Option<f64>,
+    /// Latency of the bare loop at the cadence of the scenario.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) floor_latency_ms: Option<Percentiles>,
+    /// The runs of the bare loop.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) floor: Vec<super::floor::FloorReport>,
+    /// Resident memory of the gateway per connection; `idle`: by slope.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
+    pub(crate) rss_bytes_per_connection: Option<f64>,
+    /// Connections and resident bytes of the gateway, as measured for the slope.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) rss_samples: Vec<(u64, u64)>,
+    /// CPU time of the gateway at rest, per second and connection.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
+    pub(crate) idle_cpu_us_per_s_per_connection: Option<f64>,
+    /// Pings that the connection with the fewest got while at rest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pings_per_connection_min: Option<u32>,
+    /// Joins applied at the chatroom Pod, a second of the window.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
+    pub(crate) joins_per_s: Option<f64>,
+    /// Leaves applied at the chatroom Pod, a second of the window.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
+    pub(crate) leaves_per_s: Option<f64>,
+    /// From a join command to its answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) join_ms: Option<Percentiles>,
+    /// Joins and leaves that were answered with an error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) joins_refused: Option<u64>,
+    /// Members that the room should have at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) members_expected: Option<u64>,
+    /// Members that the server counted at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) members_counted: Option<u64>,
+    /// Time from the last command until the count was exact.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
+    pub(crate) count_exact_after_ms: Option<f64>,
+    /// Where the processes ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cores: Option<Cores>,
+    /// Promises that were broken, in words; empty: all kept.
+    pub(crate) broken: Vec<String>,
+}
+
+impl Report {
+    /// Notes a broken promise if `broken`.
+    pub(super) fn promise(&mut self, kept: bool, or_else: impl FnOnce() -> String) {
+        if !kept {
+            self.broken.push(or_else());
+        }
+    }
+
+    /// The promises that hold in every scenario with messages.
+    pub(super) fn judge(&mut self) {
+        let count = |field: Option<u64>| field.unwrap_or(0);
+        let (lost, duplicated, reordered) = (count(self.lost), count(self.duplicated), count(self.reordered));
+        let (unannounced, disconnects) = (count(self.unannounced_epochs), count(self.disconnects));
+        self.promise(lost == 0, || format!("{lost} messages were lost: neither received nor declared missing"));
+        self.promise(duplicated == 0, || format!("{duplicated} messages were received twice"));
+        self.promise(reordered == 0, || format!("{reordered} messages were received out of order"));
+        self.promise(unannounced == 0, || format!("{unannounced} epochs began without a `sealed` of the one before"));
+        self.promise(disconnects == 0, || format!("{disconnects} connections were ended by the server"));
+    }
+
+    /// The whole as JSON.
+    pub(super) fn to_json(&self, one_line: bool) -> anyhow::Result<String> {
+        Ok(if one_line { serde_json::to_string(self)? } else { serde_json::to_string_pretty(self)? })
+    }
+}
+
+/// Writes a figure with three digits behind the point: more than any of them is worth.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+pub(super) fn rounded<S: Serializer>(figure: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((figure * 1000.0).round() / 1000.0)
+}
+
+#[expect(clippy::ref_option, reason = "serde hands out references")]
+fn rounded_if<S: Serializer>(figure: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match figure {
+        Some(figure) => rounded(figure, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_a_double_and_a_disorder_each_break_a_promise() {
+        let mut report = Report { scenario: "fanout", lost: Some(0), duplicated: Some(0), ..Report::default() };
+        report.judge();
+        assert!(report.broken.is_empty());
+        let broken = |report: Report| {
+            let mut report = report;
+            report.judge();
+            report.broken.len()
+        };
+        assert_eq!(broken(Report { lost: Some(1), ..Report::default() }), 1);
+        assert_eq!(broken(Report { duplicated: Some(1), reordered: Some(1), ..Report::default() }), 2);
+        assert_eq!(broken(Report { disconnects: Some(3), unannounced_epochs: Some(1), ..Report::default() }), 2);
+    }
+
+    #[test]
+    fn what_was_not_measured_is_left_out_and_figures_are_rounded() {
+        let report = Report { scenario: "idle", tick_ms: Some(99.123_456), ..Report::default() };
+        assert_eq!(report.to_json(true).unwrap(), r#"{"scenario":"idle","tick_ms":99.123,"broken":[]}"#);
+    }
+}

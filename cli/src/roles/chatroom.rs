@@ -1,0 +1,103 @@
+//! The chatroom role on a node.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use anyhow::Result;
+use throng_chatroom::{Handle, NoLog, Options, Service, Start};
+use throng_node::health::Readiness;
+use throng_node::ownership::{Handle as Ownership, Identity};
+use throng_node::service::{Hooks, NodeService};
+use throng_proto::link::{DescribeReply, DrainRequest, PressureSample, SlotActivity};
+use tokio::sync::mpsc;
+use tonic::service::Routes;
+use tonic::service::interceptor::InterceptedService;
+use tracing::error;
+
+use super::{Membership, Metrics, Parts, Running, describe, sample, serve_health};
+
+pub(super) fn assemble(options: Options, parts: Parts) -> Result<Running> {
+    let Parts { identity, registry, pod_key, grpc, http, stop, cut, .. } = parts;
+    let Membership { driver, ownership, slots } = Membership::new(&identity, &registry);
+    let mut metrics = Metrics::default();
+    let (_, log_events) = mpsc::channel(1);
+    let hooks = Arc::new(Chatroom::default());
+    let node = InterceptedService::new(NodeService::server(Arc::clone(&hooks) as Arc<dyn Hooks>), pod_key.demand());
+    let service = Service::new(
+        Start {
+            options,
+            address: identity.member.address.to_string(),
+            listener: grpc,
+            key: pod_key,
+            pod: identity.member.pod.to_string(),
+            instance: identity.instance.clone(),
+            revision: identity.member.revision.to_string(),
+            slots,
+            log: Arc::new(NoLog),
+            log_events,
+            more: Routes::new(node),
+            cancel: cut.clone(),
+        },
+        &mut metrics,
+    );
+    // Set once, here.
+    let _ = hooks.0.set(State { identity, handle: service.handle(), ownership });
+    let readiness = Readiness::default();
+    serve_health(http, readiness, metrics, cut.clone())?;
+    let serve = Box::pin(async move {
+        let serving = tokio::spawn(service.run());
+        driver.run(|| 0, stop).await;
+        cut.cancel();
+        if let Ok(Err(error)) = serving.await {
+            error!(%error, "the chatroom role has failed");
+        }
+    });
+    Ok(Running { hooks, serve })
+}
+
+/// What the node asks of the role.
+struct State {
+    identity: Identity,
+    handle: Handle,
+    ownership: Ownership,
+}
+
+/// Empty until the role is made: the gRPC that answers is a part of the role.
+#[derive(Default)]
+struct Chatroom(OnceLock<State>);
+
+impl Hooks for Chatroom {
+    fn sample(&self) -> PressureSample {
+        let Some(state) = self.0.get() else { return PressureSample::default() };
+        let rates = state.handle.rates();
+        let load = HashMap::from([
+            ("members".to_owned(), state.handle.members() as f64),
+            ("joins_per_second".to_owned(), rates.joins_per_s),
+            ("messages_per_second".to_owned(), rates.publishes_per_s),
+        ]);
+        sample(load, &state.ownership, state.ownership.status().open as u64)
+    }
+
+    fn drain(&self, _: &DrainRequest) -> u64 {
+        let Some(state) = self.0.get() else { return 0 };
+        state.ownership.drain(true);
+        state.ownership.status().open as u64
+    }
+
+    fn undrain(&self) -> u64 {
+        let Some(state) = self.0.get() else { return 0 };
+        state.ownership.drain(false);
+        state.ownership.status().open as u64
+    }
+
+    fn describe(&self) -> DescribeReply {
+        let Some(state) = self.0.get() else { return DescribeReply::default() };
+        let slots = state.handle.activity().into_iter().map(|activity| SlotActivity {
+            slot: u32::from(activity.slot.number()),
+            rooms: activity.rooms,
+            users: activity.members,
+            messages_per_second: activity.messages_per_s,
+        });
+        DescribeReply { slots: slots.collect(), ..describe(&state.identity, &state.ownership) }
+    }
+}

@@ -1,0 +1,191 @@
+//! `throng gateway`, `throng chatroom`, `throng message`: one role as a process.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use throng_core::{InstanceId, Millis, Role};
+use throng_gateway::options::Secret;
+use throng_node::config::{self, Sources};
+use throng_node::ownership::Identity;
+use throng_node::service::Hooks;
+use throng_proto::key::PodKey;
+use throng_proto::link::DrainRequest;
+use throng_registry::{EtcdOptions, EtcdRegistry, Member, Registry};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{Config, Parts, assemble};
+use crate::logs;
+
+/// Arguments of a role.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  throng gateway --config throng.yaml
+  throng chatroom --set node.etcd='[\"http://etcd:2379\"]' --set node.pod_key=...
+  THRONG_NODE__POD=chat-0 throng chatroom --config throng.yaml
+
+Keys are explained in docs/configuration.md. A later source wins: file, environment (THRONG_SECTION__KEY), --set.
+SIGTERM drains: what the process has goes to others within node.drain_ms, then it ends.")]
+pub(crate) struct RoleArgs {
+    /// A YAML file with the sections `node`, `gateway`, `chatroom`, `message`.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One value, as in `gateway.ping_ms=30000`; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+}
+
+/// A configuration file; the sections of all roles may stand in one file that all of them share.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct File {
+    node: Node,
+    gateway: throng_gateway::Options,
+    chatroom: throng_chatroom::Options,
+    message: throng_message::Options,
+}
+
+/// What every role needs to take part.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Node {
+    /// Namespace of the cluster.
+    namespace: String,
+    /// Name of the cluster.
+    cluster: String,
+    /// Name of this Pod; the host's name if empty.
+    pod: String,
+    /// Uid of this Pod: a new container under the same uid replaces the old one at once.
+    uid: String,
+    /// Revision of the cluster's spec.
+    revision: String,
+    /// Where the gRPC of the role listens.
+    grpc: SocketAddr,
+    /// Where `/healthz`, `/readyz` and `/metrics` listen.
+    http: SocketAddr,
+    /// Where a gateway takes clients.
+    public: SocketAddr,
+    /// Host by which other Pods reach this one; the host's name if empty.
+    advertise: String,
+    /// URLs of etcd.
+    etcd: Vec<String>,
+    /// The key that all Pods of the cluster share.
+    pod_key: Option<Secret>,
+    /// How long a drain may take after SIGTERM.
+    drain_ms: u64,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self {
+            namespace: "default".into(),
+            cluster: "throng".into(),
+            pod: String::new(),
+            uid: String::new(),
+            revision: "1".into(),
+            grpc: SocketAddr::from(([0, 0, 0, 0], 7070)),
+            http: SocketAddr::from(([0, 0, 0, 0], 7080)),
+            public: SocketAddr::from(([0, 0, 0, 0], 8080)),
+            advertise: String::new(),
+            etcd: Vec::new(),
+            pod_key: None,
+            drain_ms: 30_000,
+        }
+    }
+}
+
+/// Runs a role until it has ended.
+pub(crate) fn run(role: Role, args: &RoleArgs) -> Result<ExitCode> {
+    logs::start("info");
+    let sources = Sources { file: args.config.clone(), sets: args.sets.clone() };
+    let File { node, gateway, chatroom, message } = config::load(&sources)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(role, &node, Config { gateway, chatroom, message }))
+}
+
+async fn serve(role: Role, node: &Node, config: Config) -> Result<ExitCode> {
+    if node.etcd.is_empty() {
+        bail!("node.etcd is empty: name the URLs of etcd, as in node.etcd=[\"http://etcd:2379\"]");
+    }
+    let key = node.pod_key.as_ref().context("node.pod_key is missing: give every Pod of the cluster the same key")?;
+    let options = EtcdOptions::new(node.etcd.clone(), &node.namespace, &node.cluster);
+    let registry: Arc<dyn Registry> = Arc::new(EtcdRegistry::new(options).context("node.etcd")?);
+    let bind = |address: SocketAddr| TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"));
+    let (grpc, http) = (bind(node.grpc)?, bind(node.http)?);
+    let identity = identity(role, node, grpc.local_addr()?.port(), http.local_addr()?.port())?;
+    info!(%role, instance = %identity.instance, address = %identity.member.address, "starting");
+    let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
+    let parts = Parts {
+        identity,
+        registry,
+        pod_key: PodKey::new(&key.0).context("node.pod_key holds characters that are not visible ASCII")?,
+        grpc,
+        http,
+        public: node.public,
+        page: axum::Router::new(),
+        stop: stop.clone(),
+        cut,
+    };
+    let running = assemble(role, &config, parts)?;
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let draining = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        drain(&*running.hooks, Duration::from_millis(node.drain_ms)).await;
+        stop.cancel();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = running.serve => {}
+        () = draining => {}
+    }
+    info!("ended");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Empties the process, at most for so long.
+async fn drain(hooks: &dyn Hooks, within: Duration) {
+    let until = Instant::now() + within;
+    let deadline_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+    let left = hooks.drain(&DrainRequest { deadline_ms, per_second: 0 });
+    info!(left, "draining");
+    while Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if hooks.sample().left == 0 {
+            return;
+        }
+    }
+    warn!(left = hooks.sample().left, "the drain has reached its deadline");
+}
+
+fn identity(role: Role, node: &Node, grpc_port: u16, http_port: u16) -> Result<Identity> {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let or_host = |text: &str| if text.is_empty() { host.clone() } else { text.to_owned() };
+    let run = uuid::Uuid::new_v4().simple().to_string();
+    let (pod, advertise) = (or_host(&node.pod), or_host(&node.advertise));
+    let started_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+    Ok(Identity {
+        role,
+        instance: InstanceId::new(&format!("{pod}-{}", run.get(..8).unwrap_or_default()))?,
+        member: Member {
+            uid: if node.uid.is_empty() { run.as_str().into() } else { node.uid.as_str().into() },
+            pod: pod.into(),
+            address: format!("{advertise}:{grpc_port}").into(),
+            http_address: format!("{advertise}:{http_port}").into(),
+            revision: node.revision.as_str().into(),
+            draining: false,
+            redis_ok: true,
+            ready: true,
+            started_ms: Millis(u64::try_from(started_ms)?),
+        },
+    })
+}

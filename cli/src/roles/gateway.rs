@@ -1,0 +1,128 @@
+//! The gateway role on a node.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use throng_gateway::{Deps, Handle, Load, Options, Service};
+use throng_node::health::Readiness;
+use throng_node::ownership::{Handle as Ownership, Identity};
+use throng_node::service::{Hooks, NodeService};
+use throng_proto::link::{DescribeReply, DrainRequest, PressureSample};
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tracing::error;
+
+use super::{Membership, Metrics, Parts, Running, describe, sample, serve_health, watch_routes};
+
+/// Rates of a gateway are taken over this long.
+const RATES_OVER: Duration = Duration::from_millis(1000);
+
+pub(super) fn assemble(mut options: Options, parts: Parts) -> Result<Running> {
+    let Parts { identity, registry, pod_key, grpc, http, public, page, stop, cut } = parts;
+    if options.reactors == 0 {
+        options.reactors = std::thread::available_parallelism().map_or(1, usize::from);
+    }
+    let listeners = (0..options.reactors).map(|_| throng_gateway::bind(public)).collect::<std::io::Result<_>>();
+    let listeners = listeners.with_context(|| format!("cannot listen on {public}"))?;
+    let Membership { driver, ownership, slots: _ } = Membership::new(&identity, &registry);
+    let (service, handle) = Service::new(Deps {
+        options,
+        listeners,
+        key: pod_key.clone(),
+        routes: watch_routes(&*registry),
+        instance: identity.instance.clone(),
+        pod: identity.member.pod.to_string(),
+        revision: identity.member.revision.to_string(),
+        pages: page,
+        stop: cut.clone(),
+    })?;
+    let hooks = Arc::new(Gateway { identity, handle: handle.clone(), ownership, load: Mutex::default() });
+    let node = InterceptedService::new(NodeService::server(Arc::clone(&hooks) as Arc<dyn Hooks>), pod_key.demand());
+    grpc.set_nonblocking(true)?;
+    let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(grpc)?);
+    serve_health(http, Readiness::default(), Metrics::default(), cut.clone())?;
+    let serve = Box::pin(async move {
+        let end = cut.clone();
+        tokio::spawn(async move {
+            let server = Server::builder().add_service(node);
+            if let Err(error) = server.serve_with_incoming_shutdown(incoming, end.cancelled_owned()).await {
+                error!(%error, "the gRPC of the node has failed");
+            }
+        });
+        let serving = tokio::spawn(service.run());
+        let pulse = move || if handle.is_alive() { 0 } else { 1000 };
+        driver.run(pulse, stop).await;
+        cut.cancel();
+        if let Ok(Err(error)) = serving.await {
+            error!(%error, "the gateway role has failed");
+        }
+    });
+    Ok(Running { hooks, serve })
+}
+
+/// What the node asks of the role.
+struct Gateway {
+    identity: Identity,
+    handle: Handle,
+    ownership: Ownership,
+    load: Mutex<Rates>,
+}
+
+/// Rates since a moment, taken anew at most once a second, however many ask.
+#[derive(Default)]
+struct Rates {
+    since: Option<throng_gateway::Sample>,
+    taken: Option<std::time::Instant>,
+    load: Load,
+}
+
+impl Gateway {
+    fn load(&self) -> Load {
+        let mut rates = self.load.lock().unwrap_or_else(PoisonError::into_inner);
+        if rates.taken.is_none_or(|taken| taken.elapsed() >= RATES_OVER) {
+            rates.taken = Some(std::time::Instant::now());
+            let mut since = rates.since;
+            rates.load = self.handle.load(&mut since);
+            rates.since = since;
+        }
+        Load { connections: self.handle.connections() as f64, ..rates.load }
+    }
+}
+
+impl Hooks for Gateway {
+    fn sample(&self) -> PressureSample {
+        let load = self.load();
+        let load = HashMap::from([
+            ("connections".to_owned(), load.connections),
+            ("egress_mbps".to_owned(), load.egress_mbps),
+            ("cpu_percent".to_owned(), load.cpu_percent),
+            ("deliveries_per_second".to_owned(), load.deliveries_per_second),
+        ]);
+        sample(load, &self.ownership, self.handle.connections())
+    }
+
+    fn drain(&self, request: &DrainRequest) -> u64 {
+        // Others stop choosing it first; then its clients go, at a pace.
+        self.ownership.drain(true);
+        self.handle.drain(Duration::from_millis(request.deadline_ms));
+        self.handle.connections()
+    }
+
+    fn undrain(&self) -> u64 {
+        self.ownership.drain(false);
+        self.handle.undrain();
+        self.handle.connections()
+    }
+
+    fn describe(&self) -> DescribeReply {
+        let mut described = describe(&self.identity, &self.ownership);
+        if !self.handle.is_alive() {
+            described.reasons.push("a reactor has not answered for a second".to_owned());
+        }
+        described.ready = described.reasons.is_empty();
+        described
+    }
+}

@@ -1,0 +1,182 @@
+//! Roles put together: what a role needs from the node, and what the node needs from the role.
+
+mod chatroom;
+mod command;
+mod gateway;
+mod message;
+
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Result;
+use prometheus_client::registry::Registry as Metrics;
+use serde::{Deserialize, Serialize};
+use throng_core::Role;
+use throng_node::config::{self, ConfigError, Sources};
+use throng_node::health::{self, Readiness};
+use throng_node::ownership::{Driver, Handle as Ownership, Identity};
+use throng_node::service::Hooks;
+use throng_proto::key::PodKey;
+use throng_proto::link::{DescribeReply, PressureSample};
+use throng_registry::Registry;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+pub(crate) use command::{RoleArgs, run};
+
+use crate::token;
+
+/// Slots that may open or close before the role has taken note.
+const SLOT_QUEUE: usize = 8192;
+
+/// Configuration of the three roles: the sections of a configuration file.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Of gateways.
+    pub(crate) gateway: throng_gateway::Options,
+    /// Of chatroom Pods.
+    pub(crate) chatroom: throng_chatroom::Options,
+    /// Of message Pods.
+    pub(crate) message: throng_message::Options,
+}
+
+/// The configuration of `throng dev`: its fixed keys and laxer limits, then the sources.
+pub(crate) fn dev_config(sources: &Sources) -> Result<Config, ConfigError> {
+    use throng_gateway::options::{Algorithm, JwtKey, ResumeKey, Secret};
+    let mut config: Config = config::load(sources)?;
+    let auth = &mut config.gateway.auth;
+    if auth.jwt.is_empty() {
+        auth.jwt = vec![JwtKey { id: None, algorithm: Algorithm::HS256, key: Secret(token::DEV_SECRET.into()) }];
+    }
+    if auth.resume.is_empty() {
+        let secret = Secret("throng-dev-resume-key-of-32-bytes!".into());
+        auth.resume = vec![ResumeKey { id: "dev".into(), secret }];
+    }
+    if auth.api_keys.is_empty() {
+        auth.api_keys = vec![Secret(crate::dev::DEV_API_KEY.into())];
+    }
+    if config.gateway.reactors == 0 {
+        config.gateway.reactors = 1;
+    }
+    config.chatroom.rooms.user_messages_per_second.get_or_insert(100);
+    Ok(config)
+}
+
+/// What a process gives its role.
+pub(crate) struct Parts {
+    pub(crate) identity: Identity,
+    pub(crate) registry: Arc<dyn Registry>,
+    pub(crate) pod_key: PodKey,
+    /// gRPC of the role and of `Node`.
+    pub(crate) grpc: TcpListener,
+    /// Health and metrics.
+    pub(crate) http: TcpListener,
+    /// Where a gateway takes connections, shared with the other gateways of the machine.
+    pub(crate) public: SocketAddr,
+    /// Pages of a gateway beside the server API.
+    pub(crate) page: axum::Router,
+    /// Ends the role with a goodbye: what it owns is given up first.
+    pub(crate) stop: CancellationToken,
+    /// Ends it at once.
+    pub(crate) cut: CancellationToken,
+}
+
+/// A role ready to run.
+pub(crate) struct Running {
+    pub(crate) hooks: Arc<dyn Hooks>,
+    /// Runs it to its end; dropping it ends it at once.
+    pub(crate) serve: Serve,
+}
+
+/// A role as a future.
+pub(crate) type Serve = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Puts a role together. To be called inside the runtime that will run it.
+pub(crate) fn assemble(role: Role, config: &Config, parts: Parts) -> Result<Running> {
+    match role {
+        Role::Gateway => gateway::assemble(config.gateway.clone(), parts),
+        Role::Chatroom => chatroom::assemble(config.chatroom.clone(), parts),
+        Role::Message => message::assemble(config.message, parts),
+    }
+}
+
+/// Membership and slots of a process, on their way to its role.
+struct Membership {
+    driver: Driver,
+    ownership: Ownership,
+    slots: mpsc::Receiver<throng_core::routes::SlotChange>,
+}
+
+impl Membership {
+    fn new(identity: &Identity, registry: &Arc<dyn Registry>) -> Self {
+        let (changes, slots) = mpsc::channel(SLOT_QUEUE);
+        let (driver, ownership) = Driver::new(identity.clone(), Arc::clone(registry), changes);
+        Self { driver, ownership, slots }
+    }
+}
+
+/// Who serves what, kept up to date from the registry until it is gone.
+fn watch_routes(registry: &dyn Registry) -> tokio::sync::watch::Receiver<Arc<throng_core::routes::Routes>> {
+    let mut views = registry.watch();
+    let (routes, watched) = tokio::sync::watch::channel(views.borrow_and_update().routes());
+    tokio::spawn(async move {
+        while views.changed().await.is_ok() {
+            let now = views.borrow_and_update().routes();
+            if routes.send(now).is_err() {
+                break;
+            }
+        }
+    });
+    watched
+}
+
+/// Health and metrics of a process, as a task that ends with it.
+fn serve_health(listener: TcpListener, readiness: Readiness, metrics: Metrics, end: CancellationToken) -> Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let router = health::router(readiness, Arc::new(metrics));
+    tokio::spawn(async move {
+        if let Err(error) = health::serve(listener, router, end).await {
+            error!(%error, "health and metrics are not served any more");
+        }
+    });
+    Ok(())
+}
+
+/// A sample of a role that owns slots.
+fn sample(load: std::collections::HashMap<String, f64>, ownership: &Ownership, left: u64) -> PressureSample {
+    let at_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis());
+    let draining = ownership.is_draining();
+    PressureSample { at_ms: u64::try_from(at_ms).unwrap_or(u64::MAX), load, draining, left }
+}
+
+/// Who a process is, and whether it is ready: it has its lease, and no slot of its role is without an owner.
+fn describe(identity: &Identity, ownership: &Ownership) -> DescribeReply {
+    let status = ownership.status();
+    let mut reasons = Vec::new();
+    if !status.lease {
+        reasons.push("its lease is not confirmed".to_owned());
+    }
+    if status.taking > 0 {
+        reasons.push(format!("{} slots are being taken over", status.taking));
+    }
+    if status.unowned > 0 {
+        reasons.push(format!("{} slots have no owner", status.unowned));
+    }
+    DescribeReply {
+        role: identity.role.to_string(),
+        pod: identity.member.pod.to_string(),
+        instance: identity.instance.to_string(),
+        revision: identity.member.revision.to_string(),
+        address: identity.member.address.to_string(),
+        ready: reasons.is_empty(),
+        draining: ownership.is_draining(),
+        reasons,
+        slots: Vec::new(),
+    }
+}

@@ -1,0 +1,203 @@
+//! The shell of the ownership machine: one task that asks the registry what the machine wants and tells it the answers.
+//!
+//! Decisions are all in `throng_core::ownership`; here is only who is asked and with which deadline. A gateway runs it
+//! too, with no slots: its lease and member entry are kept the same way.
+
+mod calls;
+mod translate;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::FutureExt as _;
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use throng_core::ownership::{Config, Duty, Input, Me, Output, Ownership, Status};
+use throng_core::placement::Placement;
+use throng_core::routes::SlotChange;
+use throng_core::{InstanceId, Millis, Role};
+use throng_registry::{Member, Registry, View};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use calls::Calls;
+
+/// Longest time between two looks at the reactors.
+const PULSE_EVERY_MS: u64 = 200;
+
+/// What a process is to the others.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Its role.
+    pub role: Role,
+    /// This run of it.
+    pub instance: InstanceId,
+    /// What it says of itself; `draining` and `redis_ok` are the machine's.
+    pub member: Member,
+}
+
+/// The driver; [`Driver::run`] is its task.
+pub struct Driver {
+    machine: Ownership,
+    role: Role,
+    began: Instant,
+    calls: Calls,
+    registry: Arc<dyn Registry>,
+    slots: mpsc::Sender<SlotChange>,
+    commands: watch::Receiver<bool>,
+    status: watch::Sender<Status>,
+    placement_revision: u64,
+}
+
+/// What others may ask of a driver. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    drain: watch::Sender<bool>,
+    status: watch::Receiver<Status>,
+}
+
+impl Handle {
+    /// Begins to give everything to others, or takes that back.
+    pub fn drain(&self, draining: bool) {
+        self.drain.send_replace(draining);
+    }
+
+    /// Whether it is to be emptied.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        *self.drain.borrow()
+    }
+
+    /// What is served and what is not.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        *self.status.borrow()
+    }
+}
+
+impl Driver {
+    /// A driver of `identity` that tells `slots` what opens and closes. The lease is the only right to
+    /// serve: fences and grace come with a shared store.
+    #[must_use]
+    pub fn new(identity: Identity, registry: Arc<dyn Registry>, slots: mpsc::Sender<SlotChange>) -> (Self, Handle) {
+        let Identity { role, instance, member } = identity;
+        let me = Me {
+            instance,
+            pod: Arc::clone(&member.pod),
+            uid: Arc::clone(&member.uid),
+            address: Arc::clone(&member.address),
+            revision: Arc::clone(&member.revision),
+        };
+        let duty = if role == Role::Chatroom { Duty::Rooms } else { Duty::Users };
+        let mut config = Config::new(me.clone(), duty, false);
+        if role == Role::Gateway {
+            config.slots.clear();
+        }
+        let (drain, commands) = watch::channel(false);
+        let (status, seen) = watch::channel(Status::default());
+        let driver = Self {
+            machine: Ownership::new(config, Millis::ZERO),
+            role,
+            began: Instant::now(),
+            calls: Calls::new(role, me, member, Arc::clone(&registry)),
+            registry,
+            slots,
+            commands,
+            status,
+            placement_revision: 0,
+        };
+        (driver, Handle { drain, status: seen })
+    }
+
+    fn now(&self) -> Millis {
+        Millis(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Runs until stopped, then gives everything up. Dropping it instead is a crash: the lease expires.
+    ///
+    /// `pulse` tells when the slowest of the process's other threads last answered: the time since, in milliseconds.
+    pub async fn run(mut self, mut pulse: impl FnMut() -> u64 + Send, stop: CancellationToken) {
+        let mut views = self.registry.watch();
+        let mut under_way = FuturesUnordered::new();
+        let mut stopping = false;
+        let mut stopped = false;
+        let mut inputs = vec![Input::Timer];
+        views.mark_changed();
+        while !stopped {
+            let mut outputs = Vec::new();
+            inputs.push(Input::Reactors(self.now() - pulse()));
+            for input in inputs.drain(..) {
+                let now = self.now();
+                self.calls.hear(&input);
+                self.machine.handle(input, now, &mut outputs);
+            }
+            for output in outputs {
+                if let Some(change) = output.slot_change() {
+                    // The role is gone only when the process ends.
+                    let _ = self.slots.send(change).await;
+                } else if output == Output::Stopped {
+                    stopped = true;
+                } else if let Some(call) = self.calls.start(output) {
+                    under_way.push(call);
+                }
+            }
+            // Answers that are there already, all at once: a take-over of thousands of slots is as many small answers.
+            while let Some(Some(input)) = under_way.next().now_or_never() {
+                inputs.push(input);
+            }
+            self.publish();
+            if stopped || !inputs.is_empty() {
+                continue;
+            }
+            let sleep = self.until_next();
+            tokio::select! {
+                Some(input) = under_way.next(), if !under_way.is_empty() => inputs.push(input),
+                changed = views.changed() => {
+                    if changed.is_err() {
+                        warn!("the registry is gone");
+                        return;
+                    }
+                    let view = Arc::clone(&views.borrow_and_update());
+                    self.look(&view, &mut inputs);
+                }
+                Ok(()) = self.commands.changed() => {
+                    let draining = *self.commands.borrow_and_update();
+                    info!(draining, "drain");
+                    inputs.push(Input::Drain(draining));
+                }
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    inputs.push(Input::Stop);
+                }
+                () = tokio::time::sleep(sleep) => inputs.push(Input::Timer),
+            }
+        }
+    }
+
+    fn look(&mut self, view: &View, inputs: &mut Vec<Input>) {
+        if !view.health.is_healthy() {
+            return;
+        }
+        if let Some(stored) = view.placement(self.role)
+            && stored.mod_revision != self.placement_revision
+        {
+            self.placement_revision = stored.mod_revision;
+            match Placement::decode(&stored.bytes) {
+                Ok(placement) => inputs.push(Input::Placement(Arc::new(placement))),
+                Err(error) => warn!(%error, "a placement document that does not read; the last one stays"),
+            }
+        }
+        inputs.push(Input::View(Box::new(translate::view(view, self.role))));
+    }
+
+    fn publish(&self) {
+        let status = self.machine.status(self.now());
+        self.status.send_if_modified(|last| std::mem::replace(last, status) != status);
+    }
+
+    fn until_next(&self) -> std::time::Duration {
+        let now = self.now();
+        let wake = self.machine.wake_at().map_or(PULSE_EVERY_MS, |at| at.since(now));
+        std::time::Duration::from_millis(wake.clamp(1, PULSE_EVERY_MS))
+    }
+}
