@@ -13,7 +13,7 @@ const BUCKETS: usize = 11;
 #[derive(Clone, Debug)]
 pub struct Budget {
     per_s: u32,
-    /// Thousandths of a message saved up, at most a quarter of a second's worth.
+    /// Thousandths of a message saved up.
     saved_milli: u64,
     at: Millis,
     offered: Window,
@@ -30,8 +30,9 @@ impl Budget {
     /// How many of `offered` messages of lanes 2-3 pass at `now`. The `exempt` ones of the same tick (lanes 0-1) pass
     /// anyway and use the budget first. A `now` that runs backwards saves nothing up.
     pub fn take(&mut self, now: Millis, exempt: u32, offered: u32) -> u32 {
-        let most_saved = (u64::from(self.per_s) * 250).max(1000);
-        self.saved_milli = (self.saved_milli + now.since(self.at) * u64::from(self.per_s)).min(most_saved);
+        // What the window allows on average; of what was not used before, one message is kept.
+        let gained = now.since(self.at).min(1000) * u64::from(self.per_s) * 10 / BUCKETS as u64;
+        self.saved_milli = self.saved_milli.min(1000) + gained;
         self.at = self.at.max(now);
         let bucket = self.at.0 / BUCKET_MS;
         self.offered.add(bucket, exempt.saturating_add(offered));

@@ -57,6 +57,8 @@ pub enum Next {
 pub struct Outbox {
     /// The frame on its way, what is left of it, and since when.
     head: Bytes,
+    /// Some of the frame on its way is out already, so that nothing may come between.
+    begun: bool,
     head_since: Millis,
     blocks: VecDeque<Block>,
     bytes: usize,
@@ -81,7 +83,7 @@ impl Outbox {
     /// An outbox that starts with the unsent rest of a frame.
     #[must_use]
     pub fn with_rest(rest: Bytes, now: Millis) -> Self {
-        Self { bytes: rest.len(), head: rest, head_since: now, ..Self::default() }
+        Self { bytes: rest.len(), head: rest, begun: true, head_since: now, ..Self::default() }
     }
 
     /// Whether everything is out, declarations included.
@@ -94,6 +96,12 @@ impl Outbox {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether a part of a frame is out and its rest is not: nothing else may be written before it.
+    #[must_use]
+    pub fn in_frame(&self) -> bool {
+        self.begun && !self.head.is_empty()
     }
 
     /// Frames that were dropped so far.
@@ -177,6 +185,7 @@ impl Outbox {
                 continue;
             }
             self.head = frame;
+            self.begun = false;
             self.head_since = now;
             return Some(Next::Write(self.head.clone()));
         }
@@ -186,6 +195,7 @@ impl Outbox {
     pub fn declare(&mut self, frame: Bytes, now: Millis) {
         self.bytes += frame.len();
         self.head = frame;
+        self.begun = false;
         self.head_since = now;
     }
 
@@ -193,6 +203,7 @@ impl Outbox {
     pub fn wrote(&mut self, bytes: usize) {
         let bytes = bytes.min(self.head.len());
         self.head = self.head.slice(bytes..);
+        self.begun |= bytes > 0;
         self.bytes -= bytes;
     }
 

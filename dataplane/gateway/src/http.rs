@@ -1,0 +1,94 @@
+//! Plain HTTP on the public port: sockets that asked for no WebSocket, with the bytes that were read of them.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::reactor::Handed;
+
+/// Requests served at a time; others wait.
+const MAX_CONNECTIONS: usize = 256;
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection ends after so long, whatever it does.
+const MAX_LIFE: Duration = Duration::from_mins(1);
+
+/// Serves what reactors hand over until none is left.
+pub(crate) async fn serve(mut handed: mpsc::Receiver<Handed>, pages: Router) {
+    let places = std::sync::Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    while let Some((stream, read)) = handed.recv().await {
+        let Ok(place) = std::sync::Arc::clone(&places).acquire_owned().await else { return };
+        let pages = pages.clone();
+        tokio::spawn(async move {
+            let _place = place;
+            let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) else { return };
+            let io = TokioIo::new(Resumed { read, at: 0, stream });
+            let mut server = http1::Builder::new();
+            server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(64 * 1024);
+            let pages = tower_service(pages);
+            let _ = tokio::time::timeout(MAX_LIFE, server.serve_connection(io, pages)).await;
+        });
+    }
+}
+
+fn tower_service(
+    pages: Router,
+) -> TowerToHyperService<
+    impl tower::Service<
+        hyper::Request<hyper::body::Incoming>,
+        Response = axum::response::Response,
+        Error = std::convert::Infallible,
+        Future: Send,
+    > + Clone,
+> {
+    TowerToHyperService::new(tower::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        let pages = pages.clone();
+        async move { tower::ServiceExt::oneshot(pages, request.map(Body::new)).await }
+    }))
+}
+
+/// A stream whose beginning was read already.
+struct Resumed {
+    read: Vec<u8>,
+    at: usize,
+    stream: TcpStream,
+}
+
+impl AsyncRead for Resumed {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let rest = this.read.get(this.at..).unwrap_or_default();
+        if rest.is_empty() {
+            this.read = Vec::new();
+            this.at = 0;
+            return Pin::new(&mut this.stream).poll_read(cx, buf);
+        }
+        let size = rest.len().min(buf.remaining());
+        buf.put_slice(rest.get(..size).unwrap_or_default());
+        this.at += size;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Resumed {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,198 @@
+//! What can be configured. Every field has a default that a production gateway can run with, except the keys.
+
+use serde::{Deserialize, Serialize};
+
+/// Configuration of a gateway. Unknown fields are errors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// Reactor threads, each with a listener of its own; 0: one a core.
+    pub reactors: usize,
+    /// Who may connect.
+    pub auth: Auth,
+    /// Origins of web pages that may connect, such as `https://example.com`; empty: any. Clients that are no browsers
+    /// send none and are not affected.
+    pub origins: Vec<String>,
+    /// A connection that was silent for so long is pinged; after twice as long it is closed. At least 25 s is sensible.
+    pub ping_ms: u32,
+    /// What a client gets of lanes 2-3.
+    pub downstream: Downstream,
+    /// Bounds of what clients may cost.
+    pub limits: Limits,
+    /// Connections a second that the fleet can take in: paces a drain.
+    pub drain_per_s: u32,
+    /// Connections begin with a PROXY v2 header from a load balancer. Never set it where clients can connect directly.
+    pub proxy_protocol: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            reactors: 0,
+            auth: Auth::default(),
+            origins: Vec::new(),
+            ping_ms: 25_000,
+            downstream: Downstream::default(),
+            limits: Limits::default(),
+            drain_per_s: 1000,
+            proxy_protocol: false,
+        }
+    }
+}
+
+/// Who may connect, and with what.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// Keys that sign tokens. A token names its key by `kid`; without one, all keys are tried in order.
+    pub jwt: Vec<JwtKey>,
+    /// The `aud` that tokens must have; none: not looked at.
+    pub audience: Option<String>,
+    /// The `iss` that tokens must have; none: not looked at.
+    pub issuer: Option<String>,
+    /// Keys of resume tokens, alike on all gateways of a cluster. The first signs, all are accepted. None: no resume.
+    pub resume: Vec<ResumeKey>,
+    /// Keys that may use the server API under `/v1/`. None: nobody may.
+    pub api_keys: Vec<Secret>,
+}
+
+/// A key that signs tokens, with the one algorithm it may be used with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JwtKey {
+    /// The `kid` of tokens that it signed.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// The algorithm; a token that names another is refused.
+    pub algorithm: Algorithm,
+    /// The shared secret (HS256) or the public key in PEM (RS256, ES256).
+    pub key: Secret,
+}
+
+/// Signature algorithms of tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_enums, reason = "what can be configured")]
+pub enum Algorithm {
+    /// HMAC with SHA-256.
+    HS256,
+    /// RSA with SHA-256.
+    RS256,
+    /// ECDSA on P-256 with SHA-256.
+    ES256,
+}
+
+/// A key of resume tokens.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResumeKey {
+    /// Stands in each token: letters, digits, `-` and `_`.
+    pub id: String,
+    /// At least 32 random bytes, as text.
+    pub secret: Secret,
+}
+
+/// A text that is never printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// Budget of lanes 2-3, for each room that a client is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Downstream {
+    /// For clients that declare no `max_rate`.
+    pub messages_per_second: u32,
+    /// The most that a client may declare.
+    pub max_messages_per_second: u32,
+    /// Whether `max_rate: 0` gets everything; else it gets the most that may be declared.
+    pub allow_unlimited: bool,
+}
+
+impl Default for Downstream {
+    fn default() -> Self {
+        Self { messages_per_second: 20, max_messages_per_second: 400, allow_unlimited: false }
+    }
+}
+
+/// Bounds of what clients may cost. What goes over one gets the named error or close code, and is counted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// HTTP head of the handshake, in bytes (status 431).
+    pub header_bytes: usize,
+    /// Time for the handshake (the connection is dropped).
+    pub header_ms: u64,
+    /// Time from the handshake to `hello` (close 4000).
+    pub hello_ms: u64,
+    /// WebSocket message, in bytes (close 1009).
+    pub message_bytes: usize,
+    /// Fragments of a message (close 1009).
+    pub fragments: u32,
+    /// Frames or commands a second (close 4004).
+    pub frames_per_s: u32,
+    /// What may wait for a slow client, in bytes; then lanes 3 and 2 are dropped, and at last close 4003.
+    pub queue_bytes: usize,
+    /// How long a frame may wait for a slow client.
+    pub queue_age_ms: u64,
+    /// Connections from one address (close 4006); 0: any number.
+    pub connections_per_address: u32,
+    /// Connections of one user (close 4006); 0: any number.
+    pub connections_per_user: u32,
+    /// Rooms of one connection (error `too_many_rooms`).
+    pub rooms_per_connection: usize,
+    /// `hello`s a second that the gateway takes in (close 1013 with `retry_ms`). Resumes are taken in before new ones.
+    pub accepts_per_s: u32,
+    /// Connections of the whole gateway (close 1013); 0: any number.
+    pub connections: u32,
+    /// Time for a join, a publish or a pull to be answered by the other Pods (error `unavailable`).
+    pub answer_ms: u64,
+    /// Unsent kernel bytes of a connection above which nothing is handed to the kernel, so that lanes are chosen late.
+    pub unsent_bytes: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_bytes: 8 * 1024,
+            header_ms: 5000,
+            hello_ms: 10_000,
+            message_bytes: 64 * 1024,
+            fragments: 64,
+            frames_per_s: 100,
+            queue_bytes: 256 * 1024,
+            queue_age_ms: 10_000,
+            connections_per_address: 1000,
+            connections_per_user: 20,
+            rooms_per_connection: 100,
+            accepts_per_s: 5000,
+            connections: 0,
+            answer_ms: 5000,
+            unsent_bytes: 16 * 1024,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_read_back_and_unknown_fields_are_refused() {
+        let text = serde_json::to_string(&Options::default()).unwrap();
+        assert_eq!(serde_json::from_str::<Options>(&text).unwrap(), Options::default());
+        assert!(serde_json::from_str::<Options>(r#"{"reactor":1}"#).is_err());
+        assert!(serde_json::from_str::<Options>(r#"{"limits":{"queue_byte":1}}"#).is_err());
+    }
+
+    #[test]
+    fn a_secret_is_never_printed() {
+        let key = JwtKey { id: None, algorithm: Algorithm::HS256, key: Secret("hush".into()) };
+        assert!(!format!("{key:?}").contains("hush"));
+    }
+}

@@ -1,0 +1,200 @@
+//! Handing out what a room brings: one write for each subscriber and segment, of bytes that many share.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use throng_core::fanout::{Entry, Outbox, Overflow};
+use throng_core::{Cursor, Gap, Lane, RoomId, Segment};
+use throng_proto::client::{Body, Event, Format, Reply, Sealed};
+use throng_proto::codes::CloseCode;
+
+use super::frames::{Built, Frames, frame, reply_frame};
+use super::room::merge;
+use super::{Sent, Shard, Transport};
+
+/// How long a room's count waits for a segment to travel with.
+const EVENT_WAIT_MS: u64 = 500;
+
+impl<T: Transport> Shard<T> {
+    pub(super) fn segment_arrived(&mut self, segment: Arc<Segment>) {
+        let Some(number) = self.room_of.get(&segment.room).copied() else { return };
+        let Some(room) = self.room_mut(number) else { return };
+        if room.arrived.is_empty() {
+            room.arrived.push(segment);
+            self.arrived.push(number);
+        } else {
+            room.arrived.push(segment);
+        }
+    }
+
+    /// Hands out everything that arrived in this turn.
+    pub(super) fn flush_arrived(&mut self) {
+        for room in std::mem::take(&mut self.arrived) {
+            self.flush_room(room);
+            self.close_failed();
+        }
+    }
+
+    /// Hands out what arrived of a room.
+    pub(super) fn flush_room(&mut self, number: u32) {
+        let Some(room) = self.room_mut(number) else { return };
+        if room.arrived.is_empty() {
+            return;
+        }
+        let segments = merge(std::mem::take(&mut room.arrived));
+        let mut event = room.event.take().map(|(event, _)| event);
+        for segment in segments {
+            self.fan_out(number, &segment, event.take().as_deref());
+            self.hold_segment(number, &segment);
+            if let Some(room) = self.room_mut(number) {
+                room.reached(Cursor { epoch: segment.epoch, seq: segment.last() });
+            }
+        }
+        self.advance_all(number);
+    }
+
+    fn fan_out(&mut self, number: u32, segment: &Segment, event: Option<&Event>) {
+        let Some(room) = self.rooms.get_mut(number as usize) else { return };
+        let subs = std::mem::take(&mut room.subs);
+        let mut frames = Frames::new(segment, event, self.now);
+        // Who gets something of its own beside what its group gets.
+        let mut own: HashMap<u32, Built> = HashMap::new();
+        for sub in &subs {
+            let Some(room) = self.rooms.get_mut(number as usize) else { break };
+            let (place, fresh) = frames.place(sub.group, room);
+            if fresh {
+                self.add_own(&frames, place, &mut own);
+            }
+            let built = if own.is_empty() { None } else { own.get_mut(&sub.conn) };
+            let Some(built) = built.or_else(|| frames.at(place)) else { continue };
+            self.counts.deliveries += u64::from(built.messages);
+            let Some(record) = self.conns.get_mut(sub.conn as usize) else { continue };
+            match &mut record.outbox {
+                Some(outbox) => {
+                    let pushed = built
+                        .split(segment, number)
+                        .iter()
+                        .try_for_each(|(lane, entry)| outbox.push(*lane, entry.clone(), self.now, &self.limits));
+                    if pushed == Err(Overflow) {
+                        self.failed.push((sub.conn, CloseCode::Slow));
+                    }
+                }
+                none => match self.io.send(sub.conn, &built.whole) {
+                    Sent::Bytes(sent) => {
+                        self.counts.writes += 1;
+                        self.counts.egress_bytes += sent as u64;
+                        if sent < built.whole.len() {
+                            *none = Some(Box::new(Outbox::with_rest(built.whole.slice(sent..), self.now)));
+                            self.watch_outbox(sub.conn);
+                        }
+                    }
+                    Sent::Blocked => {
+                        let mut outbox = Box::new(Outbox::default());
+                        for (lane, entry) in built.split(segment, number) {
+                            let _ = outbox.push(*lane, entry.clone(), self.now, &self.limits);
+                        }
+                        *none = Some(outbox);
+                        self.watch_outbox(sub.conn);
+                    }
+                    Sent::Closed => self.failed.push((sub.conn, CloseCode::Normal)),
+                },
+            }
+        }
+        if let Some(room) = self.rooms.get_mut(number as usize) {
+            room.subs = subs;
+        }
+    }
+
+    /// Finds who sent what a group does not get, and builds for each its own frame.
+    fn add_own(&self, frames: &Frames<'_>, place: u16, own: &mut HashMap<u32, Built>) {
+        let Some(chosen) = frames.chosen(place) else { return };
+        let mut seen = hashbrown::HashSet::new();
+        for user in chosen.senders_left_out(frames.segment()).filter(|user| seen.insert(*user)) {
+            for conn in self.conns_of(user) {
+                let mine = self.conn(conn).is_some_and(|conn| frames.is_for(place, conn.group));
+                if let Some(built) = mine.then(|| frames.with_own(place, user)).flatten() {
+                    own.insert(conn, built);
+                }
+            }
+        }
+    }
+
+    /// The hub found that some numbers will not come.
+    pub(super) fn declared(&mut self, name: &RoomId, gaps: &[Gap], at: Cursor) {
+        let Some(number) = self.room_of.get(name).copied() else { return };
+        self.flush_room(number);
+        self.counts.gaps += gaps.len() as u64;
+        if !gaps.is_empty() {
+            for conn in self.subscribers(number) {
+                self.declare(conn, name, gaps);
+            }
+        }
+        if let Some(room) = self.room_mut(number) {
+            room.reached(at);
+        }
+        self.advance_all(number);
+        self.close_failed();
+    }
+
+    /// An epoch ended: everybody is told before the next epoch's first number.
+    pub(super) fn sealed(&mut self, sealed: &Arc<Sealed>, gaps: &[Gap], at: Option<Cursor>) {
+        let Some(number) = self.room_of.get(&sealed.room).copied() else { return };
+        self.flush_room(number);
+        let frames = Format::ALL.map(|format| {
+            let mut payload = Vec::new();
+            if let Some(first) = gaps.first() {
+                format.write_segment(&sealed.room, first.epoch, std::iter::empty(), gaps, &mut payload);
+            }
+            format.write(&Reply { id: 0, body: Body::Sealed(Sealed::clone(sealed)) }, &mut payload);
+            frame(format, &payload)
+        });
+        for conn in self.subscribers(number) {
+            if let Some(frame) = frames.get(self.format_of(conn).index()) {
+                self.send_barrier(conn, frame.clone());
+            }
+        }
+        self.hold_sealed(number, sealed);
+        if let (Some(at), Some(room)) = (at, self.room_mut(number)) {
+            room.reached(at);
+        }
+        self.advance_all(number);
+        self.close_failed();
+    }
+
+    /// Something beside the messages. A count waits a moment for the next segment, others go at once.
+    pub(super) fn event(&mut self, name: &RoomId, event: Arc<Event>) {
+        let Some(number) = self.room_of.get(name).copied() else { return };
+        let by = self.now + EVENT_WAIT_MS;
+        let waits = event.kind == "count";
+        let Some(room) = self.room_mut(number) else { return };
+        let before = room.event.replace((event, by));
+        if let Some((before, by)) = before.filter(|_| waits) {
+            // The newer count holds; the names of both are worth showing, but not at any price.
+            let _ = before;
+            room.event = room.event.take().map(|(event, _)| (event, by));
+        }
+        if !waits {
+            self.flush_room(number);
+            self.flush_event(number);
+        }
+    }
+
+    /// Sends an event that waited in vain for a segment.
+    pub(super) fn flush_event(&mut self, number: u32) {
+        let Some((event, _)) = self.room_mut(number).and_then(|room| room.event.take()) else { return };
+        let reply = Reply { id: 0, body: Body::Event(Box::new(Event::clone(&event))) };
+        let frames: [Bytes; 2] = Format::ALL.map(|format| reply_frame(format, &reply));
+        for conn in self.subscribers(number) {
+            if let Some(frame) = frames.get(self.format_of(conn).index()) {
+                let entry = Entry { frame: frame.clone(), room: Some(number), covers: None };
+                self.send_entry(conn, Lane::Low, entry);
+            }
+        }
+        self.close_failed();
+    }
+
+    fn subscribers(&self, number: u32) -> Vec<u32> {
+        self.room(number).map(|room| room.subs.iter().map(|sub| sub.conn).collect()).unwrap_or_default()
+    }
+}
