@@ -1,1 +1,3 @@
 //! The gateway role: connections, lanes, fan-out.
+
+pub mod api;
