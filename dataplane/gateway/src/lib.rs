@@ -1,4 +1,5 @@
 //! The gateway role: connections, lanes, fan-out.
+<<<<<<< HEAD
 //!
 //! A process has a few reactors and one hub. A [`reactor`] is a thread with an epoll and a [`shard`]: the machine of all
 //! its connections, which costs an idle one a record of 200 bytes and no task, channel or buffer. The [`hub`] is the
@@ -26,3 +27,7 @@ pub mod traffic;
 pub use options::Options;
 pub use reactor::bind;
 pub use service::{Deps, Error, Handle, Load, Sample, Service};
+=======
+
+pub mod api;
+>>>>>>> api
