@@ -1,5 +1,4 @@
 //! The gateway role: connections, lanes, fan-out.
-<<<<<<< HEAD
 //!
 //! A process has a few reactors and one hub. A [`reactor`] is a thread with an epoll and a [`shard`]: the machine of all
 //! its connections, which costs an idle one a record of 200 bytes and no task, channel or buffer. The [`hub`] is the
@@ -12,6 +11,7 @@
 //! Tokens are JSON Web Tokens, see [`auth::jwt`] for the claims; resume tokens are signed here, see [`auth::resume`].
 //! Everything that can be configured is in [`Options`]. [`Service::run`] is the whole role; [`Handle`] is how others see it.
 
+pub mod api;
 pub mod auth;
 pub mod counters;
 pub mod guard;
@@ -27,7 +27,3 @@ pub mod traffic;
 pub use options::Options;
 pub use reactor::bind;
 pub use service::{Deps, Error, Handle, Load, Sample, Service};
-=======
-
-pub mod api;
->>>>>>> api
