@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use throng_core::room::{Asker, Now, Pod, Stats};
+use throng_core::room::{Asker, Now, Pod, RoomState, Stats};
 use throng_core::routes::SlotChange;
-use throng_core::{RoomId, Slot};
+use throng_core::{Epoch, RoomId, Slot};
 use throng_proto::key::PodKey;
 use throng_proto::link;
 use throng_proto::link::chatroom_to_gateway::Kind as ToGateway;
@@ -48,6 +48,8 @@ pub(crate) struct Actor {
     pub(crate) next_call: u64,
     pub(crate) address: String,
     pub(crate) handle: Handle,
+    /// Who is told of slots that were handed over, with the epoch that they were handed over to.
+    pub(crate) handed_over: Option<mpsc::Sender<(Slot, Epoch)>>,
     loading: Loading,
     key: PodKey,
     clock: Clock,
@@ -72,6 +74,7 @@ impl Actor {
             next_call: 0,
             address,
             handle,
+            handed_over: None,
             key,
             clock,
             sampled: Stats::default(),
@@ -133,9 +136,9 @@ impl Actor {
             SlotChange::Close { slot, moved_to } => {
                 self.loading.close(slot);
                 if let (Some(owner), Some((epoch, rooms))) = (&moved_to, self.pod.slot_state(self.now(), slot)) {
-                    let (address, key) = (owner.address.clone(), self.key.clone());
+                    let (address, key, next_epoch) = (owner.address.clone(), self.key.clone(), owner.epoch);
                     tokio::spawn(async move {
-                        if let Err(problem) = handover::send(address, key, slot, epoch, rooms).await {
+                        if let Err(problem) = handover::send(address, key, slot, epoch, next_epoch, rooms).await {
                             warn!(%slot, problem, "the slot was not handed over: its next owner has what is stored");
                         }
                     });
@@ -163,7 +166,7 @@ impl Actor {
         }
     }
 
-    fn stale(&mut self, slot: Slot, epoch: throng_core::Epoch) {
+    fn stale(&mut self, slot: Slot, epoch: Epoch) {
         if self.pod.stale(slot, epoch) {
             info!(%slot, %epoch, "closed a slot: it has a later owner");
         }
@@ -225,14 +228,26 @@ impl Actor {
                 let next = next.map_or_else(String::new, |next| next.as_str().to_owned());
                 let _ = reply.send(link::ListRoomsReply { rooms, next });
             }
-            Input::HandOver { slot, epoch, rooms, taken } => {
-                if self.pod.serves(slot) {
-                    self.pod.absorb(now, slot, epoch, rooms);
-                } else {
-                    self.loading.hand_over(slot, rooms);
+            Input::GatewayLoad(gateway, percent) => self.pod.gateway_load(gateway, percent),
+            Input::Gathered(slot, rooms) => self.learn(now, slot, Epoch::NONE, rooms),
+            Input::HandOver { slot, epoch, next_epoch, rooms, taken } => {
+                self.learn(now, slot, epoch, rooms);
+                if let Some(handed_over) = &self.handed_over
+                    && handed_over.try_send((slot, next_epoch)).is_err()
+                {
+                    warn!(%slot, "nobody heard that the slot was handed over: it opens after the usual wait");
                 }
                 let _ = taken.send(());
             }
+        }
+    }
+
+    /// Others know something of the rooms of a slot, whether it is open here already or not yet.
+    fn learn(&mut self, now: Now, slot: Slot, from: Epoch, rooms: Vec<RoomState>) {
+        if self.pod.serves(slot) {
+            self.pod.absorb(now, slot, from, rooms);
+        } else {
+            self.loading.hand_over(slot, rooms);
         }
     }
 

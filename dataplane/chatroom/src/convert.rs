@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use prost::Message as _;
 use throng_core::room::{
-    Ack, Change, ChangeKind, Described, ListChange, ListEntry, MemberPage, Moved, Now, Overrides, Publish, Receipt,
-    Refusal, RoomApplied, RoomChanges, RoomEvent, Sealed, Settings, Subscription,
+    Ack, Change, ChangeKind, Described, ListChange, ListEntry, MemberPage, MessageKey, Moved, Now, Overrides, Publish,
+    Receipt, Refusal, RoomApplied, RoomChanges, RoomEvent, RoomState, Sealed, Settings, Subscription,
 };
-use throng_core::{Epoch, Millis, RoomId, SessionId, Stamp};
+use throng_core::{Epoch, Millis, RoomId, Segment, SessionId, Stamp};
 use throng_proto::codes::ErrorCode;
 use throng_proto::convert::{self as base, BadFrame};
 use throng_proto::link;
@@ -115,6 +116,53 @@ pub(crate) fn applied(number: u64, rooms: &[RoomApplied]) -> link::MembersApplie
         moved: room.moved.as_ref().map(|to| moved(&room.room, to)),
     };
     link::MembersApplied { number, rooms: rooms.iter().map(room).collect() }
+}
+
+/// A segment with the keys of its messages; its body is encoded once here.
+pub(crate) fn segment(segment: &Segment, keys: Vec<MessageKey>) -> link::Segment {
+    let key = |key: MessageKey| link::MessageKey {
+        lane: u32::from(key.lane.number()),
+        seq: key.seq,
+        key: key.key.as_ref().to_owned(),
+    };
+    let body = link::SegmentBody {
+        keys: keys.into_iter().map(key).collect(),
+        ..base::to_body(&segment.messages, &segment.gaps)
+    };
+    link::Segment {
+        room: segment.room.as_str().to_owned(),
+        epoch: segment.epoch.0,
+        after: segment.after.0.to_vec(),
+        last: segment.last().0.to_vec(),
+        body: body.encode_to_vec().into(),
+    }
+}
+
+/// What a message Pod knows of a room, for the owner that gathers it.
+pub(crate) fn gathered(from: link::GatheredRoom) -> Result<RoomState, BadFrame> {
+    let mut state = RoomState::new(base::room(&from.room)?);
+    for seen in &from.seen {
+        let seen = base::cursor(seen)?;
+        state.ends.push((seen.epoch, seen.seq));
+    }
+    for sealed in &from.sealed {
+        let sealed = base::sealed(sealed)?;
+        state.ends.push((sealed.epoch, sealed.last));
+    }
+    for segment in from.tail {
+        let epoch = Epoch(segment.epoch);
+        let body = link::SegmentBody::decode(segment.body)?;
+        for message in body.messages {
+            let message = base::message(message)?;
+            let is = |key: &&link::MessageKey| (key.lane, key.seq) == (u32::from(message.lane.number()), message.seq);
+            if let Some(key) = body.keys.iter().find(is) {
+                let stamp = Stamp { epoch, lane: message.lane, seq: message.seq };
+                state.keys.push((message.from.clone(), Arc::from(key.key.as_str()), stamp));
+            }
+            state.messages.push((epoch, message));
+        }
+    }
+    Ok(state)
 }
 
 pub(crate) fn moved(room: &RoomId, moved: &Moved) -> link::Moved {

@@ -1,6 +1,6 @@
 //! From the outputs of the rooms to streams and the store.
 
-use throng_core::room::{Asker, Output, Receipt, Refusal, RelayNo};
+use throng_core::room::{Asker, MessageKey, Output, Receipt, Refusal, RelayNo};
 use throng_core::{Cursor, Segment};
 use throng_proto::convert as base;
 use throng_proto::link;
@@ -24,7 +24,7 @@ impl Actor {
     fn deliver_one(&mut self, output: Output) {
         match output {
             Output::Published { to, result } => self.published(to, &result),
-            Output::Segment { relays, segment } => self.segment(relays, &segment),
+            Output::Segment { relays, segment, keys } => self.segment(relays, &segment, keys),
             Output::Sealed { relays, sealed } => {
                 let cursor = Cursor { epoch: sealed.epoch, seq: sealed.last };
                 for relay in relays {
@@ -85,13 +85,13 @@ impl Actor {
     }
 
     /// Encodes a segment once, for all relays whose stream flows.
-    fn segment(&mut self, mut relays: Vec<RelayNo>, segment: &Segment) {
+    fn segment(&mut self, mut relays: Vec<RelayNo>, segment: &Segment, keys: Vec<MessageKey>) {
         relays.retain(|relay| self.links.flows(*relay, &segment.room));
         if relays.is_empty() {
             return;
         }
         let cursor = Cursor { epoch: segment.epoch, seq: segment.after };
-        let encoded = base::to_segment(segment);
+        let encoded = convert::segment(segment, keys);
         self.handle.metrics.segments.inc_by(relays.len() as u64);
         for relay in relays {
             self.links.stream(relay, &segment.room, cursor, ToRelay::Segment(encoded.clone()));

@@ -92,6 +92,7 @@ impl Calls {
                 let (room, publish) = convert::publish(from)?;
                 Input::GatewayPublish { gateway, request, room, publish }
             }
+            Some(Kind::LoadPercent(percent)) => Input::GatewayLoad(gateway, u8::try_from(percent).unwrap_or(u8::MAX)),
             Some(Kind::Members(batch)) => {
                 let number = batch.number;
                 Input::Members { gateway, number, rooms: convert::changes(batch.rooms, self.clock.now())? }
@@ -161,7 +162,8 @@ impl Calls {
             if piece.last {
                 let (taken, done) = oneshot::channel();
                 let (slot, epoch) = (slot(piece.slot).map_err(bad)?, Epoch(piece.epoch));
-                return self.ask(Input::HandOver { slot, epoch, rooms, taken }, done).await;
+                let next_epoch = Epoch(piece.next_epoch);
+                return self.ask(Input::HandOver { slot, epoch, next_epoch, rooms, taken }, done).await;
             }
         }
         Err(Status::invalid_argument("a hand-over without an end"))

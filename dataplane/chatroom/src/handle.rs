@@ -6,9 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use throng_core::Slot;
 use throng_core::room::{Activity, Stats};
-use tokio::sync::watch;
+use throng_proto::link;
+use tokio::sync::{mpsc, watch};
+use tracing::warn;
 
+use crate::convert;
+use crate::input::Input;
 use crate::options::Rooms;
 
 /// Rates over the last second.
@@ -28,6 +33,7 @@ pub struct Handle {
     pub(crate) metrics: Metrics,
     shared: Arc<Shared>,
     rooms: watch::Sender<Rooms>,
+    inputs: mpsc::Sender<Input>,
 }
 
 #[derive(Debug, Default)]
@@ -37,8 +43,8 @@ struct Shared {
 }
 
 impl Handle {
-    pub(crate) fn new(registry: &mut Registry, rooms: Rooms) -> Self {
-        Self { metrics: Metrics::register(registry), shared: Arc::default(), rooms: watch::Sender::new(rooms) }
+    pub(crate) fn new(registry: &mut Registry, rooms: Rooms, inputs: mpsc::Sender<Input>) -> Self {
+        Self { metrics: Metrics::register(registry), shared: Arc::default(), rooms: watch::Sender::new(rooms), inputs }
     }
 
     /// Members of all rooms of this Pod, as of the last second.
@@ -80,6 +86,19 @@ impl Handle {
     /// New defaults for all rooms, in force at once.
     pub fn set_rooms(&self, rooms: Rooms) {
         self.rooms.send_replace(rooms);
+    }
+
+    /// What message Pods knew of the rooms of a slot, gathered before it opens. A room that does not read is left out.
+    pub async fn gathered(&self, slot: Slot, rooms: Vec<link::GatheredRoom>) {
+        let read =
+            |room| convert::gathered(room).inspect_err(|bad| warn!(%slot, %bad, "a gathered room does not read"));
+        let rooms = rooms.into_iter().filter_map(|room| read(room).ok()).collect();
+        // The role is gone only when the process ends.
+        let _ = self.inputs.send(Input::Gathered(slot, rooms)).await;
+    }
+
+    pub(crate) fn inputs(&self) -> mpsc::Sender<Input> {
+        self.inputs.clone()
     }
 
     pub(crate) fn watch_rooms(&self) -> watch::Receiver<Rooms> {

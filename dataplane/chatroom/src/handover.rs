@@ -128,17 +128,23 @@ pub(crate) async fn send(
     key: PodKey,
     slot: Slot,
     epoch: Epoch,
+    next_epoch: Epoch,
     rooms: Vec<RoomState>,
 ) -> Result<(), String> {
     let pieces = rooms.into_iter().flat_map(|room| encode(&room));
     let piece = move |state: Vec<u8>| link::HandOver {
         slot: u32::from(slot.number()),
         epoch: epoch.0,
-        last: false,
         state: state.into(),
+        ..link::HandOver::default()
     };
-    let last =
-        link::HandOver { slot: u32::from(slot.number()), epoch: epoch.0, last: true, ..link::HandOver::default() };
+    let last = link::HandOver {
+        slot: u32::from(slot.number()),
+        epoch: epoch.0,
+        last: true,
+        next_epoch: next_epoch.0,
+        ..link::HandOver::default()
+    };
     let stream = tokio_stream::iter(pieces.map(piece).chain([last]).collect::<Vec<_>>());
     let call = async {
         let endpoint =

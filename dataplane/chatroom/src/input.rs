@@ -55,9 +55,13 @@ pub(crate) enum Input {
     Admin(Box<link::AdminRequest>, oneshot::Sender<link::AdminReply>),
     Announce(Publish, oneshot::Sender<u64>),
     ListRooms(Option<RoomId>, usize, oneshot::Sender<link::ListRoomsReply>),
+    GatewayLoad(GatewayNo, u8),
+    /// What message Pods knew of the rooms of a slot that is about to open.
+    Gathered(Slot, Vec<RoomState>),
     HandOver {
         slot: Slot,
         epoch: Epoch,
+        next_epoch: Epoch,
         rooms: Vec<RoomState>,
         taken: oneshot::Sender<()>,
     },

@@ -24,22 +24,22 @@ pub enum LogError {
 /// What became of writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogEvent {
-    /// All writes of the slot and epoch up to the ticket are safe.
+    /// All writes of the slot and epoch up to the ticket are safe, but those told as failed before.
     Stored {
         /// The slot.
         slot: Slot,
         /// The epoch of the writes.
         epoch: Epoch,
-        /// The last that is safe.
+        /// The last of them.
         ticket: u64,
     },
-    /// Writes up to the ticket are given up.
+    /// One write did not happen, or it is not known in time whether it did. Must not get lost.
     Failed {
         /// The slot.
         slot: Slot,
         /// The epoch of the writes.
         epoch: Epoch,
-        /// The last that is given up.
+        /// Which.
         ticket: u64,
     },
     /// A later owner writes: stop serving the slot.

@@ -61,7 +61,7 @@ pub fn outbox<T: Message>(limit_bytes: usize) -> (Outbox<T>, Outflow<T>) {
 }
 
 impl<T: Message> Outbox<T> {
-    /// Queues an item if there is room for it, or if nothing else waits.
+    /// Queues an item if there is room for it, or if the queue is less than half full.
     pub fn send(&self, item: T) -> Result<(), Full> {
         self.send_within(item, self.limit_bytes)
     }
@@ -74,8 +74,9 @@ impl<T: Message> Outbox<T> {
     fn send_within(&self, item: T, limit_bytes: usize) -> Result<(), Full> {
         let bytes = item.encoded_len() + ITEM_BYTES;
         let waiting_bytes = self.waiting_bytes.load(Ordering::Relaxed);
-        // One item always fits, or one larger than the queue would never leave.
-        if self.closed.is_cancelled() || (waiting_bytes > 0 && waiting_bytes + bytes > limit_bytes) {
+        // A queue that has room takes an item of any size, or one larger than the queue would never leave.
+        let full = !self.has_room() && waiting_bytes + bytes > limit_bytes;
+        if full || self.closed.is_cancelled() {
             return Err(Full);
         }
         self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -84,7 +85,7 @@ impl<T: Message> Outbox<T> {
 }
 
 impl<T> Outbox<T> {
-    /// Whether more than half of it is free.
+    /// Whether it is less than half full: the next item fits.
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.waiting_bytes.load(Ordering::Relaxed) < self.limit_bytes / 2
@@ -147,12 +148,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_item_larger_than_the_queue_goes_alone() {
-        let (outbox, mut outflow) = outbox::<Beat>(1);
-        assert!(outbox.send(Beat::default()).is_ok());
+    async fn a_queue_that_has_room_takes_an_item_larger_than_itself() {
+        let (outbox, mut outflow) = outbox::<Beat>(2);
+        assert!(outbox.has_room() && outbox.send(Beat::default()).is_ok());
+        assert!(!outbox.has_room());
         assert_eq!(outbox.send(Beat::default()), Err(Full));
         outflow.next().await.unwrap().unwrap();
-        assert!(outbox.send(Beat::default()).is_ok());
+        assert!(outbox.has_room() && outbox.send(Beat::default()).is_ok());
     }
 
     #[tokio::test]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::registry::Registry;
-use throng_core::InstanceId;
 use throng_core::routes::SlotChange;
+use throng_core::{Epoch, InstanceId, Slot};
 use throng_proto::key::PodKey;
 use throng_proto::link::{self, chatroom_server::ChatroomServer};
 use tokio::sync::mpsc;
@@ -18,6 +18,7 @@ use tonic::transport::server::TcpIncoming;
 use crate::actor::{Actor, Inbox};
 use crate::grpc::Calls;
 use crate::handle::Handle;
+use crate::input::Input;
 use crate::log::{Log, LogEvent};
 use crate::options::Options;
 use crate::stream::Clock;
@@ -73,14 +74,24 @@ pub struct Start {
 pub struct Service {
     start: Start,
     handle: Handle,
+    received: mpsc::Receiver<Input>,
+    handed_over: Option<mpsc::Sender<(Slot, Epoch)>>,
 }
 
 impl Service {
     /// Makes the service and registers its metrics; nothing runs yet.
     #[must_use]
     pub fn new(start: Start, registry: &mut Registry) -> Self {
-        let handle = Handle::new(registry, start.options.rooms.clone());
-        Self { start, handle }
+        let (inputs, received) = mpsc::channel(INPUTS);
+        let handle = Handle::new(registry, start.options.rooms.clone(), inputs);
+        Self { start, handle, received, handed_over: None }
+    }
+
+    /// Tells `sender` of each slot that its owner before has handed over, with the epoch that it was handed over to.
+    #[must_use]
+    pub fn tell_handed_over(mut self, sender: mpsc::Sender<(Slot, Epoch)>) -> Self {
+        self.handed_over = Some(sender);
+        self
     }
 
     /// What the rest of the process sees of it.
@@ -91,11 +102,10 @@ impl Service {
 
     /// Serves until cancelled. Streams are cut then: gateways and relays link elsewhere.
     pub async fn run(self) -> Result<(), Error> {
-        let Self { start, handle } = self;
+        let Self { start, handle, received, handed_over } = self;
         let clock = Clock::start();
-        let (inputs, received) = mpsc::channel(INPUTS);
         let calls = Calls {
-            inputs,
+            inputs: handle.inputs(),
             open: link::Open { pod: start.pod, instance: start.instance.to_string(), revision: start.revision },
             gateway_queue_bytes: start.options.gateway_queue_bytes,
             relay_queue_bytes: start.options.relay_queue_bytes,
@@ -104,7 +114,8 @@ impl Service {
         };
         let inbox =
             Inbox { inputs: received, slots: start.slots, log_events: start.log_events, rooms: handle.watch_rooms() };
-        let actor = Actor::new(&start.options, start.log, handle, start.key.clone(), start.address, clock);
+        let mut actor = Actor::new(&start.options, start.log, handle, start.key.clone(), start.address, clock);
+        actor.handed_over = handed_over;
         let actor = tokio::spawn(actor.run(inbox, start.cancel.clone()));
 
         start.listener.set_nonblocking(true)?;

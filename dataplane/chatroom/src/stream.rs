@@ -12,6 +12,9 @@ use tonic::Streaming;
 
 use crate::outbox::Outbox;
 
+/// A timer that fires so late says that this process was stopped: what the other end said meanwhile has yet to be read.
+const STALLED: Duration = Duration::from_millis(250);
+
 /// The inbound half of a stream, with the queue of the outbound half for beats.
 pub(crate) struct Inflow<In, Out> {
     inbound: Streaming<In>,
@@ -30,7 +33,7 @@ impl<In, Out: Message> Inflow<In, Out> {
     /// What the other end says next, beats included; none: the stream is over, or the other end is dead.
     pub(crate) async fn next(&mut self) -> Option<In> {
         // Silence counts while somebody listens: what was said before is taken first.
-        let dead_at = Instant::now() + Duration::from_millis(DEAD_MS);
+        let mut dead_at = Instant::now() + Duration::from_millis(DEAD_MS);
         loop {
             tokio::select! {
                 biased;
@@ -40,7 +43,12 @@ impl<In, Out: Message> Inflow<In, Out> {
                     // A full queue is not silence: what waits in it is heard.
                     let _ = self.outbox.send_urgent((self.to_beat)(Beat { at_ms: unix_ms() }));
                 }
-                () = tokio::time::sleep_until(dead_at) => return None,
+                () = tokio::time::sleep_until(dead_at) => {
+                    if dead_at.elapsed() < STALLED {
+                        return None;
+                    }
+                    dead_at = Instant::now() + Duration::from_millis(BEAT_MS);
+                }
             }
         }
     }

@@ -298,7 +298,7 @@ impl Log for AttachedLog {
                 };
                 state.messages.retain(|(epoch, message)| !is(*epoch, message));
             }
-            Record::Sealed { epoch, last } => state.ends.push((epoch, last)),
+            Record::Sealed { epoch, last, .. } => state.ends.push((epoch, last)),
             Record::Ended(_) => drop(rooms.remove(&room)),
         }
         let _ = self.events.try_send(LogEvent::Stored { slot, epoch, ticket });

@@ -44,4 +44,4 @@ pub use seals::Sealed;
 pub use state::RoomState;
 pub use tick::Tick;
 pub use user_limit::UserLimits;
-pub use window::{MAX_SEGMENT_BYTES, Retention};
+pub use window::{MAX_SEGMENT_BYTES, MessageKey, Retention};

@@ -6,6 +6,9 @@ use super::output::{Asker, Output, Record, Write};
 use super::publish::{Receipt, Refusal};
 use crate::{Epoch, Millis, RoomId, Seqs, Slot, Stamp};
 
+/// Lost writes that are remembered, for retries with the key of one: more than a room remembers keys.
+const MAX_LOST: usize = 65_536;
+
 /// State of an open slot. Lost when it closes: a new owner has an epoch of its own.
 #[derive(Debug)]
 pub(super) struct OpenSlot {
@@ -18,6 +21,8 @@ pub(super) struct OpenSlot {
     pub(super) rooms: BTreeSet<RoomId>,
     tickets: u64,
     stored: u64,
+    /// Writes that did not happen, among those up to `stored`.
+    lost: BTreeSet<u64>,
     waiting: VecDeque<Waiting>,
 }
 
@@ -32,7 +37,7 @@ struct Waiting {
 impl OpenSlot {
     pub(super) fn new(slot: Slot, epoch: Epoch, opened: Millis) -> Self {
         let (rooms, waiting) = (BTreeSet::new(), VecDeque::new());
-        Self { slot, epoch, opened, start: Seqs::ZERO, rooms, tickets: 0, stored: 0, waiting }
+        Self { slot, epoch, opened, start: Seqs::ZERO, rooms, tickets: 0, stored: 0, lost: BTreeSet::new(), waiting }
     }
 
     /// Writes behind the traffic; returns the ticket.
@@ -53,6 +58,9 @@ impl OpenSlot {
         out: &mut Vec<Output>,
     ) {
         match ticket {
+            Some(ticket) if self.lost.contains(&ticket) => {
+                out.push(Output::Published { to: asker, result: Err(Refusal::NotStored { stamp }) });
+            }
             Some(ticket) if ticket > self.stored => self.waiting.push_back(Waiting { ticket, until, asker, stamp }),
             _ => out.push(Output::Published { to: asker, result: Ok(Receipt { stamp, stored: true }) }),
         }
@@ -60,10 +68,10 @@ impl OpenSlot {
 
     /// Whether the write of a ticket is safe.
     pub(super) fn is_stored(&self, ticket: Option<u64>) -> bool {
-        ticket.is_none_or(|ticket| ticket <= self.stored)
+        ticket.is_none_or(|ticket| ticket <= self.stored && !self.lost.contains(&ticket))
     }
 
-    /// All writes up to a ticket are safe.
+    /// All writes up to a ticket are safe, but those that were lost.
     pub(super) fn stored(&mut self, ticket: u64, out: &mut Vec<Output>) {
         self.stored = self.stored.max(ticket.min(self.tickets));
         let stored = self.stored;
@@ -89,7 +97,16 @@ impl OpenSlot {
         self.waiting.into_iter().map(|waiting| waiting.asker)
     }
 
-    /// Writes up to a ticket failed for good, or it is too late for them: whoever waits is told.
+    /// A write did not happen.
+    pub(super) fn lost(&mut self, ticket: u64, out: &mut Vec<Output>) {
+        self.lost.insert(ticket);
+        if self.lost.len() > MAX_LOST {
+            self.lost.pop_first();
+        }
+        self.give_up(|waiting, _| waiting == ticket, out);
+    }
+
+    /// It is too late for some: whoever waits is told.
     pub(super) fn give_up(&mut self, which: impl Fn(u64, Millis) -> bool, out: &mut Vec<Output>) {
         self.waiting.retain(|waiting| {
             let over = which(waiting.ticket, waiting.until);

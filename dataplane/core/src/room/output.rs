@@ -8,6 +8,7 @@ use super::lists::ListChange;
 use super::members::GatewayNo;
 use super::publish::{Moved, Receipt, Refusal};
 use super::seals::Sealed;
+use super::window::MessageKey;
 use crate::{Cursor, Epoch, Message, Millis, RoomId, Segment, Seqs, Slot, Stamp, UserId};
 
 /// A relay's stream, numbered by the Pod that speaks with it. Numbers are not used again.
@@ -44,6 +45,8 @@ pub enum Output {
         relays: Vec<RelayNo>,
         /// The messages.
         segment: Segment,
+        /// Idempotency keys of those that had one.
+        keys: Vec<MessageKey>,
     },
     /// Answer a subscription: the stream goes on after `cursor`.
     Subscribed {
@@ -117,8 +120,8 @@ pub enum Output {
         /// The room.
         room: RoomId,
     },
-    /// Write to the store, behind the traffic. Writes of one slot in order of their tickets; when all up to a ticket are
-    /// safe, say so with [`super::Pod::stored`].
+    /// Write to the store, behind the traffic. Writes of one slot in order of their tickets. Say with
+    /// [`super::Pod::not_stored`] which did not happen, and then with [`super::Pod::stored`] up to which all others did.
     Persist {
         /// The slot, whose fence covers the write.
         slot: Slot,
@@ -170,6 +173,8 @@ pub enum Record {
         epoch: Epoch,
         /// Its last numbers.
         last: Seqs,
+        /// The epoch that followed.
+        next_epoch: Epoch,
     },
     /// The room ended: drop all of it.
     Ended(EndReason),

@@ -17,7 +17,7 @@ use super::state::RoomState;
 use super::tick::Tick;
 use super::user_limit::UserLimits;
 use super::window::{Retention, Window};
-use crate::{Cursor, Epoch, Millis, RoomId, Seqs, UserId};
+use crate::{Cursor, Millis, RoomId, Seqs, UserId};
 
 /// How often ended list entries, old messages and idleness are looked at.
 const SWEEP_MS: u64 = 60_000;
@@ -115,7 +115,7 @@ impl Room {
             user_limits: UserLimits::new(settings.user_messages_per_s),
             keys: Keys::default(),
             window: Window::new(&id, desk.slot.epoch, start, options.retention),
-            seals: Seals::default(),
+            seals: Seals::new(desk.slot.epoch),
             flushed: start,
             flush_at: None,
             ordered: 0,
@@ -139,14 +139,14 @@ impl Room {
             room.keys.put(&user, &key, First { stamp, ticket: None }, now.mono);
         }
         let seen: Vec<_> = room.window.ends().collect();
-        for (epoch, last) in ends.into_iter().chain(seen).filter(|(epoch, _)| *epoch < desk.slot.epoch) {
+        for (epoch, last) in ends.into_iter().chain(seen) {
             room.seals.learn(epoch, last);
         }
         room.ask_for_lists(desk.out);
         if created.is_none() {
             room.persist_meta(desk);
         }
-        for epoch in room.seals.from(Epoch::NONE).collect::<Vec<_>>() {
+        for epoch in room.seals.epochs().collect::<Vec<_>>() {
             room.persist_seal(epoch, desk);
         }
         room
@@ -271,7 +271,7 @@ impl Room {
     /// What a new owner needs. Members come from the gateways.
     pub(super) fn state(&self, now: Now) -> RoomState {
         let lists = ListName::ALL;
-        let epochs = self.seals.from(Epoch::NONE);
+        let epochs = self.seals.epochs();
         let mut ends: Vec<_> = epochs.filter_map(|epoch| Some((epoch, self.seals.last(epoch)?))).collect();
         ends.push((self.window.epoch(), self.window.last()));
         RoomState {

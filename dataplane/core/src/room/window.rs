@@ -4,6 +4,7 @@
 //! served from its cursor. Whatever is not kept any more is declared as a gap: every number is a message or in a gap.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::seals::{Sealed, Seals};
 use crate::{Cursor, Epoch, Gap, Lane, Message, Millis, RoomId, Segment, Seqs, Stamp};
@@ -31,11 +32,31 @@ impl Default for Retention {
     }
 }
 
+/// The idempotency key of a message, for whoever may own the room next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageKey {
+    /// Lane of the message.
+    pub lane: Lane,
+    /// Its number.
+    pub seq: u64,
+    /// The key that its sender gave.
+    pub key: Arc<str>,
+}
+
+/// Part of the stream of a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Messages and gaps.
+    pub segment: Segment,
+    /// Keys of those messages that had one.
+    pub keys: Vec<MessageKey>,
+}
+
 /// What a reader is told, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Messages and gaps.
-    Segment(Segment),
+    Piece(Piece),
     /// An epoch ended.
     Sealed(Sealed),
 }
@@ -59,7 +80,19 @@ struct EpochLog {
     /// Number of each lane before the first.
     start: Seqs,
     last: Seqs,
-    lanes: [VecDeque<Message>; Lane::COUNT],
+    lanes: [VecDeque<Kept>; Lane::COUNT],
+}
+
+#[derive(Debug)]
+struct Kept {
+    message: Message,
+    key: Option<Arc<str>>,
+}
+
+impl Kept {
+    fn weight(&self) -> usize {
+        self.message.weight() + self.key.as_ref().map_or(0, |key| key.len())
+    }
 }
 
 impl EpochLog {
@@ -68,12 +101,12 @@ impl EpochLog {
     }
 
     #[expect(clippy::indexing_slicing, reason = "a lane is always inside an array by lane")]
-    fn lane(&self, lane: Lane) -> &VecDeque<Message> {
+    fn lane(&self, lane: Lane) -> &VecDeque<Kept> {
         &self.lanes[lane.index()]
     }
 
     #[expect(clippy::indexing_slicing, reason = "a lane is always inside an array by lane")]
-    fn lane_mut(&mut self, lane: Lane) -> &mut VecDeque<Message> {
+    fn lane_mut(&mut self, lane: Lane) -> &mut VecDeque<Kept> {
         &mut self.lanes[lane.index()]
     }
 
@@ -82,28 +115,33 @@ impl EpochLog {
     }
 
     /// Everything above `after` and up to `upto`, cut into segments; what is missing in between is declared.
-    fn segments(&self, room: &RoomId, after: Seqs, upto: Seqs) -> Vec<Segment> {
-        let empty = |after| Segment { room: room.clone(), epoch: self.epoch, after, messages: vec![], gaps: vec![] };
+    fn segments(&self, room: &RoomId, after: Seqs, upto: Seqs) -> Vec<Piece> {
+        let empty = |after| Piece {
+            segment: Segment { room: room.clone(), epoch: self.epoch, after, messages: vec![], gaps: vec![] },
+            keys: vec![],
+        };
         let mut done = Vec::new();
         let (mut open, mut weight) = (empty(after), 0);
         for lane in Lane::ALL {
             let mut next = after[lane] + 1;
             let kept = self.lane(lane);
-            let first = kept.partition_point(|message| message.seq < next);
-            for message in kept.range(first..).take_while(|message| message.seq <= upto[lane]) {
-                self.declare(&mut open, lane, next, message.seq - 1);
-                next = message.seq + 1;
-                weight += message.weight();
-                open.messages.push(message.clone());
+            let first = kept.partition_point(|kept| kept.message.seq < next);
+            for kept in kept.range(first..).take_while(|kept| kept.message.seq <= upto[lane]) {
+                let seq = kept.message.seq;
+                self.declare(&mut open.segment, lane, next, seq - 1);
+                next = seq + 1;
+                weight += kept.weight();
+                open.segment.messages.push(kept.message.clone());
+                open.keys.extend(kept.key.clone().map(|key| MessageKey { lane, seq, key }));
                 if weight >= MAX_SEGMENT_BYTES {
-                    let last = open.last();
+                    let last = open.segment.last();
                     done.push(std::mem::replace(&mut open, empty(last)));
                     weight = 0;
                 }
             }
-            self.declare(&mut open, lane, next, upto[lane]);
+            self.declare(&mut open.segment, lane, next, upto[lane]);
         }
-        if !open.messages.is_empty() || !open.gaps.is_empty() {
+        if !open.segment.messages.is_empty() || !open.segment.gaps.is_empty() {
             done.push(open);
         }
         done
@@ -140,11 +178,12 @@ impl Window {
         self.open.last
     }
 
-    /// Keeps the next message of its lane; `number` it first with [`Self::last`].
-    pub fn push(&mut self, message: Message, unix: Millis) {
-        self.open.last[message.lane] = message.seq;
-        self.weigh(message.lane, message.weight());
-        self.open.lane_mut(message.lane).push_back(message);
+    /// Keeps the next message of its lane, numbered one above [`Self::last`].
+    pub fn push(&mut self, message: Message, key: Option<Arc<str>>, unix: Millis) {
+        let (lane, kept) = (message.lane, Kept { message, key });
+        self.open.last[lane] = kept.message.seq;
+        self.weigh(lane, kept.weight());
+        self.open.lane_mut(lane).push_back(kept);
         self.trim(unix);
     }
 
@@ -161,9 +200,9 @@ impl Window {
         let (lane, weight) = (message.lane, message.weight());
         log.last[lane] = log.last[lane].max(message.seq);
         let kept = log.lane_mut(lane);
-        let place = kept.partition_point(|other| other.seq < message.seq);
-        if kept.get(place).is_none_or(|other| other.seq != message.seq) {
-            kept.insert(place, message);
+        let place = kept.partition_point(|other| other.message.seq < message.seq);
+        if kept.get(place).is_none_or(|other| other.message.seq != message.seq) {
+            kept.insert(place, Kept { message, key: None });
             self.weigh(lane, weight);
         }
     }
@@ -175,7 +214,7 @@ impl Window {
 
     /// All messages kept, oldest epoch first, each lane in order.
     pub fn messages(&self) -> impl Iterator<Item = (Epoch, &Message)> {
-        self.logs().flat_map(|log| log.lanes.iter().flatten().map(|message| (log.epoch, message)))
+        self.logs().flat_map(|log| log.lanes.iter().flatten().map(|kept| (log.epoch, &kept.message)))
     }
 
     /// Takes a message out for good; its number becomes a gap. False if it is not kept.
@@ -183,15 +222,15 @@ impl Window {
         let mut logs = self.older.iter_mut().chain(std::iter::once(&mut self.open));
         let Some(log) = logs.find(|log| log.epoch == stamp.epoch) else { return false };
         let kept = log.lane_mut(stamp.lane);
-        let Ok(at) = kept.binary_search_by_key(&stamp.seq, |message| message.seq) else { return false };
-        let weight = kept.remove(at).map_or(0, |message| message.weight());
+        let Ok(at) = kept.binary_search_by_key(&stamp.seq, |kept| kept.message.seq) else { return false };
+        let weight = kept.remove(at).map_or(0, |kept| kept.weight());
         self.unweigh(stamp.lane, weight);
         true
     }
 
     /// Segments of the open epoch after `after` and up to `upto`.
     #[must_use]
-    pub fn segments(&self, after: Seqs, upto: Seqs) -> Vec<Segment> {
+    pub fn segments(&self, after: Seqs, upto: Seqs) -> Vec<Piece> {
         self.open.segments(&self.room, after, upto)
     }
 
@@ -200,17 +239,17 @@ impl Window {
     #[must_use]
     pub fn catch_up(&self, cursor: Cursor, flushed: Seqs, seals: &Seals) -> Vec<Step> {
         let mut steps = Vec::new();
-        for epoch in seals.from(cursor.epoch).filter(|epoch| *epoch < self.open.epoch) {
-            let Some(sealed) = seals.sealed(&self.room, epoch, self.open.epoch) else { continue };
+        for epoch in seals.epochs().filter(|epoch| *epoch >= cursor.epoch) {
+            let Some(sealed) = seals.sealed(&self.room, epoch) else { continue };
             let nothing = EpochLog::new(epoch, Seqs::ZERO);
             let log = self.older.iter().find(|log| log.epoch == epoch).unwrap_or(&nothing);
             let after = if epoch == cursor.epoch { cursor.seq } else { log.start };
             let upto = sealed.last.max(after);
-            steps.extend(log.segments(&self.room, after, upto).into_iter().map(Step::Segment));
+            steps.extend(log.segments(&self.room, after, upto).into_iter().map(Step::Piece));
             steps.push(Step::Sealed(sealed));
         }
         let after = if cursor.epoch == self.open.epoch { cursor.seq } else { self.open.start };
-        steps.extend(self.segments(after, flushed).into_iter().map(Step::Segment));
+        steps.extend(self.segments(after, flushed).into_iter().map(Step::Piece));
         steps
     }
 
@@ -220,7 +259,7 @@ impl Window {
         let mut seq = self.open.last;
         for lane in Lane::ALL {
             if let Some(first) = self.open.lane(lane).front() {
-                seq[lane] = first.seq - 1;
+                seq[lane] = first.message.seq - 1;
             }
         }
         Cursor { epoch: self.open.epoch, seq }
@@ -246,7 +285,7 @@ impl Window {
         let [one, other] = lanes;
         for log in self.older.iter_mut().chain(std::iter::once(&mut self.open)) {
             loop {
-                let front = |lane: Lane| log.lane(lane).front().map(|first| first.at_ms);
+                let front = |lane: Lane| log.lane(lane).front().map(|first| first.message.at_ms);
                 let (lane, at_ms) = match (front(one), front(other)) {
                     (None, None) => break,
                     (Some(a), Some(b)) if b < a => (other, b),
@@ -258,7 +297,7 @@ impl Window {
                     return;
                 }
                 let gone = log.lane_mut(lane).pop_front();
-                *weight = weight.saturating_sub(gone.map_or(0, |message| message.weight()));
+                *weight = weight.saturating_sub(gone.map_or(0, |kept| kept.weight()));
             }
         }
     }

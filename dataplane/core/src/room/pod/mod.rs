@@ -246,17 +246,17 @@ impl Pod {
 
     // ---- the store
 
-    /// All writes of a slot and epoch up to a ticket are safe.
+    /// All writes of a slot and epoch up to a ticket are safe, but those that [`Self::not_stored`] named.
     pub fn stored(&mut self, slot: Slot, epoch: Epoch, ticket: u64) {
         if let Some(open) = self.slots.get_mut(&slot).filter(|open| open.epoch == epoch) {
             open.stored(ticket, &mut self.out);
         }
     }
 
-    /// Writes of a slot and epoch up to a ticket will not happen.
+    /// One write of a slot and epoch did not happen, or it is not known whether it did.
     pub fn not_stored(&mut self, slot: Slot, epoch: Epoch, ticket: u64) {
         if let Some(open) = self.slots.get_mut(&slot).filter(|open| open.epoch == epoch) {
-            open.give_up(|waiting, _| waiting <= ticket, &mut self.out);
+            open.lost(ticket, &mut self.out);
         }
     }
 

@@ -277,6 +277,39 @@ fn stored_means_stored_and_whoever_waits_too_long_is_told() {
 }
 
 #[test]
+fn a_write_that_was_lost_is_not_called_stored_by_a_later_one() {
+    let mut scene = Scene::new();
+    scene.join("ana");
+    let keyed = Publish { key: Some("k".into()), ..text("ana") };
+    drop(scene.pod.take_output());
+    scene.pod.publish(scene.now, Asker::Nobody, &scene.room.clone(), &keyed);
+    let outputs = scene.pod.take_output();
+    let ticket = outputs.iter().find_map(|output| match output {
+        Output::Persist { ticket, .. } => Some(*ticket),
+        _ => None,
+    });
+    scene.pod.not_stored(Slot::of("final"), Epoch(7), ticket.unwrap());
+    scene.pod.stored(Slot::of("final"), Epoch(7), ticket.unwrap() + 1);
+    assert!(!scene.say(&keyed).unwrap().stored);
+    let stored = Publish { ack: Ack::Stored, ..keyed };
+    assert!(matches!(scene.say(&stored), Err(Refusal::NotStored { .. })));
+}
+
+#[test]
+fn keys_travel_with_their_messages() {
+    let mut scene = Scene::new();
+    scene.join("ana");
+    scene.subscribe(None);
+    scene.pod.publish(scene.now, Asker::Nobody, &scene.room.clone(), &Publish { key: Some("k".into()), ..text("ana") });
+    let keys = scene.pod.take_output().into_iter().find_map(|output| match output {
+        Output::Segment { keys, .. } => Some(keys),
+        _ => None,
+    });
+    let key = crate::room::MessageKey { lane: Lane::Normal, seq: 1, key: "k".into() };
+    assert_eq!(keys, Some(vec![key]));
+}
+
+#[test]
 fn a_complete_list_takes_out_whom_it_does_not_name() {
     let mut scene = Scene::new();
     scene.join("ana");

@@ -5,7 +5,7 @@ use crate::room::keys::First;
 use crate::room::now::Now;
 use crate::room::output::{Asker, Output, Record, RelayNo};
 use crate::room::publish::{Ack, Publish, Receipt, Refusal, lane_of, may_write};
-use crate::room::window::Step;
+use crate::room::window::{Piece, Step};
 use crate::{Cursor, Epoch, Lane, Message, Seqs, Stamp};
 
 impl Room {
@@ -71,7 +71,7 @@ impl Room {
             data: publish.data.clone(),
             at_ms: now.unix,
         };
-        self.window.push(message.clone(), now.unix);
+        self.window.push(message.clone(), publish.key.clone(), now.unix);
         self.ordered += 1;
         self.idle_since = now.mono;
         message
@@ -102,7 +102,11 @@ impl Room {
         let last = self.window.last();
         if !self.relays.is_empty() {
             let segments = self.window.segments(self.flushed, last);
-            out.extend(segments.into_iter().map(|segment| Output::Segment { relays: self.relays.clone(), segment }));
+            out.extend(segments.into_iter().map(|Piece { segment, keys }| Output::Segment {
+                relays: self.relays.clone(),
+                segment,
+                keys,
+            }));
         }
         self.flushed = last;
     }
@@ -147,8 +151,8 @@ impl Room {
                 (Cursor { epoch: open, seq }, Cursor { epoch: open, seq })
             }
         };
-        let before = self.seals.from(Epoch::NONE).filter(|epoch| *epoch < cursor.epoch);
-        let sealed = before.filter_map(|epoch| self.seals.sealed(&self.id, epoch, open)).collect();
+        let before = self.seals.epochs().filter(|epoch| *epoch < cursor.epoch);
+        let sealed = before.filter_map(|epoch| self.seals.sealed(&self.id, epoch)).collect();
         desk.out.push(Output::Subscribed { relay, room: self.id.clone(), cursor, sealed });
         self.catch_up(relay, from, desk.out);
     }
@@ -157,7 +161,7 @@ impl Room {
     pub(in crate::room) fn catch_up(&self, relay: RelayNo, cursor: Cursor, out: &mut Vec<Output>) {
         for step in self.window.catch_up(cursor, self.flushed, &self.seals) {
             out.push(match step {
-                Step::Segment(segment) => Output::Segment { relays: vec![relay], segment },
+                Step::Piece(Piece { segment, keys }) => Output::Segment { relays: vec![relay], segment, keys },
                 Step::Sealed(sealed) => Output::Sealed { relays: vec![relay], sealed },
             });
         }
@@ -169,19 +173,18 @@ impl Room {
 
     /// An older epoch ended there, or was seen up to there: raises the end that is told, and tells it again if so.
     pub(in crate::room) fn learn_end(&mut self, epoch: Epoch, last: Seqs, desk: &mut Desk<'_>) {
-        let open = self.window.epoch();
-        if epoch == Epoch::NONE || epoch >= open || !self.seals.learn(epoch, last) {
-            return;
-        }
-        self.persist_seal(epoch, desk);
-        if let Some(sealed) = self.seals.sealed(&self.id, epoch, open) {
-            desk.out.push(Output::Sealed { relays: self.relays.clone(), sealed });
+        for news in self.seals.learn(epoch, last) {
+            self.persist_seal(news, desk);
+            if let Some(sealed) = self.seals.sealed(&self.id, news) {
+                desk.out.push(Output::Sealed { relays: self.relays.clone(), sealed });
+            }
         }
     }
 
     pub(super) fn persist_seal(&self, epoch: Epoch, desk: &mut Desk<'_>) {
-        if let Some(last) = self.seals.last(epoch) {
-            desk.persist(&self.id, Record::Sealed { epoch, last });
+        if let Some(sealed) = self.seals.sealed(&self.id, epoch) {
+            let (last, next_epoch) = (sealed.last, sealed.next_epoch);
+            desk.persist(&self.id, Record::Sealed { epoch, last, next_epoch });
         }
     }
 }

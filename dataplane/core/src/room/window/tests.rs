@@ -21,7 +21,7 @@ fn message(lane: Lane, seq: u64, at: u64, bytes: usize) -> Message {
 
 fn push(window: &mut Window, lane: Lane, at: u64, bytes: usize) {
     let seq = window.last()[lane] + 1;
-    window.push(message(lane, seq, at, bytes), Millis(at));
+    window.push(message(lane, seq, at, bytes), None, Millis(at));
 }
 
 fn window() -> Window {
@@ -39,7 +39,8 @@ fn chat_is_kept_for_a_minute_and_gifts_for_ten() {
     assert_eq!(window.messages().count(), 1);
     window.trim(Millis(601_000));
     assert!(window.is_empty());
-    let gaps: Vec<Gap> = window.segments(Seqs::ZERO, window.last()).into_iter().flat_map(|s| s.gaps).collect();
+    let gaps: Vec<Gap> =
+        window.segments(Seqs::ZERO, window.last()).into_iter().flat_map(|piece| piece.segment.gaps).collect();
     let gap = |lane| Gap { epoch: Epoch(7), lane, from: 1, to: 1 };
     assert_eq!(gaps, [gap(Lane::Protected), gap(Lane::Normal)]);
 }
@@ -66,8 +67,8 @@ fn a_large_catch_up_comes_in_pieces_that_follow_each_other() {
     assert!(pieces.len() > 4);
     let mut cursor = Seqs::ZERO;
     for piece in &pieces {
-        assert_eq!(piece.after, cursor);
-        cursor = piece.last();
+        assert_eq!(piece.segment.after, cursor);
+        cursor = piece.segment.last();
     }
     assert_eq!(cursor, window.last());
 }
@@ -80,7 +81,7 @@ fn a_deleted_message_becomes_a_gap() {
     }
     assert!(window.delete(Stamp { epoch: Epoch(7), lane: Lane::Normal, seq: 2 }));
     assert!(!window.delete(Stamp { epoch: Epoch(7), lane: Lane::Normal, seq: 2 }));
-    let segment = window.segments(Seqs::ZERO, window.last()).remove(0);
+    let segment = window.segments(Seqs::ZERO, window.last()).remove(0).segment;
     assert_eq!(segment.messages.iter().map(|message| message.seq).collect::<Vec<_>>(), [1, 3]);
     assert_eq!(segment.gaps, [Gap { epoch: Epoch(7), lane: Lane::Normal, from: 2, to: 2 }]);
 }
@@ -88,7 +89,7 @@ fn a_deleted_message_becomes_a_gap() {
 #[test]
 fn a_reader_of_an_older_epoch_gets_its_rest_its_end_and_then_the_new_one() {
     let mut window = window();
-    let mut seals = Seals::default();
+    let mut seals = Seals::new(Epoch(7));
     seals.learn(Epoch(3), Seqs([0, 0, 5, 0]));
     for seq in [5, 4, 4] {
         window.add_history(Epoch(3), message(Lane::Normal, seq, 1, 10));
@@ -96,7 +97,8 @@ fn a_reader_of_an_older_epoch_gets_its_rest_its_end_and_then_the_new_one() {
     push(&mut window, Lane::Normal, 9, 10);
     let cursor = Cursor { epoch: Epoch(3), seq: Seqs([0, 0, 2, 0]) };
     let steps = window.catch_up(cursor, window.last(), &seals);
-    let [Step::Segment(rest), Step::Sealed(end), Step::Segment(new)] = &steps[..] else { panic!("{steps:?}") };
+    let [Step::Piece(rest), Step::Sealed(end), Step::Piece(new)] = &steps[..] else { panic!("{steps:?}") };
+    let (rest, new) = (&rest.segment, &new.segment);
     assert_eq!(rest.messages.iter().map(|message| message.seq).collect::<Vec<_>>(), [4, 5]);
     assert_eq!(rest.gaps, [Gap { epoch: Epoch(3), lane: Lane::Normal, from: 3, to: 3 }]);
     assert_eq!((end.last, end.next_epoch), (Seqs([0, 0, 5, 0]), Epoch(7)));
@@ -126,8 +128,8 @@ proptest! {
         for lane in Lane::ALL {
             let mut numbers: Vec<u64> = Vec::new();
             for piece in &pieces {
-                numbers.extend(piece.messages.iter().filter(|m| m.lane == lane).map(|m| m.seq));
-                numbers.extend(piece.gaps.iter().filter(|gap| gap.lane == lane).flat_map(|gap| gap.from..=gap.to));
+                numbers.extend(piece.segment.messages.iter().filter(|m| m.lane == lane).map(|m| m.seq));
+                numbers.extend(piece.segment.gaps.iter().filter(|gap| gap.lane == lane).flat_map(|gap| gap.from..=gap.to));
             }
             numbers.sort_unstable();
             prop_assert_eq!(numbers, (from[lane] + 1..=window.last()[lane]).collect::<Vec<_>>());
