@@ -54,8 +54,10 @@ impl Waiting {
         }
     }
 
-    /// Puts back what was not applied; a newer change of the session holds.
+    /// Puts back what was perhaps not applied; a newer change of the session holds.
     fn put_back(&mut self, change: Change) {
+        // Perhaps it was: a leave must follow it then.
+        let change = Change { fresh: false, ..change };
         if !self.of_session.contains_key(&change.member.session) {
             self.push(change);
         }
