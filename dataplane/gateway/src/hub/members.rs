@@ -45,6 +45,10 @@ impl Waiting {
             self.of_session.insert(session, self.changes.len());
             return self.changes.push(Some(change));
         };
+        if slot.as_ref().is_some_and(|before| before.member.conn_epoch > change.member.conn_epoch) {
+            // The end of a connection that the session has replaced by another.
+            return;
+        }
         let undone = slot.as_ref().is_some_and(|before| before.join && before.fresh)
             && !change.join
             && change.offline_since_ms == 0;

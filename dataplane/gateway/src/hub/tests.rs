@@ -142,8 +142,8 @@ fn batches(actions: &[Action]) -> Vec<(Address, MemberBatch)> {
 
 fn publishes(actions: &[Action]) -> Vec<(Address, link::Publish)> {
     let of = |action: &Action| match action {
-        Action::Chatroom(to, gateway_to_chatroom::Kind::Publish(publish)) => Some((Arc::clone(to), publish.clone())),
-        Action::Message(to, gateway_to_message::Kind::Publish(publish)) => Some((Arc::clone(to), publish.clone())),
+        Action::Chatroom(to, gateway_to_chatroom::Kind::Publish(publish))
+        | Action::Message(to, gateway_to_message::Kind::Publish(publish)) => Some((Arc::clone(to), publish.clone())),
         _ => None,
     };
     actions.iter().filter_map(of).collect()

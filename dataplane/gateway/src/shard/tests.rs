@@ -79,14 +79,14 @@ fn options() -> Options {
 }
 
 fn shard_with(options: Options) -> Shard<Pipes> {
-    let shared = Shared {
+    let common = Shared {
         verifier: Verifier::new(&options.auth).unwrap(),
         signer: Signer::new(&options.auth.resume),
         guard: Guard::new(&options.limits),
         origin: Origin { unix_ms: 1_795_000_000_000 },
         options,
     };
-    let mut shard = Shard::new(Pipes::default(), Arc::new(shared), 0, 42);
+    let mut shard = Shard::new(Pipes::default(), Arc::new(common), 0, 42);
     shard.at(START);
     shard
 }
@@ -100,7 +100,7 @@ fn masked(text: &str) -> Vec<u8> {
     let length = u16::try_from(text.len()).unwrap();
     let mut frame = match length {
         0..=125 => vec![0x81, 0x80 | u8::try_from(length).unwrap()],
-        _ => [&[0x81, 0x80 | 126][..], &length.to_be_bytes()].concat(),
+        _ => [&[0x81, 0xfe][..], &length.to_be_bytes()].concat(),
     };
     frame.extend_from_slice(&[0; 4]);
     frame.extend_from_slice(text.as_bytes());
