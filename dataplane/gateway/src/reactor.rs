@@ -133,6 +133,8 @@ pub(crate) struct Reactor {
     again: Vec<u32>,
     /// The listener may have more.
     pending_accepts: bool,
+    /// The last accept failed: try again, but not at once.
+    accepts_fail: bool,
     connections: u64,
 }
 
@@ -156,6 +158,7 @@ impl Reactor {
             scratch: vec![0; SCRATCH_BYTES],
             again: Vec::new(),
             pending_accepts: false,
+            accepts_fail: false,
             connections: 0,
         };
         Ok((reactor, waker))
@@ -166,7 +169,8 @@ impl Reactor {
         let mut events = Events::with_capacity(1024);
         self.wiring.thread.store(crate::service::thread_number(), Ordering::Relaxed);
         while !self.wiring.stop.load(Ordering::Relaxed) {
-            let busy = !self.again.is_empty() || self.pending_accepts || !self.wiring.from_hub.is_empty();
+            let accepts = self.pending_accepts && !self.accepts_fail;
+            let busy = !self.again.is_empty() || accepts || !self.wiring.from_hub.is_empty();
             let wait_ms = if busy { 0 } else { self.shard.idle_ms() };
             if let Err(error) = self.poll.poll(&mut events, Some(Duration::from_millis(wait_ms)))
                 && error.kind() != ErrorKind::Interrupted
@@ -253,6 +257,7 @@ impl Reactor {
     }
 
     fn accept(&mut self) {
+        self.accepts_fail = false;
         for _ in 0..ACCEPTS_A_TURN {
             let Some(listener) = &self.listener else { return };
             match listener.accept() {
@@ -260,7 +265,8 @@ impl Reactor {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     // Out of file descriptors: those who wait stay in the backlog until somebody leaves.
-                    self.pending_accepts = error.kind() != ErrorKind::WouldBlock && self.connections > 0;
+                    self.accepts_fail = error.kind() != ErrorKind::WouldBlock;
+                    self.pending_accepts = self.accepts_fail;
                     return;
                 }
             }

@@ -220,6 +220,10 @@ impl Service {
         if reactors == 0 || reactors > 64 {
             return Err(Error::Reactors);
         }
+        let mut options = deps.options.clone();
+        let share = |total: u32| total.div_ceil(u32::try_from(reactors).unwrap_or(1));
+        options.drain_per_s = share(options.drain_per_s);
+        options.limits.connections = share(options.limits.connections);
         let began = Instant::now();
         let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis());
         let shared = Arc::new(Shared {
@@ -227,7 +231,7 @@ impl Service {
             signer: Signer::new(&deps.options.auth.resume),
             guard: Guard::new(&deps.options.limits),
             origin: Origin { unix_ms: u64::try_from(unix_ms).unwrap_or(u64::MAX) },
-            options: deps.options.clone(),
+            options,
         });
         let (orders, taken) = mpsc::channel(ORDERS_QUEUE);
         let state = State {

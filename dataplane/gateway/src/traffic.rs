@@ -103,6 +103,13 @@ pub enum ToHub {
         /// Who.
         member: Member,
     },
+    /// A member is not in a room after all, and the room's owner knows.
+    NotIn {
+        /// The room.
+        room: RoomId,
+        /// Who.
+        member: Member,
+    },
     /// A connection said hello.
     Online(Member),
     /// A connection is gone.

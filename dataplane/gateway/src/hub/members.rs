@@ -45,6 +45,10 @@ impl Waiting {
             self.of_session.insert(session, self.changes.len());
             return self.changes.push(Some(change));
         };
+        if slot.as_ref().is_some_and(|before| before.member.conn_epoch > change.member.conn_epoch) {
+            // The end of a connection that the session has replaced by another.
+            return;
+        }
         let undone = slot.as_ref().is_some_and(|before| before.join && before.fresh)
             && !change.join
             && change.offline_since_ms == 0;
@@ -54,8 +58,10 @@ impl Waiting {
         }
     }
 
-    /// Puts back what was not applied; a newer change of the session holds.
+    /// Puts back what was perhaps not applied; a newer change of the session holds.
     fn put_back(&mut self, change: Change) {
+        // Perhaps it was: a leave must follow it then.
+        let change = Change { fresh: false, ..change };
         if !self.of_session.contains_key(&change.member.session) {
             self.push(change);
         }

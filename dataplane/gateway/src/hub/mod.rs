@@ -144,6 +144,7 @@ impl Hub {
             ToHub::Unwanted(room) => self.unwanted(shard, &room),
             ToHub::Join { room, member, ticket, fresh } => self.join(room, member, ticket, fresh),
             ToHub::Leave { room, member } => self.leave(room, member),
+            ToHub::NotIn { room, member } => self.homes.left(&member, &room, self.now),
             ToHub::Online(member) => self.homes.online(&member, self.now),
             ToHub::Gone { member, rooms, ended } => self.gone(&member, &rooms, ended),
             ToHub::Publish(order) => self.publish(*order),

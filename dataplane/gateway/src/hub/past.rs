@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use throng_core::{Cursor, Lane, Millis, RoomId};
+use throng_core::{Cursor, Epoch, Gap, Lane, Millis, RoomId, Segment, Seqs};
 use throng_proto::client::Format;
 use throng_proto::convert;
 use throng_proto::link::{self, gateway_to_message};
@@ -107,6 +107,19 @@ fn covers(until: Cursor, held_from: Cursor) -> bool {
     until.epoch == held_from.epoch && Lane::ALL.iter().all(|lane| until.seq[*lane] >= held_from.seq[*lane])
 }
 
+/// Numbers of an epoch between two cursors.
+fn missing(reached: Cursor, until: Cursor) -> Vec<Gap> {
+    let of_lane = |lane: Lane| {
+        let (from, to) = (reached.seq[lane] + 1, until.seq[lane]);
+        (reached.epoch == until.epoch && from <= to).then_some(Gap { epoch: until.epoch, lane, from, to })
+    };
+    Lane::ALL.into_iter().filter_map(of_lane).collect()
+}
+
+fn declared(asked: &Asked, epoch: Epoch, gaps: Vec<Gap>) -> Segment {
+    Segment { room: asked.room.clone(), epoch, after: Seqs::ZERO, messages: Vec::new(), gaps }
+}
+
 fn read(asked: &Asked, past: link::CaughtUp) -> Result<CaughtUp, Failure> {
     Failure::check(&past.code, past.message, 500)?;
     let wrong = |_| Failure::unavailable("the relay's answer does not read: try again");
@@ -117,24 +130,24 @@ fn read(asked: &Asked, past: link::CaughtUp) -> Result<CaughtUp, Failure> {
         // Declared as a segment of its own, before the first of its epoch or a later one.
         let Some(epoch) = chunk.first().map(|gap| gap.epoch) else { continue };
         let at = segments.iter().position(|segment| segment.epoch >= epoch).unwrap_or(segments.len());
-        let declared = throng_core::Segment {
-            room: asked.room.clone(),
-            epoch,
-            after: throng_core::Seqs::ZERO,
-            messages: Vec::new(),
-            gaps: chunk.to_vec(),
-        };
-        segments.insert(at, declared);
+        segments.insert(at, declared(asked, epoch, chunk.to_vec()));
+    }
+    let reached = match past.cursor.as_ref().map(convert::cursor) {
+        Some(Ok(cursor)) => cursor,
+        _ => asked.until,
+    };
+    // A relay that is behind this gateway leaves a hole up to where the gateway was.
+    let hole = missing(reached, asked.until);
+    let whole = hole.iter().all(|gap| !gap.lane.is_lossless());
+    if let Some(first) = hole.first() {
+        segments.push(declared(asked, first.epoch, hole.clone()));
     }
     Ok(CaughtUp {
         room: asked.room.clone(),
         segments,
         sealed,
-        recovered: past.recovered,
-        until: match past.cursor.as_ref().map(convert::cursor) {
-            Some(Ok(cursor)) => cursor,
-            _ => asked.until,
-        },
+        recovered: past.recovered && whole && reached.epoch >= asked.until.epoch,
+        until: if covers(reached, asked.until) { reached } else { asked.until },
         frames: Format::ALL.map(|_| OnceLock::new()),
     })
 }

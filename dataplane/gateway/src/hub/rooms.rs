@@ -41,8 +41,8 @@ pub(super) struct Room {
     live: bool,
     /// When the relay was asked, and changed, last.
     asked: Millis,
-    /// How many relays failed in a row.
-    failed: usize,
+    /// Relays that failed since one answered: others are asked first.
+    shunned: Vec<Address>,
     /// Everything up to here went to the reactors.
     pub(super) cursor: Option<Cursor>,
     old: Vec<Old>,
@@ -103,7 +103,10 @@ impl Hub {
         let up: Vec<Address> = ranked.into_iter().filter(|address| self.is_up(Role::Message, address)).collect();
         let now = self.now;
         let Some(room) = self.rooms.get_mut(id) else { return };
-        let Some(relay) = up.get(room.failed % up.len().max(1)).cloned() else { return };
+        if up.iter().all(|relay| room.shunned.contains(relay)) {
+            room.shunned.clear();
+        }
+        let Some(relay) = up.into_iter().find(|relay| !room.shunned.contains(relay)) else { return };
         room.relay = Some(Arc::clone(&relay));
         room.live = false;
         room.asked = now;
@@ -114,11 +117,10 @@ impl Hub {
     /// Gives up a room's relay; the next one is asked at once.
     fn next_relay(&mut self, id: &RoomId) {
         let Some(room) = self.rooms.get_mut(id) else { return };
-        room.failed += 1;
         room.live = false;
-        if let Some(relay) = room.relay.take()
-            && self.is_up(Role::Message, &relay)
-        {
+        let relay = room.relay.take();
+        room.shunned.extend(relay.clone());
+        if let Some(relay) = relay.filter(|relay| self.is_up(Role::Message, relay)) {
             let kind = gateway_to_message::Kind::Unsubscribe(id.as_str().to_owned());
             self.out.push(Action::Message(relay, kind));
         }
@@ -192,7 +194,7 @@ impl Hub {
         let gaps: Vec<Gap> = subscribed.gaps.iter().filter_map(|gap| convert::gap(gap).ok()).collect();
         let Some(room) = self.rooms.get_mut(&id) else { return };
         room.live = true;
-        room.failed = 0;
+        room.shunned.clear();
         let Some(before) = room.cursor else {
             room.cursor = Some(at);
             return self.tell_room(&id, |id| ToShard::Open(id.clone(), at));

@@ -1,1 +1,482 @@
+//! The hub between reactors and Pods that are only noted down here.
 
+use proptest::prelude::*;
+use throng_core::routes::Owner;
+use throng_core::{Cursor, Lane, Seqs};
+use throng_proto::link::{MemberBatch, Subscribed};
+
+use super::*;
+use crate::traffic::{Asker, Member, Order, Ticket};
+
+fn id<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().unwrap()
+}
+
+fn address(text: &str) -> Address {
+    text.into()
+}
+
+/// Two chatroom and two message Pods; `a` owns all rooms, `m1` is home of all users.
+fn routes() -> Routes {
+    let mut routes = Routes::default();
+    let peer = |text: &str| Peer { pod: text.into(), address: address(text), draining: false };
+    let owner = |text: &str, epoch| Owner { instance: id(text), address: address(text), epoch: Epoch(epoch) };
+    for name in ["a", "b"] {
+        routes.chatroom.insert(id(name), peer(name));
+    }
+    for name in ["m1", "m2"] {
+        routes.message.insert(id(name), peer(name));
+    }
+    for slot in Slot::all() {
+        routes.rooms.set(slot, Some(owner("a", 7)));
+        routes.users.set(slot, Some(owner("m1", 7)));
+    }
+    routes
+}
+
+struct World {
+    hub: Hub,
+    now: Millis,
+}
+
+impl World {
+    fn new() -> Self {
+        let settings =
+            Settings { instance: id("gateway"), shards: 1, answer_ms: 1000, origin: Origin { unix_ms: 1_000_000 } };
+        let mut world = Self { hub: Hub::new(settings), now: Millis(1000) };
+        world.hub.at(world.now);
+        world.hub.routes(Arc::new(routes()));
+        for (role, name) in [(Role::Chatroom, "a"), (Role::Chatroom, "b"), (Role::Message, "m1"), (Role::Message, "m2")]
+        {
+            world.hub.from_link(role, &address(name), FromLink::Up);
+        }
+        world.hub.take_actions();
+        world
+    }
+
+    fn wait(&mut self, ms: u64) -> Vec<Action> {
+        self.now = self.now + ms;
+        self.hub.at(self.now);
+        self.hub.tick();
+        self.hub.take_actions()
+    }
+
+    /// Opens a room; the relay that was asked.
+    fn open(&mut self, room: &str, at: Cursor) -> Address {
+        self.hub.from_shard(0, ToHub::Wanted(id(room)));
+        let relay = subscriptions(&self.hub.take_actions()).pop().unwrap().0;
+        self.subscribed(&relay, room, at);
+        self.hub.take_actions();
+        relay
+    }
+
+    fn subscribed(&mut self, relay: &Address, room: &str, at: Cursor) {
+        let subscribed =
+            Subscribed { room: room.into(), cursor: Some(convert::to_cursor(at)), ..Subscribed::default() };
+        let kind = message_to_gateway::Kind::Subscribed(subscribed);
+        self.hub.from_link(Role::Message, relay, FromLink::Message(kind));
+    }
+
+    fn join(&mut self, room: &str, session: u64) {
+        self.hub.from_shard(
+            0,
+            ToHub::Join {
+                room: id(room),
+                member: member(session),
+                ticket: Ticket { shard: 0, number: session },
+                fresh: true,
+            },
+        );
+    }
+
+    fn chatroom_says(&mut self, from: &str, kind: chatroom_to_gateway::Kind) -> Vec<Action> {
+        self.hub.from_link(Role::Chatroom, &address(from), FromLink::Chatroom(kind));
+        self.hub.take_actions()
+    }
+
+    fn publish(&mut self, key: Option<&str>) -> Vec<Action> {
+        self.hub.from_shard(
+            0,
+            ToHub::Publish(Box::new(Order {
+                asker: Asker { shard: 0, conn: 1, generation: 1, id: 5 },
+                room: id("r"),
+                user: id("ana"),
+                session: SessionId(1),
+                lane: Lane::Normal,
+                best_lane: Lane::Normal,
+                kind: "text".into(),
+                data: "1".into(),
+                key: key.map(str::to_owned),
+                stored: false,
+            })),
+        );
+        self.hub.take_actions()
+    }
+}
+
+fn member(session: u64) -> Member {
+    Member { user: id(&format!("u{session}")), session: SessionId(session), conn_epoch: 1 }
+}
+
+fn cursor(epoch: u64, seq: [u64; 4]) -> Cursor {
+    Cursor { epoch: Epoch(epoch), seq: Seqs(seq) }
+}
+
+fn subscriptions(actions: &[Action]) -> Vec<(Address, link::SubscribeRoom)> {
+    let of = |action: &Action| match action {
+        Action::Message(to, gateway_to_message::Kind::Subscribe(subscribe)) => {
+            Some((Arc::clone(to), subscribe.clone()))
+        }
+        _ => None,
+    };
+    actions.iter().filter_map(of).collect()
+}
+
+fn batches(actions: &[Action]) -> Vec<(Address, MemberBatch)> {
+    let of = |action: &Action| match action {
+        Action::Chatroom(to, gateway_to_chatroom::Kind::Members(batch)) => Some((Arc::clone(to), batch.clone())),
+        _ => None,
+    };
+    actions.iter().filter_map(of).collect()
+}
+
+fn publishes(actions: &[Action]) -> Vec<(Address, link::Publish)> {
+    let of = |action: &Action| match action {
+        Action::Chatroom(to, gateway_to_chatroom::Kind::Publish(publish))
+        | Action::Message(to, gateway_to_message::Kind::Publish(publish)) => Some((Arc::clone(to), publish.clone())),
+        _ => None,
+    };
+    actions.iter().filter_map(of).collect()
+}
+
+fn answers(actions: Vec<Action>) -> Vec<ToShard> {
+    let of = |action| match action {
+        Action::Shard(_, message) => Some(message),
+        _ => None,
+    };
+    actions.into_iter().filter_map(of).collect()
+}
+
+fn applied(batch: &MemberBatch) -> chatroom_to_gateway::Kind {
+    let room = |changes: &link::RoomChanges| link::RoomApplied {
+        room: changes.room.clone(),
+        epoch: 7,
+        members: 1,
+        ..link::RoomApplied::default()
+    };
+    let rooms = batch.rooms.iter().map(room).collect();
+    chatroom_to_gateway::Kind::Applied(link::MembersApplied { number: batch.number, rooms })
+}
+
+#[test]
+fn joins_of_a_window_are_one_batch_and_a_join_with_its_leave_is_none() {
+    let mut world = World::new();
+    for session in 1..4 {
+        world.join("r", session);
+    }
+    world.hub.from_shard(0, ToHub::Leave { room: id("r"), member: member(2) });
+    assert!(batches(&world.wait(10)).is_empty());
+    let sent = batches(&world.wait(60));
+    let [(to, batch)] = sent.as_slice() else { panic!("{sent:?}") };
+    assert_eq!(&**to, "a");
+    let sessions: Vec<u64> = batch.rooms[0].changes.iter().map(|change| change.session).collect();
+    assert_eq!(sessions, [1, 3]);
+    let answers = answers(world.chatroom_says("a", applied(batch)));
+    assert_eq!(answers.iter().filter(|answer| matches!(answer, ToShard::Joined(_, Ok(1)))).count(), 2);
+}
+
+#[test]
+fn what_a_lost_link_or_a_former_owner_did_not_apply_is_sent_again_once() {
+    let mut world = World::new();
+    world.join("r", 1);
+    world.join("r", 2);
+    let sent = batches(&world.wait(60));
+    assert_eq!(sent.len(), 1);
+    world.hub.from_link(Role::Chatroom, &address("a"), FromLink::Down);
+    world.hub.from_shard(0, ToHub::Leave { room: id("r"), member: member(2) });
+    assert!(batches(&world.wait(60)).is_empty(), "there is nobody to tell");
+    world.hub.from_link(Role::Chatroom, &address("a"), FromLink::Up);
+    let sent = batches(&world.wait(60));
+    let changes: Vec<(u64, bool)> = sent[0].1.rooms[0].changes.iter().map(|c| (c.session, c.join)).collect();
+    assert_eq!(changes.len(), 2, "{changes:?}");
+    assert!(changes.contains(&(1, true)) && changes.contains(&(2, false)), "the newer change holds: {changes:?}");
+
+    let moved = link::Moved { room: "r".into(), epoch: 9, address: "b".into() };
+    let room = link::RoomApplied { room: "r".into(), moved: Some(moved), ..link::RoomApplied::default() };
+    let kind = chatroom_to_gateway::Kind::Applied(link::MembersApplied { number: sent[0].1.number, rooms: vec![room] });
+    world.chatroom_says("a", kind);
+    let sent = batches(&world.wait(60));
+    assert_eq!((&*sent[0].0, sent[0].1.rooms[0].changes.len()), ("b", 2));
+    assert!(batches(&world.wait(60)).is_empty());
+}
+
+#[test]
+fn a_refused_join_says_why() {
+    let mut world = World::new();
+    world.join("r", 1);
+    let sent = batches(&world.wait(60));
+    let refused = vec![link::Refused { session: 1, code: "blocked".into(), message: "no".into() }];
+    let room = link::RoomApplied { room: "r".into(), refused, ..link::RoomApplied::default() };
+    let kind = chatroom_to_gateway::Kind::Applied(link::MembersApplied { number: sent[0].1.number, rooms: vec![room] });
+    let answers = answers(world.chatroom_says("a", kind));
+    let [ToShard::Joined(1, Err(failure))] = answers.as_slice() else { panic!("{answers:?}") };
+    assert_eq!(failure.code.as_str(), "blocked");
+}
+
+#[test]
+fn an_owner_that_asks_gets_everybody() {
+    let mut world = World::new();
+    world.open("r", cursor(7, [0; 4]));
+    let asked = answers(world.chatroom_says("b", chatroom_to_gateway::Kind::ListRoom("r".into())));
+    assert!(matches!(asked.as_slice(), [ToShard::ListRoom(_)]));
+    world.hub.from_shard(0, ToHub::RoomMembers(id("r"), vec![member(1), member(2), member(1)]));
+    let sent = batches(&world.hub.take_actions());
+    assert!(sent[0].1.rooms[0].full);
+    assert_eq!(sent[0].1.rooms[0].changes.len(), 2);
+    world.chatroom_says("a", chatroom_to_gateway::Kind::ListRoom("nobody-here".into()));
+}
+
+#[test]
+fn a_message_takes_the_way_there_is() {
+    let mut world = World::new();
+    let relay = world.open("r", cursor(7, [0; 4]));
+    assert_eq!(&*publishes(&world.publish(None))[0].0, "a");
+    world.hub.from_link(Role::Chatroom, &address("a"), FromLink::Down);
+    let lost = answers(world.hub.take_actions());
+    assert!(matches!(lost.as_slice(), [ToShard::Published(_, Err(_))]), "without a key it is not repeated: {lost:?}");
+    let sent = publishes(&world.publish(Some("k")));
+    assert_eq!(sent[0].0, relay, "the owner is out of reach: through the relay");
+    world.hub.from_link(Role::Message, &relay, FromLink::Down);
+    assert!(publishes(&world.hub.take_actions()).is_empty());
+    world.hub.from_link(Role::Chatroom, &address("a"), FromLink::Up);
+    let again = publishes(&world.hub.take_actions());
+    assert_eq!((&*again[0].0, again[0].1.request), ("a", sent[0].1.request));
+    let moved = link::Moved { room: "r".into(), epoch: 9, address: "b".into() };
+    let moved = publishes(&world.chatroom_says("a", chatroom_to_gateway::Kind::Moved(moved)));
+    assert_eq!(&*moved[0].0, "b");
+    let reply =
+        link::PublishReply { request: sent[0].1.request, epoch: 9, lane: 2, seq: 4, ..link::PublishReply::default() };
+    let answers = answers(world.chatroom_says("b", chatroom_to_gateway::Kind::Published(reply)));
+    assert!(matches!(answers.as_slice(), [ToShard::Published(_, Ok(ordered))] if ordered.stamp.seq == 4));
+}
+
+#[test]
+fn nothing_waits_without_a_deadline() {
+    let mut world = World::new();
+    world.publish(None);
+    let answers = answers(world.wait(1500));
+    let [ToShard::Published(_, Err(failure))] = answers.as_slice() else { panic!("{answers:?}") };
+    assert!(failure.retry_ms.is_some());
+    assert!(!world.hub.publishes.is_waiting());
+}
+
+#[test]
+fn a_relay_that_fails_is_followed_by_the_next_from_the_cursor() {
+    let mut world = World::new();
+    let relay = world.open("r", cursor(7, [0, 0, 5, 0]));
+    world.hub.from_link(Role::Message, &relay, FromLink::Down);
+    let asked = subscriptions(&world.hub.take_actions());
+    let [(next, subscribe)] = asked.as_slice() else { panic!("{asked:?}") };
+    assert_ne!(*next, relay);
+    assert_eq!(subscribe.cursor, Some(convert::to_cursor(cursor(7, [0, 0, 5, 0]))));
+    world.hub.from_link(Role::Message, &relay, FromLink::Up);
+    world.hub.take_actions();
+    let again = subscriptions(&world.wait(2000));
+    assert_eq!(again[0].0, relay, "one that does not answer is passed over");
+}
+
+#[test]
+fn those_who_missed_the_same_share_one_answer() {
+    let mut world = World::new();
+    world.open("r", cursor(7, [0, 0, 9, 0]));
+    let ask = |number, held_from| ToHub::CatchUp {
+        room: id("r"),
+        since: Some(cursor(7, [0, 0, 1, 0])),
+        limit: 0,
+        held_from,
+        ticket: Ticket { shard: 0, number },
+    };
+    world.hub.from_shard(0, ask(1, cursor(7, [0, 0, 9, 0])));
+    world.hub.from_shard(0, ask(2, cursor(7, [0, 0, 8, 0])));
+    let asked: Vec<Action> = world.hub.take_actions();
+    let asks = asked.iter().filter(|action| matches!(action, Action::Message(_, gateway_to_message::Kind::CatchUp(_))));
+    assert_eq!(asks.count(), 1);
+    let Some(Action::Message(relay, gateway_to_message::Kind::CatchUp(wire))) = asked.last() else {
+        panic!("{asked:?}")
+    };
+    let past = link::CaughtUp {
+        request: wire.request,
+        recovered: true,
+        cursor: wire.until.clone(),
+        ..link::CaughtUp::default()
+    };
+    let kind = message_to_gateway::Kind::CaughtUp(past);
+    world.hub.from_link(Role::Message, relay, FromLink::Message(kind));
+    let answers = answers(world.hub.take_actions());
+    assert_eq!(answers.iter().filter(|answer| matches!(answer, ToShard::CaughtUp(_, Ok(_)))).count(), 2);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// So many messages are ordered on lanes 1 and 2, and reach the relay.
+    Order(u64, u64),
+    /// So many of the relay's segments are lost on the way.
+    Lose,
+    /// The last segment comes twice.
+    Repeat,
+    /// The relay's link breaks.
+    Break,
+    /// The owner changes.
+    Seal,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => (0_u64..3, 0_u64..4).prop_map(|(a, b)| Step::Order(a, b)),
+        1 => Just(Step::Lose),
+        1 => Just(Step::Repeat),
+        1 => Just(Step::Break),
+        1 => Just(Step::Seal),
+    ];
+    prop::collection::vec(step, 1..40)
+}
+
+/// A relay that keeps everything.
+struct Ring {
+    log: Vec<link::Segment>,
+    sealed: Vec<link::Sealed>,
+    at: Cursor,
+}
+
+impl Ring {
+    /// What it sends to a subscriber.
+    fn answer(&self, subscribe: &link::SubscribeRoom) -> Vec<message_to_gateway::Kind> {
+        let from = subscribe.cursor.as_ref().map_or(self.at, |cursor| convert::cursor(cursor).unwrap());
+        let subscribed =
+            Subscribed { room: "r".into(), cursor: Some(convert::to_cursor(from)), ..Subscribed::default() };
+        let mut out = vec![message_to_gateway::Kind::Subscribed(subscribed)];
+        let mut epoch = from.epoch.0;
+        loop {
+            // Whole segments, even where they begin before the cursor.
+            let news = self.log.iter().filter(|segment| segment.epoch == epoch);
+            let news =
+                news.filter(|s| epoch > from.epoch.0 || s.last.iter().zip(from.seq.0).any(|(last, seq)| *last > seq));
+            out.extend(news.cloned().map(message_to_gateway::Kind::Segment));
+            let Some(sealed) = self.sealed.iter().find(|sealed| sealed.epoch == epoch) else { return out };
+            out.push(message_to_gateway::Kind::Sealed(sealed.clone()));
+            epoch = sealed.next_epoch;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// Whatever is lost, repeated or cut: the reactors get every number once, in order, or its declaration, and the end
+    /// of each epoch before the next begins.
+    #[test]
+    fn reactors_get_everything_once_and_in_order(steps in steps()) {
+        let mut world = World::new();
+        let mut ring = Ring { log: Vec::new(), sealed: Vec::new(), at: cursor(7, [0; 4]) };
+        world.open("r", ring.at);
+        let mut got: Vec<ToShard> = Vec::new();
+        let run = |world: &mut World, ring: &Ring, mut kinds: Vec<message_to_gateway::Kind>, got: &mut Vec<ToShard>| {
+            for _ in 0..20 {
+                let relay = world.hub.rooms.get(&id::<RoomId>("r")).and_then(|room| room.live_relay().cloned());
+                for kind in kinds.drain(..) {
+                    for name in ["m1", "m2"] {
+                        if relay.as_ref().is_none_or(|relay| **relay == *name) || matches!(kind, message_to_gateway::Kind::Subscribed(_)) {
+                            world.hub.from_link(Role::Message, &address(name), FromLink::Message(kind.clone()));
+                        }
+                    }
+                }
+                let actions = world.hub.take_actions();
+                for (_, subscribe) in subscriptions(&actions) {
+                    kinds.extend(ring.answer(&subscribe));
+                }
+                got.extend(answers(actions));
+                if kinds.is_empty() {
+                    return;
+                }
+            }
+            panic!("it asks again and again");
+        };
+        for step in steps {
+            let mut kinds = Vec::new();
+            match step {
+                Step::Order(protected, normal) => {
+                    let after = ring.at.seq;
+                    let mut messages = Vec::new();
+                    for (lane, count) in [(Lane::Protected, protected), (Lane::Normal, normal)] {
+                        for _ in 0..count {
+                            ring.at.seq[lane] += 1;
+                            messages.push(throng_core::Message {
+                                lane, seq: ring.at.seq[lane], from: id("x"), kind: "t".into(), data: "1".into(), at_ms: Millis(1),
+                            });
+                        }
+                    }
+                    if !messages.is_empty() {
+                        let segment = throng_core::Segment { room: id("r"), epoch: ring.at.epoch, after, messages, gaps: Vec::new() };
+                        ring.log.push(convert::to_segment(&segment));
+                        kinds.push(message_to_gateway::Kind::Segment(convert::to_segment(&segment)));
+                    }
+                }
+                Step::Lose => {
+                    ring.at.seq[Lane::Normal] += 1;
+                    let after = Seqs([0, 0, ring.at.seq[Lane::Normal] - 1, 0]).max(Seqs([0, ring.at.seq[Lane::Protected], 0, 0]));
+                    let lost = throng_core::Message {
+                        lane: Lane::Normal, seq: ring.at.seq[Lane::Normal], from: id("x"), kind: "t".into(), data: "1".into(), at_ms: Millis(1),
+                    };
+                    let segment = throng_core::Segment { room: id("r"), epoch: ring.at.epoch, after, messages: vec![lost], gaps: Vec::new() };
+                    ring.log.push(convert::to_segment(&segment));
+                }
+                Step::Repeat => kinds.extend(ring.log.last().cloned().map(message_to_gateway::Kind::Segment)),
+                Step::Break => {
+                    let relay = world.hub.rooms.get(&id::<RoomId>("r")).and_then(|room| room.live_relay().cloned());
+                    if let Some(relay) = relay {
+                        world.hub.from_link(Role::Message, &relay, FromLink::Down);
+                        world.hub.from_link(Role::Message, &relay, FromLink::Up);
+                    }
+                }
+                Step::Seal => {
+                    let next = ring.at.epoch.0 + 2;
+                    let sealed = link::Sealed { room: "r".into(), epoch: ring.at.epoch.0, last: ring.at.seq.0.to_vec(), next_epoch: next };
+                    ring.sealed.push(sealed.clone());
+                    ring.at = cursor(next, [0; 4]);
+                    kinds.push(message_to_gateway::Kind::Sealed(sealed));
+                }
+            }
+            run(&mut world, &ring, kinds, &mut got);
+        }
+        let mut at = cursor(7, [0; 4]);
+        for message in got {
+            match message {
+                ToShard::Segment(segment) => {
+                    prop_assert_eq!(segment.epoch, at.epoch);
+                    prop_assert_eq!(segment.after, at.seq);
+                    for message in &segment.messages {
+                        prop_assert_eq!(message.seq, at.seq[message.lane] + 1);
+                        at.seq[message.lane] = message.seq;
+                    }
+                    at.seq = at.seq.max(segment.last());
+                }
+                ToShard::Sealed { sealed, gaps, at: next } => {
+                    prop_assert_eq!(sealed.epoch, at.epoch);
+                    for gap in gaps {
+                        prop_assert_eq!(gap.from, at.seq[gap.lane] + 1);
+                        at.seq[gap.lane] = gap.to;
+                    }
+                    prop_assert_eq!(at.seq, sealed.last);
+                    at = next.unwrap();
+                }
+                ToShard::Declared { gaps, at: next, .. } => {
+                    for gap in gaps {
+                        prop_assert_eq!(gap.from, at.seq[gap.lane] + 1);
+                        at.seq[gap.lane] = gap.to;
+                    }
+                    prop_assert_eq!(at, next);
+                }
+                _ => {}
+            }
+        }
+    }
+}

@@ -177,6 +177,9 @@ impl<T: Transport> Shard<T> {
         for conn in conns {
             if self.conn(conn).is_some_and(|conn| conn.membership(room).is_some()) {
                 self.reply(conn, 0, Body::Event(Box::new(event.clone())));
+                if let Some(member) = self.member(conn) {
+                    self.hub.push(ToHub::NotIn { room: name.clone(), member });
+                }
                 self.take_out(conn, room);
             }
         }

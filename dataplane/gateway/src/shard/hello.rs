@@ -49,6 +49,9 @@ impl<T: Transport> Shard<T> {
         if let Err(retry_ms) = self.shared.guard.admit(resumes, self.now) {
             return self.close(conn, CloseCode::TryAgain, &format!("{{\"retry_ms\":{retry_ms}}}"));
         }
+        if resumes {
+            self.replace(&who);
+        }
         if !self.shared.guard.enter_user(&who.user) {
             return self.close(conn, CloseCode::TooManyConnections, "you have as many connections as you may");
         }
@@ -74,6 +77,15 @@ impl<T: Transport> Shard<T> {
         self.refuse(conn, id, error.code(), &error.to_string());
         let code = if error == AuthError::Expired { CloseCode::TokenExpired } else { CloseCode::Unauthorized };
         self.close(conn, code, &error.to_string());
+    }
+
+    /// Ends connections that the session had here: their sockets may be dead and not know it.
+    fn replace(&mut self, who: &Resumed) {
+        for conn in self.conns_of(&who.user) {
+            if self.conn(conn).is_some_and(|conn| conn.session == who.session && !conn.leaving) {
+                self.close(conn, CloseCode::Replaced, "your session goes on in another connection");
+            }
+        }
     }
 
     /// Writes into the record what is known of its user now.

@@ -350,10 +350,10 @@ impl<T: Transport> Shard<T> {
             && record.generation == pending.generation
         {
             record.rooms.retain(|membership| membership.room != pending.room);
-            if (pending.step != Step::Applying || failure.code == ErrorCode::Unavailable)
-                && let (Some(room), Some(member)) = (room.clone(), self.member(pending.conn))
-            {
-                self.hub.push(ToHub::Leave { room, member });
+            let known_to_owner = pending.step != Step::Applying || failure.code == ErrorCode::Unavailable;
+            if let (Some(room), Some(member)) = (room.clone(), self.member(pending.conn)) {
+                let news = if known_to_owner { ToHub::Leave { room, member } } else { ToHub::NotIn { room, member } };
+                self.hub.push(news);
             }
         }
         match (pending.resume, room) {

@@ -33,8 +33,9 @@ impl Default for Wheel {
 impl Wheel {
     /// Enters a connection for the step of `at`, or the end of the wheel if that is nearer. Returns the step.
     pub(super) fn enter(&mut self, conn: u32, at: Millis, now: Millis) -> u32 {
-        let earliest = self.next.max(now.0 / STEP_MS);
-        let step = (at.0.div_ceil(STEP_MS)).clamp(earliest, earliest + STEPS - 2);
+        // Never a whole turn ahead of what was looked at, or two steps would share a slot.
+        let latest = self.next + STEPS - 1;
+        let step = at.0.div_ceil(STEP_MS).max(now.0 / STEP_MS).clamp(self.next, latest);
         if let Some(slot) = usize::try_from(step % STEPS).ok().and_then(|slot| self.slots.get_mut(slot)) {
             slot.push(conn);
         }
@@ -44,10 +45,6 @@ impl Wheel {
     /// Takes the connections of the next step that has passed, with the step; none if all passed steps were taken.
     pub(super) fn take(&mut self, now: Millis) -> Option<(u32, Vec<u32>)> {
         let passed = now.0 / STEP_MS;
-        if self.next + STEPS < passed {
-            // After a long sleep each slot needs one look only.
-            self.next = passed - STEPS;
-        }
         if self.next > passed {
             return None;
         }
@@ -61,6 +58,18 @@ impl Wheel {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wheel_that_stood_still_loses_nobody() {
+        let mut wheel = Wheel::default();
+        let entered = wheel.enter(7, Millis(5000), Millis(0));
+        let late = wheel.enter(8, Millis(900_000), Millis(800_000));
+        let mut seen = Vec::new();
+        while let Some((step, conns)) = wheel.take(Millis(1_000_000)) {
+            seen.extend(conns.into_iter().map(|conn| (conn, step)));
+        }
+        assert_eq!(seen, [(7, entered), (8, late)]);
+    }
 
     #[test]
     fn everybody_is_looked_at_in_time_and_late_deadlines_once_a_turn() {
