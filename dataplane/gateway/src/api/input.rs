@@ -106,6 +106,10 @@ impl<T: DeserializeOwned> FromRequest<Api> for Body<T> {
             }
         })?;
         let body = if body.is_empty() { &b"{}"[..] } else { &body };
+        // A list would be read as the fields in their order, which nobody means.
+        if body.trim_ascii_start().first() != Some(&b'{') {
+            return Err(ApiError::bad_request("the body is one JSON object"));
+        }
         serde_json::from_slice(body).map(Self).map_err(|error| ApiError::bad_request(format!("the body: {error}")))
     }
 }

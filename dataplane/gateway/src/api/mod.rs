@@ -22,6 +22,8 @@ mod pages;
 mod pool;
 mod rooms;
 mod table;
+#[cfg(test)]
+mod tests;
 mod users;
 
 use std::sync::Arc;

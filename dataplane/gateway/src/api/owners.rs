@@ -69,7 +69,11 @@ impl Api {
                 },
             )
             .await?;
-        if reply.code.is_empty() { Ok(reply) } else { Err(ApiError::refused(&reply.code, &reply.message, 0)) }
+        if reply.code.is_empty() {
+            return Ok(reply);
+        }
+        let retry_ms = reply.published.map_or(0, |published| published.retry_ms);
+        Err(ApiError::refused(&reply.code, &reply.message, retry_ms))
     }
 
     /// Hands a message to a user's home. Returns how many connections it was handed to.
