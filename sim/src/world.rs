@@ -112,6 +112,8 @@ pub struct World {
     contents: Content,
     stamps: BTreeMap<(Epoch, u64), Content>,
     largest: Epoch,
+    /// Epochs that were opened without the store.
+    blind: BTreeSet<Epoch>,
     served_since: Option<Millis>,
     placement: Arc<Placement>,
 }
@@ -141,6 +143,7 @@ impl World {
             contents: 0,
             stamps: BTreeMap::new(),
             largest: Epoch::NONE,
+            blind: BTreeSet::new(),
             served_since: None,
             placement: Arc::new(placement),
         };
@@ -220,6 +223,9 @@ impl World {
         if self.processes.iter().flatten().any(|p| p.machine.status(self.now).moving > 0) {
             unwell.push(Violation::MoveNotEnded);
         }
+        if self.owners().count() > 1 {
+            unwell.push(Violation::TwoOwners);
+        }
         let mut told = self.relays.iter().map(Relay::told);
         let first = told.next();
         if told.any(|other| Some(other) != first) {
@@ -243,9 +249,9 @@ impl World {
     }
 
     fn count_owners(&mut self) {
-        // The known limit of the protocol: one that took over while nobody reached the store.
-        let blind = |p: &Process| p.machine.status(self.now).blind > 0;
-        if self.owners().count() > 1 && !self.processes.iter().flatten().any(blind) {
+        // The known limit of the protocol: the later one took over while nobody told it of one that reached the store.
+        let owners: BTreeSet<Epoch> = self.owners().map(|(_, epoch)| epoch).collect();
+        if self.owners().count() > 1 && owners.last().is_none_or(|last| !self.blind.contains(last)) {
             self.violations.insert(Violation::TwoOwners);
         }
     }
@@ -404,6 +410,9 @@ impl World {
         }
         self.largest = self.largest.max(epoch);
         let Some(process) = self.processes.get_mut(pod).and_then(Option::as_mut) else { return };
+        if process.machine.status(self.now).blind > 0 {
+            self.blind.insert(epoch);
+        }
         let mut room = match origin {
             Origin::Own => process.room.take().unwrap_or_default(),
             Origin::HandedOver => process.handed.take().map(|(_, room)| room).unwrap_or_default(),
