@@ -65,6 +65,8 @@ pub struct Scenario {
     pub budget: u8,
     /// For how many steps; then everything heals.
     pub steps: u32,
+    /// Worlds in which nobody remembers the incarnation are not looked at any further.
+    pub forgives: bool,
     /// How much likelier a step is than any one fault, in random walks.
     pub calm: usize,
 }
@@ -112,7 +114,16 @@ impl Scenario {
     /// Two Pods with all rules and no faults yet.
     #[must_use]
     pub const fn new(budget: u8, steps: u32) -> Self {
-        Self { rules: Rules::ALL, pods: 2, prelude: Vec::new(), faults: Vec::new(), budget, steps, calm: 1 }
+        Self {
+            rules: Rules::ALL,
+            pods: 2,
+            prelude: Vec::new(),
+            faults: Vec::new(),
+            budget,
+            steps,
+            forgives: false,
+            calm: 1,
+        }
     }
 
     fn start(&self) -> State {
@@ -271,6 +282,10 @@ impl Model for Scenario {
                 next.step();
                 next.steps += 1;
                 next.since_step = None;
+                if self.forgives && next.world.forgot {
+                    next.settled = true;
+                    next.world.violations.clear();
+                }
             }
             Action::Fault(fault) => {
                 next.inflict(fault);
@@ -289,6 +304,9 @@ impl Model for Scenario {
             Action::Settle => {
                 next.world.settle();
                 next.settled = true;
+                if self.forgives && next.world.forgot {
+                    next.world.violations.clear();
+                }
             }
         }
         Some(next)

@@ -104,6 +104,9 @@ pub struct World {
     pub talking: bool,
     /// The hand-over of the next move is lost.
     pub lose_hand_over: bool,
+    /// An incarnation was founded when nobody who could be reached remembered the largest one: the stores empty, the
+    /// processes restarted or out of reach. No protocol can help there.
+    pub forgot: bool,
     /// What was seen that must never be.
     pub violations: BTreeSet<Violation>,
     flights: Vec<Flight>,
@@ -136,6 +139,7 @@ impl World {
             held: BTreeSet::new(),
             talking: false,
             lose_hand_over: false,
+            forgot: false,
             violations: BTreeSet::new(),
             flights: Vec::new(),
             rules,
@@ -337,6 +341,7 @@ impl World {
                 let others = self.processes.iter().flatten().filter(|p| !p.paused);
                 let relays = self.relays.iter().filter(|relay| relay.reachable).map(Relay::known_incarnation);
                 let pods = others.map(|p| p.machine.known_incarnation()).chain(relays).max().unwrap_or(0);
+                self.forgot |= store.is_some_and(|store| store.max(pods) < self.largest.0 >> 40);
                 Some(Input::Incarnations { store, pods })
             }
             Output::CreateIncarnation(incarnation) => {

@@ -109,7 +109,7 @@ fn long_walks_with_many_faults_break_nothing() {
         faults.extend([Pause(pod), Crash(pod), CutEtcd(pod), CutWatch(pod), CutRedis(pod), Slow(pod), Move(pod)]);
     }
     let budget = u8::try_from(figure("THRONG_WALK_FAULTS", 6)).unwrap();
-    let scenario = Scenario { faults, pods: 3, calm: 40, ..Scenario::new(budget, 40) };
+    let scenario = Scenario { faults, pods: 3, calm: 40, forgives: true, ..Scenario::new(budget, 40) };
     let states = usize::try_from(figure("THRONG_WALK_STATES", 50_000)).unwrap();
     let checker = scenario.checker().target_state_count(states).finish_when(HasDiscoveries::AnyFailures);
     let found = checker.spawn_simulation(figure("THRONG_SEED", 1).into(), UniformChooser).join();
