@@ -37,7 +37,7 @@ impl Ownership {
     /// Starts, if etcd has no incarnation, or one that is smaller than what is known.
     pub(super) fn found(&mut self, now: Millis, out: &mut Vec<Output>) {
         let seen = self.predecessors.is_some();
-        let wanting = self.incarnation == 0 || self.incarnation < self.known_incarnation;
+        let wanting = self.wants_incarnation();
         let connected = self.lease.id().is_some() && now < self.lease.until();
         if !seen || !wanting || !connected || self.founding.step != Step::Idle || self.leaving.is_leaving() {
             return;
@@ -50,9 +50,17 @@ impl Ownership {
         out.push(Output::AskIncarnations);
     }
 
+    /// etcd has none, or one that is smaller than what is known.
+    const fn wants_incarnation(&self) -> bool {
+        self.incarnation == 0 || self.incarnation < self.known_incarnation
+    }
+
     pub(super) fn incarnations(&mut self, store: Option<u64>, pods: u64, now: Millis, out: &mut Vec<Output>) {
         if self.founding.step != Step::Asking {
             return;
+        }
+        if !self.wants_incarnation() {
+            return self.founding.rest(now);
         }
         let pods = if self.config.rules.ask_pods_for_incarnation { pods } else { 0 };
         let stored = if self.config.store { store } else { Some(store.unwrap_or(0)) };
@@ -72,6 +80,7 @@ impl Ownership {
             return;
         }
         match *reply {
+            _ if !self.wants_incarnation() => self.founding.rest(now),
             StoreReply::Incarnation(stored) if stored == to => self.write_incarnation(to, out),
             // Another Pod was faster: look again at what etcd holds.
             StoreReply::Incarnation(stored) => {

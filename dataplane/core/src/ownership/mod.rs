@@ -163,6 +163,8 @@ pub struct Status {
     pub taking: usize,
     /// Slots that nobody is known to own.
     pub unowned: usize,
+    /// Slots served without a fence, because nobody reached the store.
+    pub blind: usize,
     /// Planned moves away under way.
     pub moving: usize,
     /// The lease is confirmed.
@@ -400,6 +402,7 @@ impl Ownership {
             open: count(|place| place.tenure.is_some()),
             taking: count(|place| place.next.is_some()),
             unowned: count(|place| place.claim.is_none()),
+            blind: count(|place| place.tenure.as_ref().is_some_and(|tenure| tenure.blind)),
             moving: count(|place| place.tenure.as_ref().is_some_and(|tenure| tenure.moving.is_some())),
             lease: now < self.lease.until(),
             grace: now < self.grace.until(),

@@ -14,7 +14,6 @@ pub(super) struct Rights {
     lease_until: Millis,
     run: Option<Run>,
     grace_until: Millis,
-    any_run: bool,
     suspend_moves: bool,
 }
 
@@ -31,7 +30,7 @@ impl Rights {
     }
 
     fn by_grace(&self, tenure: &Tenure) -> Millis {
-        let same = tenure.run.is_some() && (tenure.run == self.run || self.any_run);
+        let same = tenure.run.is_some() && tenure.run == self.run;
         if same { self.grace_until } else { Millis::ZERO }
     }
 
@@ -48,7 +47,6 @@ impl Ownership {
             lease_until: self.lease.until(),
             run: self.grace.run(),
             grace_until: self.grace.until(),
-            any_run: !self.config.rules.rights_never_revive,
             suspend_moves: self.config.rules.unknown_move_suspends,
         }
     }
@@ -132,15 +130,23 @@ impl Ownership {
         }
         let tenures = || self.places.values().filter_map(|place| place.tenure.as_ref());
         let birth = tenures().find_map(|tenure| tenure.fenced);
-        let fenced = !self.config.rules.grace_needs_fences
-            || (now < self.lease.until() && tenures().all(|tenure| tenure.fenced.is_some() && tenure.fenced == birth));
+        let fenced = |tenure: &Tenure| {
+            !self.config.rules.grace_needs_fences || (tenure.fenced.is_some() && tenure.fenced == birth)
+        };
+        let may_create = now < self.lease.until() && tenures().all(fenced);
         let birth = birth.filter(|_| self.config.rules.grace_needs_fences);
-        out.extend(self.grace.due(fenced, birth, now).map(Output::Store));
+        out.extend(self.grace.due(may_create, birth, now).map(Output::Store));
     }
 
     /// An answer about the grace.
     pub(super) fn graced(&mut self, call: &StoreCall, reply: StoreReply, now: Millis, out: &mut Vec<Output>) {
-        match self.grace.answered(call, reply, now) {
+        let counted = |asked: Millis| if self.config.rules.count_from_sending { asked } else { now };
+        let call = match *call {
+            StoreCall::RenewGrace { asked } => StoreCall::RenewGrace { asked: counted(asked) },
+            StoreCall::CreateGrace { asked, birth } => StoreCall::CreateGrace { asked: counted(asked), birth },
+            _ => return,
+        };
+        match self.grace.answered(&call, reply, now) {
             Graced::Nothing => {}
             Graced::Revoked(revoked) => self.revoked(revoked, out),
             Graced::Began(run, revoked) => {
@@ -153,7 +159,9 @@ impl Ownership {
             }
             Graced::Missing => {
                 self.lapse_at = Millis::ZERO;
-                for tenure in self.places.values_mut().filter_map(|place| place.tenure.as_mut()) {
+                let doubtful = self.config.rules.grace_needs_fences;
+                let tenures = self.places.values_mut().filter_map(|place| place.tenure.as_mut());
+                for tenure in tenures.filter(|_| doubtful) {
                     tenure.fenced = None;
                     tenure.fence_at = now;
                 }

@@ -4,8 +4,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Rules {
-    /// A right that has ended is not revived by a later renewal.
-    pub rights_never_revive: bool,
+    /// A right counts from when it was asked for, not from when the answer came.
+    pub count_from_sending: bool,
     /// An owner that stepped down but still holds its claim writes it again before it opens.
     pub bump_before_reopening: bool,
     /// A taker revokes whoever the fence names, and waits for the rest of its grace.
@@ -14,7 +14,7 @@ pub struct Rules {
     pub marks_compare_epochs: bool,
     /// A taker waits 1.5 s after the store was emptied: the mark that it would have found may be forgotten.
     pub wait_after_emptied: bool,
-    /// Only an instance with a confirmed lease, and with all its fences written again, creates its grace.
+    /// An instance creates its grace only with all its fences written again: an emptied store has forgotten them.
     pub grace_needs_fences: bool,
     /// Between sending a move and reading its outcome the lease is no right.
     pub unknown_move_suspends: bool,
@@ -33,7 +33,7 @@ pub struct Rules {
 impl Rules {
     /// All.
     pub const ALL: Self = Self {
-        rights_never_revive: true,
+        count_from_sending: true,
         bump_before_reopening: true,
         wait_for_grace: true,
         marks_compare_epochs: true,
