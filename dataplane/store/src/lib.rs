@@ -11,6 +11,7 @@
 //! [`Store`] is object-safe with boxed futures ([`BoxFuture`]) written out: the roles hold an `Arc<dyn Store>`, a box a
 //! call is nothing beside a round trip, and what the signatures say is what the documentation shows.
 
+pub mod behind;
 pub mod error;
 pub mod image;
 pub mod limits;
@@ -21,6 +22,7 @@ pub mod shards;
 mod store;
 pub mod write;
 
+pub use behind::{Ack, BehindOptions, Metrics, Notice, Notices, Runner, WriteBehind};
 pub use error::{NotStored, StoreError};
 pub use image::{LogPage, LogRange, MemberCursor, MemberPage, RoomImage, StoredRoom};
 pub use limits::LogLimits;

@@ -8,15 +8,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::{Cmd, RedisResult, Value, cmd};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::failure::{self, Remedy};
 use super::health::{self, Health};
 use super::options::Credentials;
+use super::sentinel::Sentinels;
 use super::wire::{Request, Target, Wire};
-use super::{command, reply};
+use super::{command, reply, sentinel};
 use crate::StoreError;
 
 /// First and longest wait between two attempts to connect; each is cut by a random half, so that a fleet does not knock
@@ -36,6 +37,8 @@ pub(super) struct Link {
     /// Milliseconds from `started` to the last answer.
     answered_ms: AtomicU64,
     started: Instant,
+    /// Cuts the wait for the next attempt to connect.
+    hurry: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
@@ -63,8 +66,9 @@ impl Link {
         let (state_sender, state) = watch::channel(first);
         let (broken, broken_receiver) = watch::channel(0);
         let target = Arc::new(Mutex::new(target));
-        let task = tokio::spawn(keep_connected(Arc::clone(&target), state_sender, broken_receiver));
-        Self { state, broken, target, answered_ms: AtomicU64::new(0), started: Instant::now(), task }
+        let hurry = Arc::new(Notify::new());
+        let task = tokio::spawn(keep_connected(Arc::clone(&target), state_sender, broken_receiver, Arc::clone(&hurry)));
+        Self { state, broken, target, answered_ms: AtomicU64::new(0), started: Instant::now(), hurry, task }
     }
 
     /// What the server promised when last connected.
@@ -82,6 +86,7 @@ impl Link {
         self.target.lock().unwrap_or_else(PoisonError::into_inner).replace_credentials(credentials);
         let generation = self.state.borrow().generation;
         self.give_up(generation);
+        self.hurry.notify_one();
     }
 
     /// Sends one command.
@@ -178,11 +183,19 @@ impl Link {
     }
 }
 
-async fn keep_connected(target: Arc<Mutex<Target>>, state: watch::Sender<State>, mut broken: watch::Receiver<u64>) {
+async fn keep_connected(
+    target: Arc<Mutex<Target>>,
+    state: watch::Sender<State>,
+    mut broken: watch::Receiver<u64>,
+    hurry: Arc<Notify>,
+) {
     let mut generation = 0;
     let mut backoff_ms = BACKOFF_FIRST_MS;
     loop {
         let target = target.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut sentinels = target.sentinels();
+        // Asked before connecting: a failover in between is then seen as one.
+        let primary = primary(&mut sentinels).await;
         let prepared = match timeout(PREPARE, prepare(&target)).await {
             Ok(prepared) => prepared,
             Err(_) => Err(StoreError::unavailable("Redis did not answer while connecting")),
@@ -195,10 +208,17 @@ async fn keep_connected(target: Arc<Mutex<Target>>, state: watch::Sender<State>,
                     tracing::warn!(target: "throng::store", "{warning}");
                 }
                 state.send_replace(State { generation, wire: Ok(wire), health });
-                if broken.wait_for(|broken| *broken >= generation).await.is_err() {
-                    return;
+                tokio::select! {
+                    given_up = broken.wait_for(|broken| *broken >= generation) => {
+                        if given_up.is_err() {
+                            return;
+                        }
+                        tracing::warn!(target: "throng::store", "connection to Redis lost");
+                    }
+                    () = replaced(&mut sentinels, primary) => {
+                        tracing::warn!(target: "throng::store", "the Sentinels name another primary");
+                    }
                 }
-                tracing::warn!(target: "throng::store", "connection to Redis lost");
                 state.send_modify(|state| state.wire = Err(StoreError::unavailable("connection to Redis lost")));
             }
             Err(error) => {
@@ -206,8 +226,27 @@ async fn keep_connected(target: Arc<Mutex<Target>>, state: watch::Sender<State>,
                 state.send_modify(|state| state.wire = Err(error));
             }
         }
-        sleep(Duration::from_millis(jittered(backoff_ms))).await;
+        let _ = timeout(Duration::from_millis(jittered(backoff_ms)), hurry.notified()).await;
         backoff_ms = (backoff_ms * 2).min(BACKOFF_LONGEST_MS);
+    }
+}
+
+async fn primary(sentinels: &mut Option<Sentinels>) -> Option<(String, u16)> {
+    match sentinels {
+        Some(sentinels) => sentinels.primary().await,
+        None => None,
+    }
+}
+
+/// Waits until the Sentinels, if there are any, name another primary than this one.
+async fn replaced(sentinels: &mut Option<Sentinels>, mut known: Option<(String, u16)>) {
+    loop {
+        sleep(if sentinels.is_some() { sentinel::EVERY } else { Duration::MAX }).await;
+        let named = primary(sentinels).await;
+        if named.is_some() && known.is_some() && named != known {
+            return;
+        }
+        known = known.or(named);
     }
 }
 

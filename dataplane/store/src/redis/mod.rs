@@ -14,6 +14,7 @@ mod names;
 mod options;
 mod own;
 mod reply;
+mod sentinel;
 mod text;
 mod wire;
 

@@ -14,6 +14,7 @@ use redis::{
 };
 
 use super::options::{Credentials, RedisMode, RedisOptions};
+use super::sentinel::Sentinels;
 use crate::StoreError;
 
 /// How long making a connection may take, with its handshake.
@@ -165,6 +166,14 @@ impl Target {
         info.set_redis_settings(settings)
     }
 
+    /// Those to ask which server is the primary.
+    pub(super) fn sentinels(&self) -> Option<Sentinels> {
+        match &self.mode {
+            RedisMode::Sentinel { primary } => Some(Sentinels::new(self.infos.clone(), primary.clone())),
+            RedisMode::Standalone | RedisMode::Cluster => None,
+        }
+    }
+
     /// Uses other credentials from the next connection on.
     pub(super) fn replace_credentials(&mut self, credentials: Credentials) {
         self.credentials = Some(credentials);
@@ -187,7 +196,7 @@ fn tcp() -> TcpSettings {
 }
 
 /// Deadlines are those of the calls; the library's own would cut loads short.
-fn config() -> AsyncConnectionConfig {
+pub(super) fn config() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(None)
 }
 

@@ -8,6 +8,7 @@
     reason = "a test ends where it meets something unexpected"
 )]
 
+mod behind;
 mod cluster;
 mod faults;
 mod servers;

@@ -37,6 +37,24 @@ impl RedisServer {
         panic!("redis-server does not start: {last}");
     }
 
+    /// Starts a Sentinel of one voice that watches a primary.
+    pub(crate) fn sentinel(name: &str, primary: &Self) -> Self {
+        let port = free_port();
+        let dir = std::env::temp_dir().join(format!("throng-store-{}-{port}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let file = dir.join("sentinel.conf");
+        let text = format!(
+            "port {port}\nbind 127.0.0.1\nsentinel monitor {name} 127.0.0.1 {} 1\n\
+             sentinel down-after-milliseconds {name} 1000\nsentinel failover-timeout {name} 3000\n",
+            primary.port
+        );
+        std::fs::write(&file, text).unwrap();
+        let args = vec![file.display().to_string(), "--sentinel".to_owned()];
+        let mut server = Self { child: None, args, dir, port };
+        server.run().unwrap();
+        server
+    }
+
     /// Starts the process, again after a kill, and waits until it answers.
     pub(crate) fn run(&mut self) -> Result<(), String> {
         let child =
@@ -135,7 +153,25 @@ impl RedisCluster {
         cluster
     }
 
-    fn wait_until_complete(&self) {
+    /// Moves a hash slot with its keys, as resharding does.
+    pub(crate) fn move_slot(&self, slot: u16, from: usize, to: usize) {
+        let id =
+            |at: usize| -> String { redis::from_redis_value(self.nodes[at].command(&["CLUSTER", "MYID"])).unwrap() };
+        let (from_id, to_id, slot) = (id(from), id(to), slot.to_string());
+        self.nodes[to].command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]);
+        self.nodes[from].command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]);
+        let keys = self.nodes[from].command(&["CLUSTER", "GETKEYSINSLOT", &slot, "1000"]);
+        let keys: Vec<String> = redis::from_redis_value(keys).unwrap();
+        let port = self.nodes[to].port.to_string();
+        let mut migrate = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
+        migrate.extend(keys.iter().map(String::as_str));
+        self.nodes[from].command(&migrate);
+        for at in [to, from, 3 - from - to] {
+            self.nodes[at].command(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]);
+        }
+    }
+
+    pub(crate) fn wait_until_complete(&self) {
         let until = Instant::now() + Duration::from_secs(20);
         let complete = |node: &RedisServer| {
             let info: String = redis::from_redis_value(node.command(&["CLUSTER", "INFO"])).unwrap();
