@@ -13,38 +13,38 @@ use clap::Args;
   throng dev --gateways 4 --listen 0.0.0.0:9000
   throng dev --etcd http://127.0.0.1:2379
   throng dev --set gateway.max_rate=40          any key of docs/configuration.md")]
-pub struct DevArgs {
+pub(crate) struct DevArgs {
     /// Where the page, `/connect` and `/v1/` are served, by every gateway at once.
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// Gateway Pods to begin with.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=64))]
-    pub gateways: u16,
+    pub(crate) gateways: u16,
     /// Chatroom Pods to begin with.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub chatrooms: u16,
+    pub(crate) chatrooms: u16,
     /// Message Pods to begin with.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub messages: u16,
+    pub(crate) messages: u16,
     /// Bots that join the room `lobby`.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=15_000))]
-    pub bots: u32,
+    pub(crate) bots: u32,
     /// Messages a second that all bots together publish.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=2_000))]
-    pub rate: u32,
+    pub(crate) rate: u32,
     /// An etcd to find each other in, instead of memory; may be repeated.
     #[arg(long, value_name = "URL")]
-    pub etcd: Vec<String>,
+    pub(crate) etcd: Vec<String>,
     /// Run each gateway in a process of its own, so that its CPU and memory can be measured alone.
     #[arg(long)]
-    pub isolate_gateways: bool,
+    pub(crate) isolate_gateways: bool,
     /// A configuration file: sections `gateway`, `chatroom`, `message`.
     #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// One configuration value, as in `gateway.max_rate=40`; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub sets: Vec<String>,
+    pub(crate) sets: Vec<String>,
     /// Print one JSON object when ready, and end when standard input closes: for programs.
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }

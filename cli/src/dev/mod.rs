@@ -23,7 +23,7 @@ use throng_proto::key::PodKey;
 use throng_registry::{EtcdOptions, EtcdRegistry, MemoryRegistry, Registry};
 use tokio_util::sync::CancellationToken;
 
-pub use args::DevArgs;
+pub(crate) use args::DevArgs;
 pub(crate) use child::run as run_child;
 
 use crate::{logs, roles, token};
