@@ -11,7 +11,7 @@ use clap::Args;
   throng dev                                    open http://127.0.0.1:8080 and chat
   throng dev --bots 2000 --rate 200             a crowd that talks
   throng dev --gateways 4 --listen 0.0.0.0:9000
-  throng dev --etcd http://127.0.0.1:2379
+  throng dev --redis redis://127.0.0.1:6379 --etcd http://127.0.0.1:2379
   throng dev --set gateway.max_rate=40          any key of docs/configuration.md")]
 pub(crate) struct DevArgs {
     /// Where the page, `/connect` and `/v1/` are served, by every gateway at once.
@@ -32,6 +32,9 @@ pub(crate) struct DevArgs {
     /// Messages a second that all bots together publish.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=2_000))]
     pub(crate) rate: u32,
+    /// A Redis to keep rooms in, instead of memory.
+    #[arg(long, value_name = "URL")]
+    pub(crate) redis: Option<String>,
     /// An etcd to find each other in, instead of memory; may be repeated.
     #[arg(long, value_name = "URL")]
     pub(crate) etcd: Vec<String>,

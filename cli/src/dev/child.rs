@@ -15,6 +15,7 @@ use throng_node::service::Hooks;
 use throng_proto::key::PodKey;
 use throng_proto::link::{DescribeReply, DrainRequest, PressureSample};
 use throng_registry::{PipedRegistry, Registry};
+use throng_store::MemoryDb;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
@@ -52,15 +53,14 @@ pub(crate) fn run() -> Result<ExitCode> {
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let (grpc, http) = (TcpListener::bind(loopback)?, TcpListener::bind(loopback)?);
         let identity = identity(Role::Gateway, &brief.name, grpc.local_addr()?, http.local_addr()?)?;
-        let started = Started {
-            instance: identity.instance.to_string(),
-            grpc: grpc.local_addr()?,
-            http: http.local_addr()?,
-        };
+        let started =
+            Started { instance: identity.instance.to_string(), grpc: grpc.local_addr()?, http: http.local_addr()? };
         let registry = Arc::new(PipedRegistry::new(input));
         let closed = registry.closed();
         let registry: Arc<dyn Registry> = registry;
         let parts = Parts {
+            // A gateway keeps nothing.
+            store: Arc::new(MemoryDb::default().store(identity.instance.clone())),
             identity,
             registry,
             pod_key: PodKey::new(&brief.pod_key).context("the key between Pods is visible ASCII")?,

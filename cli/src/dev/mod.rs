@@ -21,13 +21,14 @@ use throng_core::Role;
 use throng_node::config::Sources;
 use throng_proto::key::PodKey;
 use throng_registry::{EtcdOptions, EtcdRegistry, MemoryRegistry, Registry};
+use throng_store::MemoryDb;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use args::DevArgs;
 pub(crate) use child::run as run_child;
 
 use crate::{logs, roles, token};
-use pod::Ingredients;
+use pod::{Ingredients, Stores};
 use world::World;
 
 /// Key of the server API in dev.
@@ -46,7 +47,12 @@ async fn start(args: &DevArgs) -> Result<ExitCode> {
     let began = Instant::now();
     let listen = free_address(args.listen)?;
     let config = Arc::new(roles::dev_config(&Sources { file: args.config.clone(), sets: args.sets.clone() })?);
-    let registry = registry(args)?;
+    let cluster = format!("dev-{}", uuid::Uuid::new_v4().simple());
+    let registry = registry(args, &cluster)?;
+    let stores = match &args.redis {
+        Some(url) => Stores::Redis { url: url.clone(), cluster },
+        None => Stores::Memory(MemoryDb::default()),
+    };
     let pod_key_text = uuid::Uuid::new_v4().to_string();
     let pod_key = PodKey::new(&pod_key_text).context("a generated key is visible ASCII")?;
     let stop = CancellationToken::new();
@@ -56,6 +62,7 @@ async fn start(args: &DevArgs) -> Result<ExitCode> {
         World::new(Ingredients {
             config,
             registry: Arc::clone(&registry),
+            stores,
             pod_key,
             pod_key_text,
             isolate_gateways: args.isolate_gateways,
@@ -63,8 +70,7 @@ async fn start(args: &DevArgs) -> Result<ExitCode> {
             page,
         })
     });
-    let expected =
-        planner::Expected { chatrooms: usize::from(args.chatrooms), messages: usize::from(args.messages) };
+    let expected = planner::Expected { chatrooms: usize::from(args.chatrooms), messages: usize::from(args.messages) };
     let planning = tokio::spawn(planner::run(registry, expected, stop.clone()));
     add_all(&world, args).await?;
     wait_ready(&world).await?;
@@ -82,12 +88,11 @@ async fn start(args: &DevArgs) -> Result<ExitCode> {
 }
 
 /// In memory, or in the etcd that was named. Each run is a cluster of its own there.
-fn registry(args: &DevArgs) -> Result<Arc<dyn Registry>> {
+fn registry(args: &DevArgs, cluster: &str) -> Result<Arc<dyn Registry>> {
     if args.etcd.is_empty() {
         return Ok(Arc::new(MemoryRegistry::new()));
     }
-    let cluster = format!("dev-{}", uuid::Uuid::new_v4().simple());
-    let registry = EtcdRegistry::new(EtcdOptions::new(args.etcd.clone(), "throng-dev", &cluster));
+    let registry = EtcdRegistry::new(EtcdOptions::new(args.etcd.clone(), "throng-dev", cluster));
     Ok(Arc::new(registry.context("cannot use this etcd")?))
 }
 

@@ -11,6 +11,7 @@ use throng_node::ownership::{Driver, Identity};
 use throng_node::service::Hooks;
 use throng_proto::key::PodKey;
 use throng_registry::{Member, Registry};
+use throng_store::{MemoryDb, RedisOptions, RedisStore, Store};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +26,7 @@ const START_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) struct Ingredients {
     pub(crate) config: Arc<Config>,
     pub(crate) registry: Arc<dyn Registry>,
+    pub(crate) stores: Stores,
     pub(crate) pod_key: PodKey,
     pub(crate) pod_key_text: String,
     /// Each gateway gets a process of its own.
@@ -33,6 +35,33 @@ pub(crate) struct Ingredients {
     pub(crate) listen: SocketAddr,
     /// The page, for gateways.
     pub(crate) page: axum::Router,
+}
+
+/// Where rooms outlive their Pod: memory that all Pods share, or a Redis.
+#[derive(Clone)]
+pub(crate) enum Stores {
+    /// Gone with the process.
+    Memory(MemoryDb),
+    /// A Redis, under a cluster name of this run.
+    Redis {
+        /// Where it is.
+        url: String,
+        /// Part of every key.
+        cluster: String,
+    },
+}
+
+impl Stores {
+    /// The store in the name of one process.
+    fn of(&self, instance: &InstanceId) -> Result<Arc<dyn Store>> {
+        Ok(match self {
+            Self::Memory(db) => Arc::new(db.store(instance.clone())),
+            Self::Redis { url, cluster } => {
+                let options = RedisOptions::standalone(url, "throng-dev", cluster, instance.clone());
+                Arc::new(RedisStore::open(options).context("cannot use this Redis")?)
+            }
+        })
+    }
 }
 
 /// A running or dead Pod.
@@ -60,8 +89,10 @@ impl Pod {
         let grpc_listener = TcpListener::bind(loopback).context("no port for gRPC")?;
         let http_listener = TcpListener::bind(loopback).context("no port for health and metrics")?;
         let (grpc, http) = (grpc_listener.local_addr()?, http_listener.local_addr()?);
+        let identity = identity(role, name, grpc, http)?;
         let parts = Parts {
-            identity: identity(role, name, grpc, http)?,
+            store: with.stores.of(&identity.instance)?,
+            identity,
             registry: Arc::clone(&with.registry),
             pod_key: with.pod_key.clone(),
             grpc: grpc_listener,
@@ -116,7 +147,8 @@ impl Pod {
                     Err(error) => return drop(started.send(Err(error))),
                 };
                 let member = identity(Role::Gateway, &named, child.grpc, child.http);
-                let Ok(member) = member.map(|identity| Identity { instance: child.instance.clone(), ..identity }) else {
+                let Ok(member) = member.map(|identity| Identity { instance: child.instance.clone(), ..identity })
+                else {
                     return;
                 };
                 let (driver, _handle) = Driver::new(member, Arc::clone(&with.registry), mpsc::channel(1).0);

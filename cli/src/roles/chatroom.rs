@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::Result;
-use throng_chatroom::{Handle, NoLog, Options, Service, Start};
+use throng_chatroom::{Handle, Options, Service, Start, StoredLog};
 use throng_node::health::Readiness;
 use throng_node::ownership::{Handle as Ownership, Identity};
 use throng_node::service::{Hooks, NodeService};
 use throng_proto::link::{DescribeReply, DrainRequest, PressureSample, SlotActivity};
-use tokio::sync::mpsc;
+use throng_store::BehindOptions;
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use tracing::error;
@@ -17,10 +17,10 @@ use tracing::error;
 use super::{Membership, Metrics, Parts, Running, describe, sample, serve_health};
 
 pub(super) fn assemble(options: Options, parts: Parts) -> Result<Running> {
-    let Parts { identity, registry, pod_key, grpc, http, stop, cut, .. } = parts;
+    let Parts { identity, registry, store, pod_key, grpc, http, stop, cut, .. } = parts;
     let Membership { driver, ownership, slots } = Membership::new(&identity, &registry);
     let mut metrics = Metrics::default();
-    let (_, log_events) = mpsc::channel(1);
+    let (log, log_events, writing) = StoredLog::new(store, BehindOptions::default());
     let hooks = Arc::new(Chatroom::default());
     let node = InterceptedService::new(NodeService::server(Arc::clone(&hooks) as Arc<dyn Hooks>), pod_key.demand());
     let service = Service::new(
@@ -33,7 +33,7 @@ pub(super) fn assemble(options: Options, parts: Parts) -> Result<Running> {
             instance: identity.instance.clone(),
             revision: identity.member.revision.to_string(),
             slots,
-            log: Arc::new(NoLog),
+            log: Arc::new(log),
             log_events,
             more: Routes::new(node),
             cancel: cut.clone(),
@@ -45,6 +45,7 @@ pub(super) fn assemble(options: Options, parts: Parts) -> Result<Running> {
     let readiness = Readiness::default();
     serve_health(http, readiness, metrics, cut.clone())?;
     let serve = Box::pin(async move {
+        tokio::spawn(writing.run());
         let serving = tokio::spawn(service.run());
         driver.run(|| 0, stop).await;
         cut.cancel();

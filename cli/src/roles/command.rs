@@ -17,6 +17,7 @@ use throng_node::service::Hooks;
 use throng_proto::key::PodKey;
 use throng_proto::link::DrainRequest;
 use throng_registry::{EtcdOptions, EtcdRegistry, Member, Registry};
+use throng_store::{MemoryDb, RedisMode, RedisOptions, RedisStore, Store};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -76,6 +77,10 @@ struct Node {
     advertise: String,
     /// URLs of etcd.
     etcd: Vec<String>,
+    /// URL of Redis, such as `redis://redis:6379`; several for Sentinel and Cluster.
+    redis: Vec<String>,
+    /// What these URLs are: `standalone`, `cluster`, or the name of the primary that Sentinels watch.
+    redis_mode: String,
     /// The key that all Pods of the cluster share.
     pod_key: Option<Secret>,
     /// How long a drain may take after SIGTERM.
@@ -95,6 +100,8 @@ impl Default for Node {
             public: SocketAddr::from(([0, 0, 0, 0], 8080)),
             advertise: String::new(),
             etcd: Vec::new(),
+            redis: Vec::new(),
+            redis_mode: "standalone".into(),
             pod_key: None,
             drain_ms: 30_000,
         }
@@ -122,9 +129,11 @@ async fn serve(role: Role, node: &Node, config: Config) -> Result<ExitCode> {
     let identity = identity(role, node, grpc.local_addr()?.port(), http.local_addr()?.port())?;
     info!(%role, instance = %identity.instance, address = %identity.member.address, "starting");
     let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
+    let store = store(node, &identity.instance)?;
     let parts = Parts {
         identity,
         registry,
+        store,
         pod_key: PodKey::new(&key.0).context("node.pod_key holds characters that are not visible ASCII")?,
         grpc,
         http,
@@ -150,6 +159,22 @@ async fn serve(role: Role, node: &Node, config: Config) -> Result<ExitCode> {
     }
     info!("ended");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Redis if one is named; else memory, which ends with this process.
+fn store(node: &Node, instance: &InstanceId) -> Result<Arc<dyn Store>> {
+    let Some(first) = node.redis.first() else {
+        warn!("node.redis is empty: rooms are kept in this process only and end with it");
+        return Ok(Arc::new(MemoryDb::default().store(instance.clone())));
+    };
+    let mode = match node.redis_mode.as_str() {
+        "standalone" => RedisMode::Standalone,
+        "cluster" => RedisMode::Cluster,
+        primary => RedisMode::Sentinel { primary: primary.to_owned() },
+    };
+    let options = RedisOptions::standalone(first, &node.namespace, &node.cluster, instance.clone());
+    let store = RedisStore::open(RedisOptions { urls: node.redis.clone(), mode, ..options });
+    Ok(Arc::new(store.context("node.redis")?))
 }
 
 /// Empties the process, at most for so long.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use throng_gateway::api::{self, ApiDeps};
 use throng_gateway::{Deps, Handle, Load, Options, Service};
 use throng_node::health::Readiness;
 use throng_node::ownership::{Handle as Ownership, Identity};
@@ -28,15 +29,22 @@ pub(super) fn assemble(mut options: Options, parts: Parts) -> Result<Running> {
     let listeners = (0..options.reactors).map(|_| throng_gateway::bind(public)).collect::<std::io::Result<_>>();
     let listeners = listeners.with_context(|| format!("cannot listen on {public}"))?;
     let Membership { driver, ownership, slots: _ } = Membership::new(&identity, &registry);
+    let routes = watch_routes(&*registry);
+    let api = api::router(ApiDeps {
+        keys: options.auth.api_keys.iter().map(|key| key.0.clone()).collect(),
+        routes: routes.clone(),
+        pod_key: pod_key.clone(),
+        deadline: api::DEADLINE,
+    });
     let (service, handle) = Service::new(Deps {
         options,
         listeners,
         key: pod_key.clone(),
-        routes: watch_routes(&*registry),
+        routes,
         instance: identity.instance.clone(),
         pod: identity.member.pod.to_string(),
         revision: identity.member.revision.to_string(),
-        pages: page,
+        pages: page.merge(api),
         stop: cut.clone(),
     })?;
     let hooks = Arc::new(Gateway { identity, handle: handle.clone(), ownership, load: Mutex::default() });

@@ -22,6 +22,7 @@ use throng_node::service::Hooks;
 use throng_proto::key::PodKey;
 use throng_proto::link::{DescribeReply, PressureSample};
 use throng_registry::Registry;
+use throng_store::Store;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
@@ -71,6 +72,8 @@ pub(crate) fn dev_config(sources: &Sources) -> Result<Config, ConfigError> {
 pub(crate) struct Parts {
     pub(crate) identity: Identity,
     pub(crate) registry: Arc<dyn Registry>,
+    /// Where rooms outlive their owner, in the name of this process.
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) pod_key: PodKey,
     /// gRPC of the role and of `Node`.
     pub(crate) grpc: TcpListener,

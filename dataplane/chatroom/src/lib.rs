@@ -22,9 +22,11 @@ mod log;
 mod options;
 pub mod outbox;
 mod service;
+mod stored;
 mod stream;
 
 pub use handle::{Handle, Rates};
 pub use log::{BoxFuture, Log, LogError, LogEvent, NoLog};
 pub use options::{Options, Rooms};
 pub use service::{Error, Service, Start};
+pub use stored::{StoredLog, StoredLogTask};
