@@ -1,0 +1,331 @@
+//! The log of rooms on a [`throng_store::Store`]: writes go behind the traffic, a new owner reads what is there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use throng_core::room::{KEY_MEMORY_MS, ListEntry, ListName, Overrides, Record, RoomState, Write};
+use throng_core::{Epoch, Lane, Millis, RoomId, Seqs, Slot, Stamp, UserId};
+use throng_store::{
+    Ack, AnySlot, BehindOptions, List, Notice, Notices, Raised, Remembered, RoomImage, Runner, Sealed, Store,
+    StoreError, Write as Stored, WriteBehind,
+};
+use tokio::sync::mpsc;
+
+use crate::log::{BoxFuture, Log, LogError, LogEvent};
+
+/// Outcomes that wait for the owner of the rooms. One that finds no place is not told: whoever waits for it learns from
+/// the deadline that it is not known.
+const EVENTS: usize = 65_536;
+/// Messages of each lane and epoch that a new owner reads.
+const TAIL: usize = 200;
+/// Attempts at a fence that others want too.
+const FENCE_ATTEMPTS: u32 = 5;
+
+/// A [`Log`] on a store. Cheap to clone.
+#[derive(Clone)]
+pub struct StoredLog {
+    store: Arc<dyn Store>,
+    behind: WriteBehind,
+    events: mpsc::Sender<LogEvent>,
+}
+
+/// What has to run beside a [`StoredLog`], for as long as it is used.
+pub struct StoredLogTask {
+    runner: Runner,
+    notices: Notices,
+    events: mpsc::Sender<LogEvent>,
+}
+
+impl StoredLog {
+    /// A log on a store, what becomes of its writes, and the task that has to run.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, options: BehindOptions) -> (Self, mpsc::Receiver<LogEvent>, StoredLogTask) {
+        let (behind, notices, runner) = WriteBehind::new(Arc::clone(&store), options);
+        let (events, received) = mpsc::channel(EVENTS);
+        let task = StoredLogTask { runner, notices, events: events.clone() };
+        (Self { store, behind, events }, received, task)
+    }
+
+    /// The queue, for metrics.
+    #[must_use]
+    pub fn behind(&self) -> &WriteBehind {
+        &self.behind
+    }
+
+    fn ack(&self, slot: Slot, epoch: Epoch, ticket: u64) -> Ack {
+        let events = self.events.clone();
+        Box::new(move |outcome| {
+            let event = match outcome {
+                Ok(()) => LogEvent::Stored { slot, epoch, ticket },
+                Err(_) => LogEvent::Failed { slot, epoch, ticket },
+            };
+            let _ = events.try_send(event);
+        })
+    }
+
+    async fn read(&self, slot: Slot, epoch: Epoch) -> Result<Vec<RoomState>, StoreError> {
+        self.raise_fence(slot, epoch).await?;
+        let mut rooms = Vec::new();
+        for stored in self.store.rooms(slot).await? {
+            if let Some(image) = self.store.load(stored.room.clone(), TAIL).await? {
+                rooms.push(state(stored.room, &image));
+            }
+        }
+        Ok(rooms)
+    }
+
+    /// From here on writes of smaller epochs are refused.
+    async fn raise_fence(&self, slot: Slot, epoch: Epoch) -> Result<(), StoreError> {
+        let mut expected = self.store.fence(AnySlot::Room(slot)).await?.map(|fence| fence.instance);
+        for _ in 0..FENCE_ATTEMPTS {
+            match self.store.raise_fence(AnySlot::Room(slot), epoch, expected).await? {
+                Raised::Mine { .. } => return Ok(()),
+                Raised::Held { by } => expected = by.map(|fence| fence.instance),
+            }
+        }
+        Err(StoreError::Unavailable { reason: "its fence changes hands all the time".into() })
+    }
+}
+
+impl StoredLogTask {
+    /// Carries writes out until the log is dropped.
+    pub async fn run(self) {
+        let Self { runner, mut notices, events } = self;
+        let telling = async {
+            loop {
+                if let Notice::Stale { slot, epoch } = notices.next().await {
+                    let _ = events.send(LogEvent::Stale { slot, epoch }).await;
+                }
+            }
+        };
+        tokio::select! {
+            () = runner.run() => {}
+            () = telling => {}
+        }
+    }
+}
+
+impl Log for StoredLog {
+    fn push(&self, slot: Slot, epoch: Epoch, ticket: u64, write: Write) {
+        let mut writes = writes(write, unix_now());
+        let last = writes.pop();
+        for write in writes {
+            self.behind.push(epoch, write, None);
+        }
+        let ack = self.ack(slot, epoch, ticket);
+        match last {
+            Some(last) => self.behind.push(epoch, last, Some(ack)),
+            None => ack(Ok(())),
+        }
+    }
+
+    fn load(&self, slot: Slot, epoch: Epoch) -> BoxFuture<'_, Result<Vec<RoomState>, LogError>> {
+        Box::pin(async move {
+            self.read(slot, epoch).await.map_err(|error| match error {
+                StoreError::Stale { epoch } => LogError::Stale(epoch),
+                other => LogError::Unreachable(other.to_string()),
+            })
+        })
+    }
+}
+
+fn unix_now() -> Millis {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// What is written for one record. The order counts: a message comes before the key that stands for it.
+fn writes(write: Write, now: Millis) -> Vec<Stored> {
+    let room = write.room;
+    match write.record {
+        Record::Meta { created, overrides } => vec![Stored::PutRoom { room, meta: meta(created, &overrides) }],
+        Record::List(change) => {
+            let Some(list) = list_of(change.list) else { return Vec::new() };
+            let add = change.add.into_iter().map(|entry| Stored::SetEntry {
+                room: room.clone(),
+                list,
+                user: entry.user,
+                until_ms: entry.until.unwrap_or_default(),
+            });
+            let remove = change.remove.into_iter().map(|user| Stored::RemoveEntry { room: room.clone(), list, user });
+            add.chain(remove).collect()
+        }
+        Record::Message { epoch, message, key } => {
+            let stamp = Stamp { epoch, lane: message.lane, seq: message.seq };
+            let user = message.from.clone();
+            let append = if message.lane == Lane::Low {
+                Stored::End { room: room.clone(), epoch, lane: message.lane, seq: message.seq }
+            } else {
+                Stored::Append { room: room.clone(), epoch, message }
+            };
+            let remember = key.map(|key| Stored::Remember {
+                room,
+                remembered: Remembered { user, key, stamp, until_ms: now + KEY_MEMORY_MS },
+                at_ms: now,
+            });
+            std::iter::once(append).chain(remember).collect()
+        }
+        Record::Deleted(stamp) => vec![Stored::DeleteMessage { room, stamp }],
+        Record::Sealed { epoch, last, next_epoch } => {
+            vec![Stored::Seal { room, sealed: Sealed { epoch, last, next: next_epoch } }]
+        }
+        Record::Ended(_) => vec![Stored::DeleteRoom { room }],
+    }
+}
+
+/// A room as a new owner finds it.
+fn state(room: RoomId, image: &RoomImage) -> RoomState {
+    let (created, overrides) = read_meta(&image.meta);
+    let mut ends: BTreeMap<Epoch, Seqs> = image.ends.clone();
+    for sealed in &image.sealed {
+        let end = ends.entry(sealed.epoch).or_default();
+        *end = end.max(sealed.last);
+    }
+    let entry = |(list, user): &(List, UserId), until: &Millis| {
+        let until = (*until != Millis::ZERO).then_some(*until);
+        Some((list.as_str().parse().ok()?, ListEntry { user: user.clone(), until }))
+    };
+    RoomState {
+        created,
+        overrides,
+        lists: image.lists.iter().filter_map(|(key, until)| entry(key, until)).collect(),
+        ends: ends.into_iter().collect(),
+        messages: image.tail.clone(),
+        keys: image.remembered.iter().map(|known| (known.user.clone(), Arc::clone(&known.key), known.stamp)).collect(),
+        ..RoomState::new(room)
+    }
+}
+
+fn list_of(name: ListName) -> Option<List> {
+    List::from_name(name.as_str())
+}
+
+/// Settings of a room as they are stored. Fields that a later version adds are left alone by an earlier one.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Meta {
+    created: Millis,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages_per_s: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_messages_per_s: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destroy_at: Option<Millis>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idle_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mute_all: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protected_types: Option<Vec<Arc<str>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offline_after_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offline_after_messages: Option<u32>,
+}
+
+fn meta(created: Millis, overrides: &Overrides) -> Bytes {
+    let meta = Meta {
+        created,
+        messages_per_s: overrides.messages_per_s,
+        user_messages_per_s: overrides.user_messages_per_s,
+        destroy_at: overrides.destroy_at,
+        idle_ms: overrides.idle_ms,
+        mute_all: overrides.mute_all,
+        protected_types: overrides.protected_types.as_ref().map(|types| types.iter().cloned().collect()),
+        offline_after_ms: overrides.offline_after_ms,
+        offline_after_messages: overrides.offline_after_messages,
+    };
+    serde_json::to_vec(&meta).unwrap_or_default().into()
+}
+
+/// None for a room of which only messages were written.
+fn read_meta(bytes: &[u8]) -> (Option<Millis>, Overrides) {
+    let Ok(meta) = serde_json::from_slice::<Meta>(bytes) else { return (None, Overrides::default()) };
+    let overrides = Overrides {
+        messages_per_s: meta.messages_per_s,
+        user_messages_per_s: meta.user_messages_per_s,
+        destroy_at: meta.destroy_at,
+        idle_ms: meta.idle_ms,
+        mute_all: meta.mute_all,
+        protected_types: meta.protected_types.map(|types| types.into_iter().collect()),
+        offline_after_ms: meta.offline_after_ms,
+        offline_after_messages: meta.offline_after_messages,
+    };
+    (Some(meta.created), overrides)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use throng_core::room::ListChange;
+    use throng_core::{InstanceId, Message};
+    use throng_store::MemoryDb;
+
+    const NEW: Epoch = Epoch(9);
+
+    fn room() -> RoomId {
+        RoomId::new("final").unwrap()
+    }
+
+    fn user() -> UserId {
+        UserId::new("ana").unwrap()
+    }
+
+    fn message(lane: Lane, seq: u64) -> Record {
+        let data = Bytes::from_static(b"1");
+        let message = Message { lane, seq, from: user(), kind: "text".into(), data, at_ms: unix_now() };
+        Record::Message { epoch: Epoch(7), message, key: Some("k".into()) }
+    }
+
+    async fn next(events: &mut mpsc::Receiver<LogEvent>) -> LogEvent {
+        tokio::time::timeout(Duration::from_secs(5), events.recv()).await.expect("in time").expect("an event")
+    }
+
+    #[tokio::test]
+    async fn what_an_owner_writes_the_next_one_finds() {
+        let db = MemoryDb::default();
+        let instance = |name: &str| InstanceId::new(name).unwrap();
+        let slot = Slot::of("final");
+        let (log, mut events, task) = StoredLog::new(Arc::new(db.store(instance("a"))), BehindOptions::default());
+        tokio::spawn(task.run());
+        assert_eq!(log.load(slot, Epoch(7)).await.unwrap(), []);
+
+        let overrides = Overrides { messages_per_s: Some(50), mute_all: Some(true), ..Overrides::default() };
+        let muted = ListEntry { user: user(), until: Some(Millis(99)) };
+        let records = [
+            Record::Meta { created: Millis(5), overrides: overrides.clone() },
+            Record::List(ListChange { list: ListName::Mute, add: vec![muted.clone()], remove: vec![] }),
+            message(Lane::Protected, 1),
+            message(Lane::Low, 4),
+            Record::Sealed { epoch: Epoch(3), last: Seqs([1, 2, 3, 4]), next_epoch: Epoch(7) },
+        ];
+        for (ticket, record) in (1..).zip(records) {
+            log.push(slot, Epoch(7), ticket, Write { room: room(), record });
+        }
+        let mut last = 0;
+        while last < 5 {
+            let LogEvent::Stored { ticket, .. } = next(&mut events).await else { panic!("all of it is stored") };
+            last = last.max(ticket);
+        }
+
+        let (successor, _, task) = StoredLog::new(Arc::new(db.store(instance("b"))), BehindOptions::default());
+        tokio::spawn(task.run());
+        let rooms = successor.load(slot, NEW).await.unwrap();
+        let [found] = rooms.as_slice() else { panic!("one room") };
+        assert_eq!((found.created, &found.overrides), (Some(Millis(5)), &overrides));
+        assert_eq!(found.lists, [(ListName::Mute, muted)]);
+        assert_eq!(found.ends, [(Epoch(3), Seqs([1, 2, 3, 4])), (Epoch(7), Seqs([0, 1, 0, 4]))]);
+        assert_eq!(found.messages.iter().map(|(_, message)| message.lane).collect::<Vec<_>>(), [Lane::Protected]);
+        assert_eq!(found.keys.len(), 1);
+
+        log.push(slot, Epoch(7), 6, Write { room: room(), record: message(Lane::Protected, 2) });
+        let mut stale = false;
+        while !stale {
+            stale = next(&mut events).await == LogEvent::Stale { slot, epoch: NEW };
+        }
+    }
+}
