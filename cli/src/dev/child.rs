@@ -52,11 +52,8 @@ pub(crate) fn run() -> Result<ExitCode> {
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let (grpc, http) = (TcpListener::bind(loopback)?, TcpListener::bind(loopback)?);
         let identity = identity(Role::Gateway, &brief.name, grpc.local_addr()?, http.local_addr()?)?;
-        let started = Started {
-            instance: identity.instance.to_string(),
-            grpc: grpc.local_addr()?,
-            http: http.local_addr()?,
-        };
+        let started =
+            Started { instance: identity.instance.to_string(), grpc: grpc.local_addr()?, http: http.local_addr()? };
         let registry = Arc::new(PipedRegistry::new(input));
         let closed = registry.closed();
         let registry: Arc<dyn Registry> = registry;

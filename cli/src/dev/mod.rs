@@ -63,8 +63,7 @@ async fn start(args: &DevArgs) -> Result<ExitCode> {
             page,
         })
     });
-    let expected =
-        planner::Expected { chatrooms: usize::from(args.chatrooms), messages: usize::from(args.messages) };
+    let expected = planner::Expected { chatrooms: usize::from(args.chatrooms), messages: usize::from(args.messages) };
     let planning = tokio::spawn(planner::run(registry, expected, stop.clone()));
     add_all(&world, args).await?;
     wait_ready(&world).await?;

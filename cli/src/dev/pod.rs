@@ -116,7 +116,8 @@ impl Pod {
                     Err(error) => return drop(started.send(Err(error))),
                 };
                 let member = identity(Role::Gateway, &named, child.grpc, child.http);
-                let Ok(member) = member.map(|identity| Identity { instance: child.instance.clone(), ..identity }) else {
+                let Ok(member) = member.map(|identity| Identity { instance: child.instance.clone(), ..identity })
+                else {
                     return;
                 };
                 let (driver, _handle) = Driver::new(member, Arc::clone(&with.registry), mpsc::channel(1).0);

@@ -67,9 +67,8 @@ fn asset(name: &str) -> Response {
         _ => "application/octet-stream",
     };
     match Assets::get(name) {
-        Some(file) => {
-            ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache")], file.data.into_owned()).into_response()
-        }
+        Some(file) => ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache")], file.data.into_owned())
+            .into_response(),
         None => (StatusCode::NOT_FOUND, "there is no such page\n").into_response(),
     }
 }

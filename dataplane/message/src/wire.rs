@@ -55,7 +55,8 @@ pub(crate) fn from_gateway(frame: link::GatewayToMessage) -> Result<Option<Gatew
     Ok(Some(match frame.kind {
         Some(Kind::Subscribe(wish)) => GatewaySays::Subscribe(Subscription {
             room: convert::room(&wish.room)?,
-            cursor: wish.cursor.as_ref().map(convert::cursor).transpose()?,
+            // Epoch zero is none: no past to go on from.
+            cursor: wish.cursor.as_ref().filter(|cursor| cursor.epoch > 0).map(convert::cursor).transpose()?,
             older: wish.older.iter().map(convert::cursor).collect::<Result<_, _>>()?,
             told: wish.told.iter().map(sealed).collect::<Result<_, _>>()?,
         }),

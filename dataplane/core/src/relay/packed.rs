@@ -62,6 +62,12 @@ impl Packed {
         self.body.len() + OVERHEAD_BYTES
     }
 
+    /// How many numbers it spans: messages and declared ones.
+    #[must_use]
+    pub fn numbers(&self) -> u64 {
+        Lane::ALL.into_iter().map(|lane| self.last[lane].saturating_sub(self.after[lane])).sum()
+    }
+
     /// Whether it has numbers of lanes 0-1.
     #[must_use]
     pub fn has_lossless(&self) -> bool {
