@@ -19,12 +19,20 @@ pub(crate) struct Body;
 
 impl Codec for Body {
     fn open(&self, body: &Bytes) -> Option<Content> {
-        let (messages, gaps) = convert::body(link::SegmentBody::decode(body.clone()).ok()?).ok()?;
-        Some(Content { messages, gaps })
+        let mut wire = link::SegmentBody::decode(body.clone()).ok()?;
+        let keys = std::mem::take(&mut wire.keys).into_iter();
+        let keys = keys.map(|key| Some((convert::lane(key.lane).ok()?, key.seq, key.key))).collect::<Option<_>>()?;
+        let (messages, gaps) = convert::body(wire).ok()?;
+        Some(Content { messages, gaps, keys })
     }
 
     fn close(&self, content: &Content) -> Bytes {
-        Bytes::from(convert::to_body(&content.messages, &content.gaps).encode_to_vec())
+        let mut wire = convert::to_body(&content.messages, &content.gaps);
+        let keys = content.keys.iter();
+        let key =
+            |lane: Lane, seq, key: &String| link::MessageKey { lane: lane.number().into(), seq, key: key.clone() };
+        wire.keys = keys.map(|(lane, seq, text)| key(*lane, *seq, text)).collect();
+        Bytes::from(wire.encode_to_vec())
     }
 }
 

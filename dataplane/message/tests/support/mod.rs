@@ -264,7 +264,7 @@ impl Chatroom {
                 at_ms: 1,
             }
         });
-        let body = link::SegmentBody { messages: messages.collect(), gaps: vec![] };
+        let body = link::SegmentBody { messages: messages.collect(), ..link::SegmentBody::default() };
         let segment = chatroom_to_relay::Kind::Segment(link::Segment {
             room: room.into(),
             epoch: log.epoch,
