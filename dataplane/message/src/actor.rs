@@ -22,6 +22,9 @@ use crate::wire::{self, Body, GatewaySays, OwnerSays};
 const BATCH: usize = 256;
 /// Time between two looks at figures, late answers and freed bytes that nobody waits for.
 const ROUND_MS: u64 = 500;
+/// Reports of offline members that wait for one link, and what each is taken to weigh.
+const MAX_REPORTS: usize = 256;
+const REPORT_BYTES: usize = 64 << 10;
 
 /// What happens to the actor.
 pub(crate) enum Event {
@@ -44,6 +47,8 @@ struct Gateway {
 struct Link {
     stop: CancellationToken,
     outbox: Option<Arc<Outbox<link::RelayToChatroom>>>,
+    /// Reports that wait for the link to come up.
+    reports: Vec<link::RelayToChatroom>,
 }
 
 /// What the actor listens to.
@@ -219,6 +224,9 @@ impl Actor {
             Event::GatewayDown { gateway, heard } => self.gateway_down(gateway, heard, now),
             Event::LinkUp { link, outbox } => {
                 if let Some(end) = self.links.get_mut(&link) {
+                    for report in end.reports.drain(..) {
+                        outbox.push(report, REPORT_BYTES, 0);
+                    }
                     end.outbox = Some(outbox);
                     self.relay.link_up(link, now);
                 }
@@ -341,6 +349,10 @@ impl Actor {
         for effect in homes {
             self.carry_out_home(effect, now);
         }
+        self.carry_out_relay();
+    }
+
+    fn carry_out_relay(&mut self) {
         let effects: Vec<Effect> = self.relay.effects().collect();
         for effect in effects {
             match effect {
@@ -360,7 +372,7 @@ impl Actor {
                 Effect::Open { link, address } => {
                     let stop = CancellationToken::new();
                     tokio::spawn(uplink::run(link, address, self.uplinks.clone(), stop.clone()));
-                    self.links.insert(link, Link { stop, outbox: None });
+                    self.links.insert(link, Link { stop, outbox: None, reports: Vec::new() });
                 }
                 Effect::Close(link) => {
                     if let Some(end) = self.links.remove(&link) {
@@ -382,10 +394,16 @@ impl Actor {
                 self.tell(gateway, message_to_gateway::Kind::Kick(kick));
             }
             HomeEffect::Offline { room, members } => {
-                // An owner that cannot be reached now learns from its own link that the gateway is gone.
                 let link = self.relay.link_of(&room, now).map(|(link, _)| link);
-                if let Some(outbox) = link.and_then(|link| self.links.get(&link)?.outbox.as_ref()) {
-                    outbox.push(wire::to_offline(&room, &members), 64 * members.len(), 0);
+                // The link may have been opened just now.
+                self.carry_out_relay();
+                let Some(end) = link.and_then(|link| self.links.get_mut(&link)) else { return };
+                let report = wire::to_offline(&room, &members);
+                match &end.outbox {
+                    Some(outbox) => drop(outbox.push(report, REPORT_BYTES, 0)),
+                    None if end.reports.len() < MAX_REPORTS => end.reports.push(report),
+                    // The owner has a link to each gateway too, and learns from it.
+                    None => tracing::warn!(%room, "a report of offline members is dropped: no link to the owner"),
                 }
             }
         }

@@ -16,7 +16,7 @@ pub struct Sample {
     pub users: u64,
     /// Their sessions, with a connection or not.
     pub sessions: u64,
-    /// Segments handed to gateways in the last second.
+    /// Messages handed to gateways in the last second: one message to three gateways is three.
     pub deliveries_per_s: u64,
     /// Rooms with an interested gateway.
     pub rooms: u64,
@@ -89,6 +89,7 @@ pub(crate) struct Metrics {
     gateways: Gauge,
     upstream_links: Gauge,
     segments: Counter,
+    sent: Counter,
     deliveries: Counter,
     duplicates: Counter,
     stale: Counter,
@@ -109,7 +110,8 @@ impl Metrics {
         registry.register("gateways", "Gateways connected", metrics.gateways.clone());
         registry.register("upstream_links", "Links to chatroom Pods that are up", metrics.upstream_links.clone());
         registry.register("segments", "Segments taken from owners", metrics.segments.clone());
-        registry.register("deliveries", "Segments handed to gateways", metrics.deliveries.clone());
+        registry.register("sent", "Segments handed to gateways", metrics.sent.clone());
+        registry.register("deliveries", "Messages handed to gateways", metrics.deliveries.clone());
         registry.register("duplicates", "Segments that were known already", metrics.duplicates.clone());
         registry.register("stale", "Segments of an owner whose time was over", metrics.stale.clone());
         registry.register("mended", "Times a room was asked for again", metrics.mended.clone());
@@ -128,6 +130,7 @@ impl Metrics {
         gauge(&self.upstream_links, sample.upstream_links);
         let deliveries = now.deliveries - self.last.deliveries;
         self.segments.inc_by(now.segments - self.last.segments);
+        self.sent.inc_by(now.sent - self.last.sent);
         self.deliveries.inc_by(deliveries);
         self.duplicates.inc_by(now.duplicates - self.last.duplicates);
         self.stale.inc_by(now.stale - self.last.stale);

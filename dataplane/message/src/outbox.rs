@@ -94,6 +94,11 @@ impl<T> Outbox<T> {
         }
     }
 
+    /// Whether the stream has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state().closed
+    }
+
     /// Credit of what has left since the last call.
     pub(crate) fn take_freed(&self) -> usize {
         self.freed.swap(0, Ordering::SeqCst)

@@ -98,6 +98,7 @@ async fn listen(
     let mut heard = Instant::now();
     let why = loop {
         match timeout(silence, stream.message()).await {
+            _ if outbox.is_closed() => break "its way back was ended".to_owned(),
             Ok(Ok(Some(frame))) => match wire::from_gateway(frame) {
                 Ok(Some(says)) => {
                     if events.send(Event::Gateway { gateway, says }).await.is_err() {

@@ -58,7 +58,13 @@ pub(crate) async fn run(link: LinkId, address: Arc<str>, mut uplinks: Uplinks, s
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
-            changed = uplinks.routes_changed.changed() => if changed.is_err() { return },
+            changed = uplinks.routes_changed.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                // Routes change in bursts when many slots move.
+                tokio::time::sleep(Duration::from_millis(PAUSE_MS.0 / 2)).await;
+            }
         }
     }
 }

@@ -19,12 +19,20 @@ pub(crate) struct Body;
 
 impl Codec for Body {
     fn open(&self, body: &Bytes) -> Option<Content> {
-        let (messages, gaps) = convert::body(link::SegmentBody::decode(body.clone()).ok()?).ok()?;
-        Some(Content { messages, gaps })
+        let mut wire = link::SegmentBody::decode(body.clone()).ok()?;
+        let keys = std::mem::take(&mut wire.keys).into_iter();
+        let keys = keys.map(|key| Some((convert::lane(key.lane).ok()?, key.seq, key.key))).collect::<Option<_>>()?;
+        let (messages, gaps) = convert::body(wire).ok()?;
+        Some(Content { messages, gaps, keys })
     }
 
     fn close(&self, content: &Content) -> Bytes {
-        Bytes::from(convert::to_body(&content.messages, &content.gaps).encode_to_vec())
+        let mut wire = convert::to_body(&content.messages, &content.gaps);
+        let keys = content.keys.iter();
+        let key =
+            |lane: Lane, seq, key: &String| link::MessageKey { lane: lane.number().into(), seq, key: key.clone() };
+        wire.keys = keys.map(|(lane, seq, text)| key(*lane, *seq, text)).collect();
+        Bytes::from(wire.encode_to_vec())
     }
 }
 
@@ -55,7 +63,8 @@ pub(crate) fn from_gateway(frame: link::GatewayToMessage) -> Result<Option<Gatew
     Ok(Some(match frame.kind {
         Some(Kind::Subscribe(wish)) => GatewaySays::Subscribe(Subscription {
             room: convert::room(&wish.room)?,
-            cursor: wish.cursor.as_ref().map(convert::cursor).transpose()?,
+            // Epoch zero is none: no past to go on from.
+            cursor: wish.cursor.as_ref().filter(|cursor| cursor.epoch > 0).map(convert::cursor).transpose()?,
             older: wish.older.iter().map(convert::cursor).collect::<Result<_, _>>()?,
             told: wish.told.iter().map(sealed).collect::<Result<_, _>>()?,
         }),

@@ -219,6 +219,8 @@ pub struct Counters {
     /// Segments taken from owners.
     pub segments: u64,
     /// Segments handed to gateways.
+    pub sent: u64,
+    /// Messages handed to gateways, by the numbers of those segments: one message to three gateways is three.
     pub deliveries: u64,
     /// Segments that were known already.
     pub duplicates: u64,

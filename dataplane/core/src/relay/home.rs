@@ -13,6 +13,7 @@ use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
 
 use super::effect::GatewayId;
+use super::names::{RoomKey, Rooms};
 use crate::slot::SLOTS;
 use crate::{Epoch, InstanceId, Millis, RoomId, SessionId, Slot, UserId};
 
@@ -110,7 +111,6 @@ pub struct Whereabouts {
 const MAX_REPORT: usize = 1_000;
 
 type GatewayKey = u32;
-type RoomKey = u32;
 
 #[derive(Debug)]
 struct Session {
@@ -454,59 +454,5 @@ impl Homes {
                 self.out.push(HomeEffect::Offline { room: room.clone(), members: part.to_vec() });
             }
         }
-    }
-}
-
-/// Names of rooms, each kept once whatever the number of sessions in it.
-#[derive(Debug, Default)]
-struct Rooms {
-    keys: HashMap<RoomId, RoomKey>,
-    names: HashMap<RoomKey, (RoomId, u32)>,
-    next: RoomKey,
-}
-
-impl Rooms {
-    /// The key of a room for a session that has `rooms`; none if it is among them.
-    fn take(&mut self, room: &RoomId, rooms: &[RoomKey]) -> Option<RoomKey> {
-        if let Some(key) = self.keys.get(room) {
-            if rooms.contains(key) {
-                return None;
-            }
-            if let Some((_, users)) = self.names.get_mut(key) {
-                *users += 1;
-            }
-            return Some(*key);
-        }
-        while self.names.contains_key(&self.next) {
-            self.next = self.next.wrapping_add(1);
-        }
-        let key = self.next;
-        self.next = self.next.wrapping_add(1);
-        self.keys.insert(room.clone(), key);
-        self.names.insert(key, (room.clone(), 1));
-        Some(key)
-    }
-
-    fn drop_from(&mut self, room: &RoomId, rooms: &mut SmallVec<[RoomKey; 2]>) {
-        let Some(key) = self.keys.get(room).copied() else { return };
-        if let Some(index) = rooms.iter().position(|other| *other == key) {
-            rooms.swap_remove(index);
-            self.release(SmallVec::from_slice(&[key]));
-        }
-    }
-
-    fn release(&mut self, rooms: SmallVec<[RoomKey; 2]>) {
-        for key in rooms {
-            let Some((name, users)) = self.names.get_mut(&key) else { continue };
-            *users -= 1;
-            if *users == 0 {
-                self.keys.remove(name);
-                self.names.remove(&key);
-            }
-        }
-    }
-
-    fn name(&self, key: RoomKey) -> Option<RoomId> {
-        Some(self.names.get(&key)?.0.clone())
     }
 }

@@ -15,6 +15,7 @@ mod fill;
 pub mod home;
 #[cfg(test)]
 mod home_tests;
+mod names;
 pub mod owners;
 pub mod packed;
 pub mod read;

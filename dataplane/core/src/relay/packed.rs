@@ -45,6 +45,8 @@ pub struct Content {
     pub messages: Vec<Message>,
     /// Numbers that are not there.
     pub gaps: Vec<Gap>,
+    /// Idempotency keys of messages that had one, for an owner that takes over; readers do not look at them.
+    pub keys: Vec<(Lane, u64, String)>,
 }
 
 /// The form of bodies on the wire; the core does not know it.
@@ -62,6 +64,12 @@ impl Packed {
         self.body.len() + OVERHEAD_BYTES
     }
 
+    /// How many numbers it spans: messages and declared ones.
+    #[must_use]
+    pub fn numbers(&self) -> u64 {
+        Lane::ALL.into_iter().map(|lane| self.last[lane].saturating_sub(self.after[lane])).sum()
+    }
+
     /// Whether it has numbers of lanes 0-1.
     #[must_use]
     pub fn has_lossless(&self) -> bool {
@@ -77,7 +85,7 @@ impl Packed {
     /// A segment without messages that declares every number it spans.
     #[must_use]
     pub fn declared<C: Codec>(room: RoomId, epoch: Epoch, after: Seqs, last: Seqs, codec: &C) -> Self {
-        let content = Content { messages: Vec::new(), gaps: gaps(epoch, after, last).collect() };
+        let content = Content { gaps: gaps(epoch, after, last).collect(), ..Content::default() };
         Self { room, epoch, after, last: after.max(last), body: codec.close(&content) }
     }
 
@@ -89,7 +97,9 @@ impl Packed {
         let content = codec.open(&self.body).unwrap_or_else(|| self.unreadable());
         let kept = content.messages.into_iter().filter(|m| m.seq > after[m.lane] && m.seq <= last[m.lane]).collect();
         let gaps = content.gaps.into_iter().filter_map(|gap| clip(gap, after, last)).collect();
-        let body = codec.close(&Content { messages: kept, gaps });
+        let keys =
+            content.keys.into_iter().filter(|(lane, seq, _)| *seq > after[*lane] && *seq <= last[*lane]).collect();
+        let body = codec.close(&Content { messages: kept, gaps, keys });
         Self { room: self.room.clone(), epoch: self.epoch, after, last, body }
     }
 
@@ -100,13 +110,14 @@ impl Packed {
         let messages = content.messages.into_iter().filter(|m| m.lane.is_lossless()).collect();
         let lossless = content.gaps.into_iter().filter(|gap| gap.lane.is_lossless());
         let sampled = gaps(self.epoch, self.after, self.last).filter(|gap| !gap.lane.is_lossless());
-        let body = codec.close(&Content { messages, gaps: lossless.chain(sampled).collect() });
+        let keys = content.keys.into_iter().filter(|(lane, ..)| lane.is_lossless()).collect();
+        let body = codec.close(&Content { messages, gaps: lossless.chain(sampled).collect(), keys });
         Self { body, ..self.clone() }
     }
 
     /// What a body that does not read stands for: everything missing.
     pub(crate) fn unreadable(&self) -> Content {
-        Content { messages: Vec::new(), gaps: gaps(self.epoch, self.after, self.last).collect() }
+        Content { gaps: gaps(self.epoch, self.after, self.last).collect(), ..Content::default() }
     }
 }
 
@@ -175,6 +186,18 @@ mod tests {
         let content = Plain.open(&stripped.body).unwrap();
         assert_eq!(content.messages.len(), 1);
         assert_eq!(content.gaps, gaps(Epoch(7), Seqs::ZERO, Seqs([0, 0, 1, 1])).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn keys_stay_with_the_messages_that_stay() {
+        let key = |lane, seq| (lane, seq, "once".to_owned());
+        let mut content = Plain.open(&packed(7, &[(1, 1), (1, 2), (2, 1)]).body).unwrap();
+        content.keys = vec![key(Lane::Protected, 1), key(Lane::Protected, 2), key(Lane::Normal, 1)];
+        let whole = Packed { body: Plain.close(&content), ..packed(7, &[(1, 1), (1, 2), (2, 1)]) };
+        let kept = |packed: &Packed| Plain.open(&packed.body).unwrap().keys;
+        assert_eq!(kept(&whole.stripped(&Plain)), [key(Lane::Protected, 1), key(Lane::Protected, 2)]);
+        let part = whole.cut(Seqs([0, 1, 0, 0]), ALL, &Plain);
+        assert_eq!(kept(&part), [key(Lane::Protected, 2), key(Lane::Normal, 1)]);
     }
 
     #[test]

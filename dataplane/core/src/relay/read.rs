@@ -166,7 +166,7 @@ impl Ring {
             for lane in Lane::ALL {
                 after[lane] = after[lane].min(last[lane]);
             }
-            let content = Content { messages: part.iter().map(|(_, m)| m.clone()).collect(), gaps: Vec::new() };
+            let content = Content { messages: part.iter().map(|(_, m)| m.clone()).collect(), ..Content::default() };
             let epoch = part.first().map_or(Epoch::NONE, |(epoch, _)| *epoch);
             segments.push(Packed { room: self.room.clone(), epoch, after, last, body: codec.close(&content) });
         }

@@ -266,6 +266,8 @@ impl Room {
     /// A segment from the owner.
     pub(crate) fn segment<C: Codec>(&mut self, packed: Packed, ctx: &mut Ctx<'_, C>) {
         let Some(ring) = &mut self.ring else { return };
+        // One name for all that is kept of the room.
+        let packed = Packed { room: self.id.clone(), ..packed };
         self.authority = self.authority.max(packed.epoch);
         let filled = self.fill.offer(&packed, ring, ctx.now, ctx.codec);
         let epoch = packed.epoch;
@@ -389,7 +391,8 @@ pub(crate) fn pump<C: Codec>(id: &RoomId, ring: &Ring, gateway: GatewayId, sub: 
             Item::Segment { packed, .. } => {
                 let Some(packed) = behind(packed, *cursor, ctx.codec) else { continue };
                 *cursor = Cursor { epoch: packed.epoch, seq: packed.last };
-                ctx.counters.deliveries += 1;
+                ctx.counters.sent += 1;
+                ctx.counters.deliveries += packed.numbers();
                 ctx.down(gateway, Downstream::Segment(packed));
             }
             Item::Sealed(sealed) => {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::packed::{Codec, Content, Packed};
 use crate::{Epoch, Gap, Lane, Message, Millis, RoomId, Seqs, UserId};
 
-/// Bodies as text: one `m lane seq` or `g epoch lane from to` a line.
+/// Bodies as text: one `m lane seq`, `g epoch lane from to` or `k lane seq #key` a line.
 #[derive(Debug)]
 pub(crate) struct Plain;
 
@@ -14,10 +14,12 @@ impl Codec for Plain {
         let mut content = Content::default();
         for line in std::str::from_utf8(body).ok()?.lines() {
             let (kind, rest) = line.split_once(' ')?;
+            let (rest, key) = rest.split_once(" #").unwrap_or((rest, ""));
             let n: Vec<u64> = rest.split(' ').map(|n| n.parse().unwrap()).collect();
             let lane = |n: u64| Lane::from_number(u8::try_from(n).unwrap()).unwrap();
             match kind {
                 "m" => content.messages.push(message(lane(n[0]), n[1])),
+                "k" => content.keys.push((lane(n[0]), n[1], key.to_owned())),
                 _ => content.gaps.push(Gap { epoch: Epoch(n[0]), lane: lane(n[1]), from: n[2], to: n[3] }),
             }
         }
@@ -27,7 +29,8 @@ impl Codec for Plain {
     fn close(&self, content: &Content) -> Bytes {
         let messages = content.messages.iter().map(|m| format!("m {} {}\n", m.lane.number(), m.seq));
         let gaps = content.gaps.iter().map(|g| format!("g {} {} {} {}\n", g.epoch, g.lane.number(), g.from, g.to));
-        Bytes::from(messages.chain(gaps).collect::<String>())
+        let keys = content.keys.iter().map(|(lane, seq, key)| format!("k {} {seq} #{key}\n", lane.number()));
+        Bytes::from(messages.chain(gaps).chain(keys).collect::<String>())
     }
 }
 
@@ -48,7 +51,7 @@ pub(crate) fn packed(epoch: u64, numbers: &[(u8, u64)]) -> Packed {
     for message in &messages {
         last[message.lane] = last[message.lane].max(message.seq);
     }
-    let body = Plain.close(&Content { messages, gaps: Vec::new() });
+    let body = Plain.close(&Content { messages, ..Content::default() });
     Packed { room: room("r"), epoch: Epoch(epoch), after: Seqs::ZERO, last, body }
 }
 
@@ -75,7 +78,7 @@ impl Feed {
             messages.push(message(lane, self.head[lane]));
         }
         messages.sort_by_key(|m| (m.lane, m.seq));
-        let body = Plain.close(&Content { messages, gaps: Vec::new() });
+        let body = Plain.close(&Content { messages, ..Content::default() });
         Packed { room: self.room.clone(), epoch: Epoch(self.epoch), after, last: self.head, body }
     }
 }

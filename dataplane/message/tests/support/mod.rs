@@ -264,7 +264,7 @@ impl Chatroom {
                 at_ms: 1,
             }
         });
-        let body = link::SegmentBody { messages: messages.collect(), gaps: vec![] };
+        let body = link::SegmentBody { messages: messages.collect(), ..link::SegmentBody::default() };
         let segment = chatroom_to_relay::Kind::Segment(link::Segment {
             room: room.into(),
             epoch: log.epoch,
@@ -462,4 +462,26 @@ impl Follower {
         let body = link::SegmentBody::decode(segment.body.clone()).unwrap();
         self.got.extend(body.messages.iter().map(|m| (segment.epoch, m.lane, m.seq)));
     }
+}
+
+/// The service alone on a thread of its own; returns it and the file where the kernel counts the thread's CPU time.
+pub(crate) async fn alone() -> (Message, String) {
+    let (message, service) = Message::build(Options::default());
+    let (tell, told) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let thread = std::fs::read_link("/proc/thread-self").unwrap();
+        tell.send(format!("/proc/{}/schedstat", thread.display())).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(service.run()).unwrap();
+    });
+    for slot in Slot::all() {
+        message.slots.send(SlotChange::Open { slot, epoch: Epoch(1) }).await.unwrap();
+    }
+    (message, told.await.unwrap())
+}
+
+/// CPU time of that thread so far.
+pub(crate) fn cpu_us(schedstat: &str) -> u64 {
+    let text = std::fs::read_to_string(schedstat).unwrap();
+    text.split(' ').next().unwrap().parse::<u64>().unwrap() / 1_000
 }
