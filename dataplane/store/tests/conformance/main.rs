@@ -11,6 +11,8 @@
 mod behind;
 mod cluster;
 mod faults;
+mod figures;
 mod servers;
 mod suite;
+
 mod worlds;
