@@ -14,5 +14,4 @@ mod faults;
 mod figures;
 mod servers;
 mod suite;
-
 mod worlds;
