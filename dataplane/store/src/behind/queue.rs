@@ -87,6 +87,8 @@ pub(super) struct Queue<A> {
     next_number: u64,
     /// Where the search for the next batch goes on, so that every tag gets its turn.
     turn: Option<Tag>,
+    /// When the runner will look again, as far as it was told.
+    planned: Option<Millis>,
     metrics: Metrics,
     closing: bool,
 }
@@ -100,6 +102,7 @@ impl<A> Queue<A> {
             notices: BTreeMap::new(),
             next_number: 0,
             turn: None,
+            planned: None,
             metrics: Metrics::default(),
             closing: false,
         }
@@ -126,9 +129,7 @@ impl<A> Queue<A> {
             self.acks.insert(number, (now + self.options.ack_wait_ms, ack));
             entry.acks.push(number);
         }
-        let wake = self.metrics.depth == 0 || self.metrics.depth + 1 == self.options.flush_commands as u64;
         let pending = self.tags.entry(tag).or_insert_with(|| Pending::of(slot));
-        let was_empty = pending.entries.is_empty();
         if let Some(key) = key
             && let Some(earlier) = pending.places.insert(key, number).and_then(|place| pending.entries.remove(&place))
         {
@@ -141,7 +142,10 @@ impl<A> Queue<A> {
         }
         self.metrics.enter(&entry.write);
         pending.entries.insert(number, entry);
-        Pushed { wake: wake || was_empty, refused: None }
+        let everything = self.metrics.depth >= self.options.flush_commands as u64;
+        let due = pending.due(&self.options, everything);
+        let wake = due.is_some_and(|due| self.planned.is_none_or(|planned| due < planned));
+        Pushed { wake, refused: None }
     }
 
     fn waits(&self, tag: &Tag, key: &Key) -> bool {
@@ -282,11 +286,12 @@ impl<A> Queue<A> {
     }
 
     /// When to look again; none: when something is pushed or done.
-    pub(super) fn next_due(&self) -> Option<Millis> {
+    pub(super) fn next_due(&mut self) -> Option<Millis> {
         let everything = self.closing || self.metrics.depth >= self.options.flush_commands as u64;
         let batch = self.tags.values().filter_map(|pending| pending.due(&self.options, everything)).min();
         let answer = self.acks.values().next().map(|(deadline, _)| *deadline);
-        batch.into_iter().chain(answer).min()
+        self.planned = batch.into_iter().chain(answer).min();
+        self.planned
     }
 
     /// Drops what waits for a slot that was given up; what is on its way goes on.

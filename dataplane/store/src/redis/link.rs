@@ -134,13 +134,16 @@ impl Link {
                 Remedy::Reconnect => self.give_up(generation),
                 Remedy::Load if !remedied => {
                     remedied = true;
-                    if let Ok(Err(error)) = timeout_at(deadline, load(&mut wire)).await {
+                    // In a cluster the node that lacks them may have them now though another one is down.
+                    if let Ok(Err(error)) = timeout_at(deadline, load(&mut wire)).await
+                        && !wire.is_cluster()
+                    {
                         return Err(failure::of(&error).error);
                     }
                 }
                 Remedy::Follow if !remedied => {
                     remedied = true;
-                    let _ = timeout_at(deadline, follow(&mut wire)).await;
+                    let _ = timeout_at(deadline, follow(&mut wire, make())).await;
                 }
                 Remedy::None | Remedy::Load | Remedy::Follow => {
                     self.note_answer();
@@ -296,10 +299,12 @@ async fn load(wire: &mut Wire) -> RedisResult<()> {
     Ok(())
 }
 
-/// Makes a cluster client look again where slots are: a pipeline does not follow a moved key, a single command does.
-async fn follow(wire: &mut Wire) -> RedisResult<()> {
-    for probe in 0..16_u8 {
-        wire.one(cmd("EXISTS").arg(format!("throng-probe-{probe}"))).await?;
+/// Makes a cluster client look again where a key is: a pipeline does not follow a moved key, a single command does.
+async fn follow(wire: &mut Wire, request: Request) -> RedisResult<()> {
+    if let Request::InOrder(commands) = request
+        && let Some(first) = commands.into_iter().next()
+    {
+        wire.send(Request::One(first)).await?;
     }
     Ok(())
 }

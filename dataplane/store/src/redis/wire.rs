@@ -55,7 +55,7 @@ impl Wire {
     }
 
     /// Sends one command. In a cluster it follows its key wherever it moves.
-    pub(super) async fn one(&mut self, cmd: &Cmd) -> RedisResult<Value> {
+    async fn one(&mut self, cmd: &Cmd) -> RedisResult<Value> {
         let reply = match self {
             Self::One(connection) => connection.req_packed_command(cmd).await?,
             Self::Many(connection) => connection.req_packed_command(cmd).await?,

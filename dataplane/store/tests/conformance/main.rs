@@ -11,6 +11,7 @@
 mod behind;
 mod cluster;
 mod faults;
+mod figures;
 mod servers;
 mod suite;
 mod worlds;
