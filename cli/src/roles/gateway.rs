@@ -22,7 +22,7 @@ use super::{Membership, Metrics, Parts, Running, describe, sample, serve_health,
 const RATES_OVER: Duration = Duration::from_millis(1000);
 
 pub(super) fn assemble(mut options: Options, parts: Parts) -> Result<Running> {
-    let Parts { identity, registry, pod_key, grpc, http, public, page, stop, cut } = parts;
+    let Parts { identity, registry, pod_key, grpc, http, public, page, stop, cut, store: _ } = parts;
     if options.reactors == 0 {
         options.reactors = std::thread::available_parallelism().map_or(1, usize::from);
     }
