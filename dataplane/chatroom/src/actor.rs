@@ -163,6 +163,7 @@ impl Actor {
                 self.pod.not_stored(slot, epoch, ticket);
             }
             LogEvent::Stale { slot, epoch } => self.stale(slot, epoch),
+            LogEvent::Rewrite { slot } => self.pod.rewrite(self.now(), slot),
         }
     }
 

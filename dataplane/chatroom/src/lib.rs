@@ -3,7 +3,8 @@
 //! A thin shell around [`throng_core::room::Pod`], which takes every decision. [`Service`] serves the gRPC `Chatroom`
 //! that gateways and message Pods call ([`link`](throng_proto::link)): their streams turn what they hear into
 //! inputs of one task, the only owner of the rooms; what that task wants sent goes into a bounded [`outbox`] for each
-//! stream, what it wants written goes to a [`Log`].
+//! stream, what it wants written goes to a [`Log`], usually
+//! a [`StoredLog`].
 //!
 //! A relay that reads too slowly costs bounded memory: its stream pauses room by room and goes on from its cursor. A
 //! gateway that does is cut off; it links again and lists its members.

@@ -42,6 +42,11 @@ pub enum LogEvent {
         /// Which.
         ticket: u64,
     },
+    /// The store came back without what it should hold of the slot: write its rooms again.
+    Rewrite {
+        /// The slot.
+        slot: Slot,
+    },
     /// A later owner writes: stop serving the slot.
     Stale {
         /// The slot.

@@ -1,7 +1,7 @@
 //! The log of rooms on a [`throng_store::Store`]: writes go behind the traffic, a new owner reads what is there.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -12,13 +12,12 @@ use throng_store::{
     Ack, AnySlot, BehindOptions, List, Notice, Notices, Raised, Remembered, RoomImage, Runner, Sealed, Store,
     StoreError, Write as Stored, WriteBehind,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::log::{BoxFuture, Log, LogError, LogEvent};
 
-/// Outcomes that wait for the owner of the rooms. One that finds no place is not told: whoever waits for it learns from
-/// the deadline that it is not known.
-const EVENTS: usize = 65_536;
+/// Events that wait for the owner of the rooms; outcomes of writes are gathered meanwhile.
+const EVENTS: usize = 64;
 /// Messages of each lane and epoch that a new owner reads.
 const TAIL: usize = 200;
 /// Attempts at a fence that others want too.
@@ -29,14 +28,62 @@ const FENCE_ATTEMPTS: u32 = 5;
 pub struct StoredLog {
     store: Arc<dyn Store>,
     behind: WriteBehind,
-    events: mpsc::Sender<LogEvent>,
+    outcomes: Arc<Outcomes>,
 }
 
 /// What has to run beside a [`StoredLog`], for as long as it is used.
 pub struct StoredLogTask {
     runner: Runner,
     notices: Notices,
+    outcomes: Arc<Outcomes>,
     events: mpsc::Sender<LogEvent>,
+}
+
+/// What became of writes, until the owner of the rooms hears of it: nothing is lost, and a slot says once how far it is.
+#[derive(Default)]
+struct Outcomes {
+    slots: Mutex<BTreeMap<Slot, Outcome>>,
+    news: Notify,
+}
+
+/// Of the writes of one slot under its latest epoch.
+#[derive(Default)]
+struct Outcome {
+    epoch: Epoch,
+    stored: u64,
+    failed: Vec<u64>,
+}
+
+impl Outcomes {
+    fn note(&self, slot: Slot, epoch: Epoch, ticket: u64, stored: bool) {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = slots.entry(slot).or_default();
+        if outcome.epoch < epoch {
+            *outcome = Outcome { epoch, ..Outcome::default() };
+        }
+        if outcome.epoch == epoch {
+            if stored {
+                outcome.stored = outcome.stored.max(ticket);
+            } else {
+                outcome.failed.push(ticket);
+            }
+        }
+        drop(slots);
+        self.news.notify_one();
+    }
+
+    /// What there is to tell. Failures first: what is told as stored up to a ticket leaves them out.
+    fn take(&self) -> Vec<LogEvent> {
+        let slots = std::mem::take(&mut *self.slots.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut events = Vec::new();
+        for (slot, Outcome { epoch, stored, failed }) in slots {
+            events.extend(failed.into_iter().map(|ticket| LogEvent::Failed { slot, epoch, ticket }));
+            if stored > 0 {
+                events.push(LogEvent::Stored { slot, epoch, ticket: stored });
+            }
+        }
+        events
+    }
 }
 
 impl StoredLog {
@@ -45,8 +92,9 @@ impl StoredLog {
     pub fn new(store: Arc<dyn Store>, options: BehindOptions) -> (Self, mpsc::Receiver<LogEvent>, StoredLogTask) {
         let (behind, notices, runner) = WriteBehind::new(Arc::clone(&store), options);
         let (events, received) = mpsc::channel(EVENTS);
-        let task = StoredLogTask { runner, notices, events: events.clone() };
-        (Self { store, behind, events }, received, task)
+        let outcomes = Arc::new(Outcomes::default());
+        let task = StoredLogTask { runner, notices, outcomes: Arc::clone(&outcomes), events };
+        (Self { store, behind, outcomes }, received, task)
     }
 
     /// The queue, for metrics.
@@ -56,14 +104,8 @@ impl StoredLog {
     }
 
     fn ack(&self, slot: Slot, epoch: Epoch, ticket: u64) -> Ack {
-        let events = self.events.clone();
-        Box::new(move |outcome| {
-            let event = match outcome {
-                Ok(()) => LogEvent::Stored { slot, epoch, ticket },
-                Err(_) => LogEvent::Failed { slot, epoch, ticket },
-            };
-            let _ = events.try_send(event);
-        })
+        let outcomes = Arc::clone(&self.outcomes);
+        Box::new(move |outcome| outcomes.note(slot, epoch, ticket, outcome.is_ok()))
     }
 
     async fn read(&self, slot: Slot, epoch: Epoch) -> Result<Vec<RoomState>, StoreError> {
@@ -93,11 +135,20 @@ impl StoredLog {
 impl StoredLogTask {
     /// Carries writes out until the log is dropped.
     pub async fn run(self) {
-        let Self { runner, mut notices, events } = self;
+        let Self { runner, mut notices, outcomes, events } = self;
         let telling = async {
             loop {
-                if let Notice::Stale { slot, epoch } = notices.next().await {
-                    let _ = events.send(LogEvent::Stale { slot, epoch }).await;
+                let news = tokio::select! {
+                    () = outcomes.news.notified() => outcomes.take(),
+                    notice = notices.next() => match notice {
+                        Notice::Stale { slot, epoch } => vec![LogEvent::Stale { slot, epoch }],
+                        Notice::Rewrite { slot } => vec![LogEvent::Rewrite { slot }],
+                        _ => continue,
+                    },
+                };
+                for event in news {
+                    // The owner of the rooms is gone only when the process ends.
+                    let _ = events.send(event).await;
                 }
             }
         };
@@ -278,7 +329,7 @@ mod tests {
     fn message(lane: Lane, seq: u64) -> Record {
         let data = Bytes::from_static(b"1");
         let message = Message { lane, seq, from: user(), kind: "text".into(), data, at_ms: unix_now() };
-        Record::Message { epoch: Epoch(7), message, key: Some("k".into()) }
+        Record::Message { epoch: Epoch(7), message, key: Some(format!("{lane:?}").into()) }
     }
 
     async fn next(events: &mut mpsc::Receiver<LogEvent>) -> LogEvent {
@@ -320,7 +371,7 @@ mod tests {
         assert_eq!(found.lists, [(ListName::Mute, muted)]);
         assert_eq!(found.ends, [(Epoch(3), Seqs([1, 2, 3, 4])), (Epoch(7), Seqs([0, 1, 0, 4]))]);
         assert_eq!(found.messages.iter().map(|(_, message)| message.lane).collect::<Vec<_>>(), [Lane::Protected]);
-        assert_eq!(found.keys.len(), 1);
+        assert_eq!(found.keys.len(), 2);
 
         log.push(slot, Epoch(7), 6, Write { room: room(), record: message(Lane::Protected, 2) });
         let mut stale = false;

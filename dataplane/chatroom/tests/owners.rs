@@ -3,28 +3,28 @@
 
 mod common;
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use common::{KEY, MemoryLog, Pod, change, gateway, relay, text};
+use common::{KEY, Pod, change, gateway, relay, text};
 use throng_chatroom::Options;
 use throng_core::routes::{Owner, SlotChange};
 use throng_core::{Epoch, InstanceId, Slot};
 use throng_proto::link::{self, admin_request::Command, chatroom_to_gateway, chatroom_to_relay};
+use throng_store::MemoryDb;
 
 const ROOM: &str = "final";
 
 #[tokio::test]
 async fn stored_is_said_when_the_store_has_it_and_not_otherwise() {
-    let log = MemoryLog::default();
-    let pod = Pod::start(Options::default(), &log);
+    let database = MemoryDb::default();
+    let pod = Pod::start(Options::default(), &database);
     pod.open(&[ROOM], 7).await;
     let mut gateway = gateway(&pod, "g-0").await;
     gateway.batch(1, ROOM, false, vec![change("ana", 1, true)]).await;
     let stored = |request| link::Publish { stored: true, key: "k".into(), ..text(request, ROOM, "ana", 1) };
     let reply = gateway.publish(stored(1)).await;
     assert!(reply.stored && reply.code.is_empty());
-    log.broken.store(true, Ordering::Relaxed);
+    pod.store.set_away(true);
     let again = gateway.publish(stored(2)).await;
     assert_eq!((again.seq, again.stored), (reply.seq, true));
     let other = link::Publish { key: "other".into(), ..stored(3) };
@@ -33,10 +33,10 @@ async fn stored_is_said_when_the_store_has_it_and_not_otherwise() {
 
 #[tokio::test]
 async fn a_new_owner_starts_from_the_store_and_the_relay_goes_on_across_epochs() {
-    let log = MemoryLog::default();
+    let database = MemoryDb::default();
     let keyed = |request| link::Publish { key: "k".into(), ..text(request, ROOM, "ana", 1) };
     let first = {
-        let pod = Pod::start(Options::default(), &log);
+        let pod = Pod::start(Options::default(), &database);
         pod.open(&[ROOM], 7).await;
         let mut gateway = gateway(&pod, "g-0").await;
         let entry = link::ListEntry { user: "eve".into(), until_ms: 0 };
@@ -45,7 +45,7 @@ async fn a_new_owner_starts_from_the_store_and_the_relay_goes_on_across_epochs()
         gateway.batch(1, ROOM, false, vec![change("ana", 1, true)]).await;
         gateway.publish(keyed(1)).await
     };
-    let pod = Pod::start(Options::default(), &log);
+    let pod = Pod::start(Options::default(), &database);
     pod.open(&[ROOM], 9).await;
     let (mut gateway, mut relay) = (gateway(&pod, "g-0").await, relay(&pod, "m-0").await);
     let asked = gateway.wait(|heard| match &heard.kind {
@@ -72,9 +72,29 @@ async fn a_new_owner_starts_from_the_store_and_the_relay_goes_on_across_epochs()
 }
 
 #[tokio::test]
+async fn a_store_that_comes_back_empty_is_written_again() {
+    let database = MemoryDb::default();
+    let pod = Pod::start(Options::default(), &database);
+    pod.open(&[ROOM], 7).await;
+    let mut at_first = gateway(&pod, "g-0").await;
+    at_first.batch(1, ROOM, false, vec![change("ana", 1, true)]).await;
+    let stored = |request| link::Publish { stored: true, key: "k".into(), ..text(request, ROOM, "ana", 1) };
+    let first = at_first.publish(stored(1)).await;
+    database.clear();
+    // The owner learns of the loss with its next write.
+    let next = link::Publish { key: "next".into(), ..stored(2) };
+    assert!(at_first.publish(next).await.stored);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let later = Pod::start(Options::default(), &database);
+    later.open(&[ROOM], 9).await;
+    let again = gateway(&later, "g-0").await.publish(stored(3)).await;
+    assert_eq!((again.epoch, again.seq, again.stored), (first.epoch, first.seq, true));
+}
+
+#[tokio::test]
 async fn a_planned_move_hands_over_what_no_store_has() {
     let (old, new) =
-        (Pod::start(Options::default(), &MemoryLog::default()), Pod::start(Options::default(), &MemoryLog::default()));
+        (Pod::start(Options::default(), &MemoryDb::default()), Pod::start(Options::default(), &MemoryDb::default()));
     old.open(&[ROOM], 7).await;
     let mut at_old = gateway(&old, "g-0").await;
     at_old.batch(1, ROOM, false, vec![change("ana", 1, true)]).await;

@@ -5,11 +5,12 @@ mod common;
 
 use std::time::Duration;
 
-use common::{KEY, MemoryLog, Pod, change, gateway, relay, text};
+use common::{KEY, Pod, change, gateway, relay, text};
 use throng_chatroom::Options;
 use throng_core::routes::{Owner, SlotChange};
 use throng_core::{Epoch, InstanceId, Lane, Seqs, Slot};
 use throng_proto::link::{self, admin_request::Command, chatroom_to_gateway, chatroom_to_relay, gateway_to_chatroom};
+use throng_store::MemoryDb;
 
 const ROOM: &str = "final";
 
@@ -111,7 +112,7 @@ async fn the_kicked_and_the_blocked_are_removed_and_told_so() {
 #[tokio::test]
 async fn a_relay_that_stops_reading_costs_bounded_memory_and_misses_nothing() {
     let options = Options { relay_queue_bytes: 128 * 1024, lists_within_ms: 0, ..Options::default() };
-    let pod = Pod::start(options, &MemoryLog::default());
+    let pod = Pod::start(options, &MemoryDb::default());
     pod.open(&[ROOM], 7).await;
     let unlimited = link::RoomSettings {
         user_messages_per_second: Some(0),

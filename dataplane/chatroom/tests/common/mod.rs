@@ -2,22 +2,22 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test that fails says so")]
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
-use throng_chatroom::{BoxFuture, Handle, Log, LogError, LogEvent, Options, Service, Start};
-use throng_core::room::{ListChange, Record, RoomState, Write};
+use throng_chatroom::{Handle, Options, Service, Start, StoredLog};
 use throng_core::routes::SlotChange;
-use throng_core::{Epoch, InstanceId, RoomId, Slot};
+use throng_core::{Epoch, InstanceId, Slot};
 use throng_proto::key::PodKey;
 use throng_proto::link::chatroom_client::ChatroomClient;
 use throng_proto::link::{
     self, Beat, ChatroomToGateway, ChatroomToRelay, GatewayToChatroom, Open, RelayToChatroom, chatroom_to_gateway,
     chatroom_to_relay, gateway_to_chatroom, relay_to_chatroom,
 };
+use throng_store::{BehindOptions, MemoryDb, MemoryStore};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +33,7 @@ pub struct Pod {
     pub address: String,
     pub slots: mpsc::Sender<SlotChange>,
     pub handle: Handle,
+    pub store: MemoryStore,
     cancel: CancellationToken,
 }
 
@@ -43,22 +44,26 @@ impl Drop for Pod {
 }
 
 impl Pod {
-    pub fn start(options: Options, log: &MemoryLog) -> Self {
+    pub fn start(options: Options, database: &MemoryDb) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (slots, changes) = mpsc::channel(8192);
         let cancel = CancellationToken::new();
-        let (events, log_events) = mpsc::channel(1024);
+        let instance = InstanceId::new(&address).unwrap();
+        let store = database.store(instance.clone());
+        let behind = BehindOptions { ack_wait_ms: 300, ..BehindOptions::default() };
+        let (log, log_events, task) = StoredLog::new(Arc::new(store.clone()), behind);
+        tokio::spawn(task.run());
         let start = Start {
             options,
             listener,
             address: address.clone(),
             key: PodKey::new(KEY).unwrap(),
             pod: "c-0".into(),
-            instance: InstanceId::new(&address).unwrap(),
+            instance,
             revision: "r1".into(),
             slots: changes,
-            log: Arc::new(AttachedLog { memory: log.clone(), events }),
+            log: Arc::new(log),
             log_events,
             more: tonic::service::Routes::default(),
             cancel: cancel.clone(),
@@ -66,12 +71,12 @@ impl Pod {
         let service = Service::new(start, &mut Registry::default());
         let handle = service.handle();
         tokio::spawn(async move { service.run().await.unwrap() });
-        Self { address, slots, handle, cancel }
+        Self { address, slots, handle, store, cancel }
     }
 
     /// A Pod that has served the rooms for long enough to know who is in them.
     pub async fn serving(rooms: &[&str]) -> Self {
-        let pod = Self::start(Options { lists_within_ms: 0, ..Options::default() }, &MemoryLog::default());
+        let pod = Self::start(Options { lists_within_ms: 0, ..Options::default() }, &MemoryDb::default());
         pod.open(rooms, 7).await;
         pod
     }
@@ -257,56 +262,5 @@ pub fn text(request: u64, room: &str, user: &str, session: u64) -> link::Publish
         data: "\"hi\"".into(),
         key: String::new(),
         stored: false,
-    }
-}
-
-/// A store in the memory of the test, which may be told to be slow or to refuse.
-#[derive(Clone, Default)]
-pub struct MemoryLog {
-    rooms: Arc<Mutex<BTreeMap<RoomId, RoomState>>>,
-    pub broken: Arc<std::sync::atomic::AtomicBool>,
-}
-
-struct AttachedLog {
-    memory: MemoryLog,
-    events: mpsc::Sender<LogEvent>,
-}
-
-impl Log for AttachedLog {
-    fn push(&self, slot: Slot, epoch: Epoch, ticket: u64, write: Write) {
-        if self.memory.broken.load(std::sync::atomic::Ordering::Relaxed) {
-            let _ = self.events.try_send(LogEvent::Failed { slot, epoch, ticket });
-            return;
-        }
-        let mut rooms = self.memory.rooms.lock().unwrap();
-        let Write { room, record } = write;
-        let state = rooms.entry(room.clone()).or_insert_with(|| RoomState::new(room.clone()));
-        match record {
-            Record::Meta { created, overrides } => (state.created, state.overrides) = (Some(created), overrides),
-            Record::List(ListChange { list, add, remove }) => {
-                state.lists.retain(|(other, entry)| *other != list || !remove.contains(&entry.user));
-                state.lists.extend(add.into_iter().map(|entry| (list, entry)));
-            }
-            Record::Message { epoch, message, key } => {
-                let stamp = throng_core::Stamp { epoch, lane: message.lane, seq: message.seq };
-                state.keys.extend(key.map(|key| (message.from.clone(), key, stamp)));
-                state.messages.push((epoch, message));
-            }
-            Record::Deleted(stamp) => {
-                let is = |epoch, message: &throng_core::Message| {
-                    (epoch, message.lane, message.seq) == (stamp.epoch, stamp.lane, stamp.seq)
-                };
-                state.messages.retain(|(epoch, message)| !is(*epoch, message));
-            }
-            Record::Sealed { epoch, last, .. } => state.ends.push((epoch, last)),
-            Record::Ended(_) => drop(rooms.remove(&room)),
-        }
-        let _ = self.events.try_send(LogEvent::Stored { slot, epoch, ticket });
-    }
-
-    fn load(&self, slot: Slot, _: Epoch) -> BoxFuture<'_, Result<Vec<RoomState>, LogError>> {
-        let rooms = self.memory.rooms.lock().unwrap();
-        let of_slot = rooms.values().filter(|room| Slot::of(room.room.as_str()) == slot).cloned().collect();
-        Box::pin(std::future::ready(Ok(of_slot)))
     }
 }

@@ -1,5 +1,8 @@
 //! One room: everything its owner decides about it.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 mod messages;
 mod people;
 
@@ -17,7 +20,7 @@ use super::state::RoomState;
 use super::tick::Tick;
 use super::user_limit::UserLimits;
 use super::window::{Retention, Window};
-use crate::{Cursor, Millis, RoomId, Seqs, UserId};
+use crate::{Cursor, Lane, Millis, RoomId, Seqs, Stamp, UserId};
 
 /// How often ended list entries, old messages and idleness are looked at.
 const SWEEP_MS: u64 = 60_000;
@@ -266,6 +269,25 @@ impl Room {
             desk.out.push(Output::Closed { relays, room, reason });
         }
         desk.persist(&self.id, Record::Ended(reason));
+    }
+
+    /// Writes everything that outlives this owner again.
+    pub(super) fn rewrite(&mut self, desk: &mut Desk<'_>) {
+        self.persist_meta(desk);
+        for list in ListName::ALL {
+            let add: Vec<_> = self.lists.entries(list, desk.now.unix).collect();
+            if !add.is_empty() {
+                desk.persist(&self.id, Record::List(ListChange { list, add, remove: vec![] }));
+            }
+        }
+        for epoch in self.seals.epochs().collect::<Vec<_>>() {
+            self.persist_seal(epoch, desk);
+        }
+        let keys: BTreeMap<Stamp, Arc<str>> = self.keys.all().map(|(_, key, stamp)| (stamp, key)).collect();
+        for (epoch, message) in self.window.messages().filter(|(_, message)| message.lane != Lane::Low) {
+            let key = keys.get(&Stamp { epoch, lane: message.lane, seq: message.seq }).cloned();
+            desk.persist(&self.id, Record::Message { epoch, message: message.clone(), key });
+        }
     }
 
     /// What a new owner needs. Members come from the gateways.

@@ -260,6 +260,14 @@ impl Pod {
         }
     }
 
+    /// The store lost a slot: everything that it should hold is written again.
+    pub fn rewrite(&mut self, now: Now, slot: Slot) {
+        let rooms: Vec<_> = self.slots.get(&slot).map(|open| open.rooms.iter().cloned().collect()).unwrap_or_default();
+        for id in rooms {
+            self.with_room(now, &id, Room::rewrite);
+        }
+    }
+
     // ---- time
 
     /// When [`Self::run_due`] has something to do; none: nothing is planned.
