@@ -14,15 +14,18 @@
 pub mod auth;
 pub mod counters;
 pub mod guard;
+mod handle;
 mod http;
 pub mod hub;
 mod links;
 pub mod options;
 mod reactor;
+mod runner;
 mod service;
 pub mod shard;
 pub mod traffic;
 
+pub use handle::{Handle, Load, Sample};
 pub use options::Options;
 pub use reactor::bind;
-pub use service::{Deps, Error, Handle, Load, Sample, Service};
+pub use service::{Deps, Error, Service};
