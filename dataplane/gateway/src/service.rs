@@ -1,31 +1,30 @@
-//! The whole role: threads, the loop around the hub, and the handle by which others see it.
+//! The whole role: what it is given, and its threads.
 
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::thread::JoinHandle;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
-use crossbeam_channel::Sender;
 use hashbrown::HashMap;
-use mio::Waker;
+use throng_core::InstanceId;
 use throng_core::routes::Routes;
-use throng_core::{InstanceId, Millis};
 use throng_proto::key::PodKey;
 use throng_proto::link::Open;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::jwt::BadKey;
 use crate::auth::{Signer, Verifier};
-use crate::counters::Counters;
 use crate::guard::Guard;
-use crate::hub::{Action, Address, FromLink, Hub, Role, Settings};
-use crate::links::{self, Out};
-use crate::reactor::{Reactor, Wiring};
+use crate::handle::{Handle, State};
+use crate::hub::{Hub, Settings};
+use crate::reactor::{Handed, Reactor, Wiring};
+use crate::runner::{Inputs, Runner, ShardEnd};
 use crate::shard::Shared;
 use crate::traffic::{Origin, ToHub, ToShard};
-use crate::{Options, http};
+use crate::{Options, http, links};
 
 /// Messages that wait for a reactor. A reactor that lets so many wait is stuck, and so is then the hub, and the Pod is
 /// taken for dead, which is what it is.
@@ -35,15 +34,13 @@ const HUB_QUEUE: usize = 1024;
 const LINK_EVENTS: usize = 4096;
 const HTTP_QUEUE: usize = 256;
 const ORDERS_QUEUE: usize = 16;
-/// How long a stuck reactor holds the hub back.
-const STUCK: Duration = Duration::from_secs(1);
 
 /// What a gateway is given.
 pub struct Deps {
     /// The configuration.
     pub options: Options,
     /// One listener a reactor, all of the same address: see [`crate::bind`]. Their number is that of the reactors.
-    pub listeners: Vec<std::net::TcpListener>,
+    pub listeners: Vec<TcpListener>,
     /// The key between Pods.
     pub key: PodKey,
     /// Who serves what.
@@ -82,135 +79,6 @@ pub struct Service {
     handle: Handle,
     orders: mpsc::Receiver<ToShard>,
     began: Instant,
-}
-
-/// How others see a gateway. Cheap to clone.
-#[derive(Clone)]
-pub struct Handle {
-    state: Arc<State>,
-}
-
-struct State {
-    counters: Arc<Counters>,
-    accepting: Arc<AtomicBool>,
-    alive: Vec<Arc<AtomicU64>>,
-    threads: Vec<Arc<AtomicU64>>,
-    links_up: AtomicU64,
-    began: Instant,
-    orders: mpsc::Sender<ToShard>,
-}
-
-/// What a gateway carries, as rates since the last sample.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Load {
-    /// Connections now.
-    pub connections: f64,
-    /// Megabits a second to clients.
-    pub egress_mbps: f64,
-    /// CPU time of the gateway's threads; 100 is one core.
-    pub cpu_percent: f64,
-    /// Joins a second.
-    pub joins_per_second: f64,
-    /// Messages handed to subscribers a second.
-    pub deliveries_per_second: f64,
-}
-
-/// Where a [`Handle::load`] left off.
-#[derive(Clone, Copy, Debug)]
-pub struct Sample {
-    at: Instant,
-    egress_bytes: u64,
-    joins: u64,
-    deliveries: u64,
-    cpu_ms: u64,
-}
-
-impl Handle {
-    /// Everything that is counted.
-    #[must_use]
-    pub fn counters(&self) -> &Counters {
-        &self.state.counters
-    }
-
-    /// What is carried since `last`, which is moved to now. Start with `None`.
-    pub fn load(&self, last: &mut Option<Sample>) -> Load {
-        let counters = &self.state.counters;
-        let sample = Sample {
-            at: Instant::now(),
-            egress_bytes: counters.egress_bytes.load(Ordering::Relaxed),
-            joins: counters.joins.load(Ordering::Relaxed),
-            deliveries: counters.deliveries.load(Ordering::Relaxed),
-            cpu_ms: self.cpu_ms(),
-        };
-        let connections = counters.connections.load(Ordering::Relaxed) as f64;
-        let Some(before) = last.replace(sample) else { return Load { connections, ..Load::default() } };
-        let seconds = sample.at.duration_since(before.at).as_secs_f64().max(0.001);
-        let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
-        Load {
-            connections,
-            egress_mbps: rate(sample.egress_bytes, before.egress_bytes) * 8.0 / 1e6,
-            cpu_percent: rate(sample.cpu_ms, before.cpu_ms) / 10.0,
-            joins_per_second: rate(sample.joins, before.joins),
-            deliveries_per_second: rate(sample.deliveries, before.deliveries),
-        }
-    }
-
-    /// CPU time of the gateway's threads since they began, milliseconds; 0 where the system does not tell.
-    #[must_use]
-    pub fn cpu_ms(&self) -> u64 {
-        self.state.threads.iter().map(|thread| thread_cpu_ms(thread.load(Ordering::Relaxed))).sum()
-    }
-
-    /// Whether every reactor has ended a turn within the last second.
-    #[must_use]
-    pub fn is_alive(&self) -> bool {
-        let now = u64::try_from(self.state.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.state.alive.iter().all(|at| now.saturating_sub(at.load(Ordering::Relaxed)) < 1000)
-    }
-
-    /// Links to other Pods that stand now.
-    #[must_use]
-    pub fn links_up(&self) -> u64 {
-        self.state.links_up.load(Ordering::Relaxed)
-    }
-
-    /// Stops accepting and asks all clients, at a pace, to go elsewhere. Those that stay are closed ten seconds later.
-    pub fn drain(&self, deadline: Duration) {
-        self.state.accepting.store(false, Ordering::Relaxed);
-        let within_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
-        let _ = self.state.orders.try_send(ToShard::Drain { within_ms });
-    }
-
-    /// Accepts again and asks nobody else to go.
-    pub fn undrain(&self) {
-        self.state.accepting.store(true, Ordering::Relaxed);
-        let _ = self.state.orders.try_send(ToShard::Undrain);
-    }
-
-    /// Whether it is draining.
-    #[must_use]
-    pub fn is_draining(&self) -> bool {
-        !self.state.accepting.load(Ordering::Relaxed)
-    }
-
-    /// Connections that are left.
-    #[must_use]
-    pub fn connections(&self) -> u64 {
-        self.state.counters.connections.load(Ordering::Relaxed)
-    }
-}
-
-/// User and system time of a thread of this process, in milliseconds (proc(5): clock ticks are 10 ms).
-fn thread_cpu_ms(thread: u64) -> u64 {
-    let read = || {
-        let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).ok()?;
-        let (_, after_name) = stat.rsplit_once(')')?;
-        let mut fields = after_name.split_ascii_whitespace().skip(11);
-        let user: u64 = fields.next()?.parse().ok()?;
-        let system: u64 = fields.next()?.parse().ok()?;
-        Some((user + system) * 10)
-    };
-    read().unwrap_or(0)
 }
 
 impl Service {
@@ -257,7 +125,7 @@ impl Service {
     }
 
     /// Starts the reactors and becomes the hub's thread.
-    fn run_here(self) -> Result<(), Error> {
+    fn run_here(mut self) -> Result<(), Error> {
         if let Some(thread) = self.handle.state.threads.last() {
             thread.store(thread_number(), Ordering::Relaxed);
         }
@@ -265,31 +133,13 @@ impl Service {
         let stop = Arc::new(AtomicBool::new(false));
         let (to_hub, from_shards) = mpsc::channel(HUB_QUEUE);
         let (to_http, handed) = mpsc::channel(HTTP_QUEUE);
+        let listeners = std::mem::take(&mut self.deps.listeners);
         let mut shards = Vec::new();
         let mut threads = Vec::new();
-        let state = &self.handle.state;
-        let places = state.alive.iter().zip(&state.threads).enumerate();
-        for (listener, (number, (alive, thread))) in self.deps.listeners.into_iter().zip(places) {
-            let (sender, from_hub) = crossbeam_channel::bounded(SHARD_QUEUE);
-            let wiring = Wiring {
-                number: u16::try_from(number).unwrap_or(u16::MAX),
-                seed: secret(),
-                listener,
-                shared: Arc::clone(&self.shared),
-                from_hub,
-                to_hub: to_hub.clone(),
-                http: to_http.clone(),
-                counters: Arc::clone(&state.counters),
-                accepting: Arc::clone(&state.accepting),
-                stop: Arc::clone(&stop),
-                alive: Arc::clone(alive),
-                thread: Arc::clone(thread),
-                began: self.began,
-            };
-            let (reactor, waker) = Reactor::new(wiring)?;
-            let name = format!("gateway-{number}");
-            threads.push(std::thread::Builder::new().name(name).spawn(move || reactor.run())?);
-            shards.push(ShardEnd { sender, waker, told: false });
+        for (number, listener) in listeners.into_iter().enumerate() {
+            let (shard, thread) = self.spawn_reactor(number, listener, &to_hub, &to_http, &stop)?;
+            shards.push(shard);
+            threads.push(thread);
         }
         drop((to_hub, to_http));
         let hub = Hub::new(Settings {
@@ -329,132 +179,38 @@ impl Service {
         }
         Ok(())
     }
-}
 
-/// A reactor, as the hub's loop sees it.
-struct ShardEnd {
-    sender: Sender<ToShard>,
-    waker: Waker,
-    /// Something was put into its queue in this round.
-    told: bool,
-}
-
-struct Inputs {
-    from_shards: mpsc::Receiver<(u16, Vec<ToHub>)>,
-    link_events: mpsc::Receiver<(Role, Address, FromLink)>,
-    orders: mpsc::Receiver<ToShard>,
-    routes: watch::Receiver<Arc<Routes>>,
-}
-
-/// The loop around the hub.
-struct Runner {
-    hub: Hub,
-    shards: Vec<ShardEnd>,
-    links: HashMap<(Role, Address), mpsc::Sender<Out>>,
-    context: links::Context,
-    handle: Handle,
-    began: Instant,
-}
-
-impl Runner {
-    async fn run(mut self, mut inputs: Inputs, stop: CancellationToken) -> Vec<ShardEnd> {
-        self.at();
-        let routes = Arc::clone(&inputs.routes.borrow_and_update());
-        self.hub.routes(routes);
-        self.act();
-        loop {
-            let idle = Duration::from_millis(self.hub.idle_ms());
-            tokio::select! {
-                () = stop.cancelled() => return self.shards,
-                event = inputs.link_events.recv() => {
-                    self.at();
-                    let mut next = event;
-                    // A burst is one round: one wake of each reactor.
-                    while let Some((role, address, event)) = next {
-                        self.count_links(&event);
-                        self.hub.from_link(role, &address, event);
-                        next = inputs.link_events.try_recv().ok();
-                    }
-                }
-                news = inputs.from_shards.recv() => {
-                    // All reactors have ended: there is nothing left to serve.
-                    let Some((shard, news)) = news else { return self.shards };
-                    self.at();
-                    for message in news {
-                        self.hub.from_shard(shard, message);
-                    }
-                }
-                Some(order) = inputs.orders.recv() => {
-                    for shard in &mut self.shards {
-                        shard.told |= shard.sender.try_send(order.clone()).is_ok();
-                    }
-                }
-                Ok(()) = inputs.routes.changed() => {
-                    self.at();
-                    let routes = Arc::clone(&inputs.routes.borrow_and_update());
-                    self.hub.routes(routes);
-                }
-                () = sleep(idle) => self.at(),
-            }
-            self.hub.tick();
-            self.act();
-        }
-    }
-
-    fn at(&mut self) {
-        self.hub.at(Millis(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)));
-    }
-
-    fn count_links(&self, event: &FromLink) {
-        let up = &self.handle.state.links_up;
-        match event {
-            FromLink::Up => drop(up.fetch_add(1, Ordering::Relaxed)),
-            FromLink::Down => drop(up.fetch_sub(1, Ordering::Relaxed)),
-            FromLink::Chatroom(_) | FromLink::Message(_) => {}
-        }
-    }
-
-    fn act(&mut self) {
-        for action in self.hub.take_actions() {
-            match action {
-                Action::Connect(role, address) => self.connect(role, address),
-                Action::Disconnect(role, address) => drop(self.links.remove(&(role, address))),
-                Action::Chatroom(address, kind) => self.send(Role::Chatroom, address, Out::Chatroom(kind)),
-                Action::Message(address, kind) => self.send(Role::Message, address, Out::Message(kind)),
-                Action::Shard(number, message) => {
-                    if let Some(shard) = self.shards.get_mut(usize::from(number)) {
-                        let sent = shard.sender.send_timeout(message, STUCK);
-                        shard.told = true;
-                        if sent.is_err() {
-                            tracing::error!(number, "a reactor takes nothing any more");
-                        }
-                    }
-                }
-            }
-        }
-        for shard in &mut self.shards {
-            if std::mem::take(&mut shard.told) {
-                let _ = shard.waker.wake();
-            }
-        }
-    }
-
-    fn connect(&mut self, role: Role, address: Address) {
-        let (sender, queue) = mpsc::channel(links::QUEUE);
-        let task = links::keep(role, Arc::clone(&address), queue, self.context.clone());
-        tokio::spawn(task);
-        self.links.insert((role, address), sender);
-    }
-
-    /// A link whose queue is full is given up and made anew: the hub then tells everything again.
-    fn send(&mut self, role: Role, address: Address, out: Out) {
-        let full = self.links.get(&(role, Arc::clone(&address))).is_some_and(|link| link.try_send(out).is_err());
-        if full {
-            tracing::warn!(%address, ?role, "a link takes nothing any more; it is made anew");
-            self.links.remove(&(role, Arc::clone(&address)));
-            self.hub.from_link(role, &address, FromLink::Down);
-            self.connect(role, address);
-        }
+    fn spawn_reactor(
+        &self,
+        number: usize,
+        listener: TcpListener,
+        to_hub: &mpsc::Sender<(u16, Vec<ToHub>)>,
+        http: &mpsc::Sender<Handed>,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<(ShardEnd, JoinHandle<()>), Error> {
+        let state = &self.handle.state;
+        let (Some(alive), Some(thread)) = (state.alive.get(number), state.threads.get(number)) else {
+            return Err(Error::Reactors);
+        };
+        let (sender, from_hub) = crossbeam_channel::bounded(SHARD_QUEUE);
+        let wiring = Wiring {
+            number: u16::try_from(number).unwrap_or(u16::MAX),
+            seed: secret(),
+            listener,
+            shared: Arc::clone(&self.shared),
+            from_hub,
+            to_hub: to_hub.clone(),
+            http: http.clone(),
+            counters: Arc::clone(&state.counters),
+            accepting: Arc::clone(&state.accepting),
+            stop: Arc::clone(stop),
+            alive: Arc::clone(alive),
+            thread: Arc::clone(thread),
+            began: self.began,
+        };
+        let (reactor, waker) = Reactor::new(wiring)?;
+        let thread = std::thread::Builder::new().name(format!("gateway-{number}")).spawn(move || reactor.run())?;
+        Ok((ShardEnd { sender, waker, told: false }, thread))
     }
 }
 

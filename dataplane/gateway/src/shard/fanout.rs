@@ -9,7 +9,7 @@ use throng_core::{Cursor, Gap, Lane, RoomId, Segment};
 use throng_proto::client::{Body, Event, Format, Reply, Sealed};
 use throng_proto::codes::CloseCode;
 
-use super::frames::{Built, Frames, frame, reply_frame};
+use super::frames::{Built, Frames, frame, gap_frame, reply_frame};
 use super::room::merge;
 use super::{Sent, Shard, Transport};
 
@@ -196,5 +196,13 @@ impl<T: Transport> Shard<T> {
 
     fn subscribers(&self, number: u32) -> Vec<u32> {
         self.room(number).map(|room| room.subs.iter().map(|sub| sub.conn).collect()).unwrap_or_default()
+    }
+
+    /// Declares gaps of any epochs to one connection.
+    pub(super) fn declare(&mut self, conn: u32, room: &RoomId, gaps: &[Gap]) {
+        let format = self.format_of(conn);
+        for chunk in gaps.chunk_by(|a, b| a.epoch == b.epoch) {
+            self.send_barrier(conn, gap_frame(format, room, chunk));
+        }
     }
 }

@@ -7,12 +7,13 @@
 use std::sync::Arc;
 
 use throng_core::fanout::{Entry, Limits};
-use throng_core::{Cursor, Gap, Lane, Message, Millis, RoomId, Segment};
-use throng_proto::client::{Body, Format, Join, Ok, Reply, Sealed};
+use throng_core::{Cursor, Lane, Message, Millis, RoomId, Segment};
+use throng_proto::client::{Body, Join, Ok, Reply, Sealed};
 use throng_proto::codes::ErrorCode;
 
 use super::conn::{Membership, Place};
-use super::frames::{frame, gap_frame};
+use super::frames::{frame, reply_frame};
+use super::past::{after, history, past_frames};
 use super::room::{Room, Sub};
 use super::{Shard, Transport};
 use crate::traffic::{CaughtUp, Failure, Ticket, ToHub};
@@ -21,8 +22,6 @@ use crate::traffic::{CaughtUp, Failure, Ticket, ToHub};
 const MAX_HELD: usize = 512;
 /// Most history of a join.
 const MAX_HISTORY: u32 = 200;
-/// Of lanes 2-3, so many of the last missed messages are sent; the rest is declared.
-const MAX_MISSED_CHAT: usize = 100;
 /// How long a room may take to reach a client's cursor: its relay may be a moment behind another's.
 const REACH_MS: u64 = 1000;
 
@@ -333,7 +332,7 @@ impl<T: Transport> Shard<T> {
                 }
                 Held::Sealed(sealed) if sealed.epoch >= from.epoch => {
                     let reply = Reply { id: 0, body: Body::Sealed(Sealed::clone(sealed)) };
-                    self.send_barrier(pending.conn, super::frames::reply_frame(format, &reply));
+                    self.send_barrier(pending.conn, reply_frame(format, &reply));
                 }
                 Held::Sealed(_) => {}
             }
@@ -423,77 +422,4 @@ impl<T: Transport> Shard<T> {
 fn is_reached(since: Cursor, position: Cursor) -> bool {
     since.epoch < position.epoch
         || (since.epoch == position.epoch && Lane::ALL.iter().all(|lane| since.seq[*lane] <= position.seq[*lane]))
-}
-
-/// What of a segment comes after a cursor; none if nothing does.
-fn after(segment: &Segment, from: Cursor) -> Option<Segment> {
-    if segment.epoch < from.epoch {
-        return None;
-    }
-    if segment.epoch > from.epoch {
-        return Some(segment.clone());
-    }
-    let messages: Vec<Message> =
-        segment.messages.iter().filter(|message| message.seq > from.seq[message.lane]).cloned().collect();
-    let gaps: Vec<Gap> = segment
-        .gaps
-        .iter()
-        .filter(|gap| gap.to > from.seq[gap.lane])
-        .map(|gap| Gap { from: gap.from.max(from.seq[gap.lane] + 1), ..*gap })
-        .collect();
-    let after = segment.after.max(from.seq);
-    (!messages.is_empty() || !gaps.is_empty()).then(|| Segment {
-        room: segment.room.clone(),
-        epoch: segment.epoch,
-        after,
-        messages,
-        gaps,
-    })
-}
-
-fn history(past: &CaughtUp) -> Vec<Message> {
-    past.segments.iter().flat_map(|segment| segment.messages.iter().cloned()).collect()
-}
-
-/// Frames of what was missed: all of lanes 0-1, the last of lanes 2-3, the rest declared, epochs sealed between.
-fn past_frames(format: Format, past: &CaughtUp) -> Vec<(Lane, bytes::Bytes)> {
-    let chat = past.segments.iter().flat_map(|segment| &segment.messages).filter(|message| !message.lane.is_lossless());
-    let mut skip = chat.count().saturating_sub(MAX_MISSED_CHAT);
-    let mut frames = Vec::new();
-    let mut seals = past.sealed.iter().peekable();
-    let mut seal_until = |epoch: Option<throng_core::Epoch>, frames: &mut Vec<_>| {
-        while let Some(sealed) = seals.next_if(|sealed| epoch.is_none_or(|epoch| sealed.epoch < epoch)) {
-            let reply = Reply { id: 0, body: Body::Sealed(sealed.clone()) };
-            frames.push((Lane::Control, super::frames::reply_frame(format, &reply)));
-        }
-    };
-    for segment in &past.segments {
-        seal_until(Some(segment.epoch), &mut frames);
-        let mut gaps = segment.gaps.clone();
-        let mut kept = Vec::with_capacity(segment.messages.len());
-        for message in &segment.messages {
-            if !message.lane.is_lossless() && skip > 0 {
-                skip -= 1;
-                gaps.push(Gap { epoch: segment.epoch, lane: message.lane, from: message.seq, to: message.seq });
-            } else {
-                kept.push(message);
-            }
-        }
-        throng_core::fanout::gaps::merge(&mut gaps);
-        let mut payload = Vec::new();
-        format.write_segment(&past.room, segment.epoch, kept.into_iter(), &gaps, &mut payload);
-        frames.push((Lane::Control, frame(format, &payload)));
-    }
-    seal_until(None, &mut frames);
-    frames
-}
-
-impl<T: Transport> Shard<T> {
-    /// Declares gaps of any epochs to one connection.
-    pub(super) fn declare(&mut self, conn: u32, room: &RoomId, gaps: &[Gap]) {
-        let format = self.format_of(conn);
-        for chunk in gaps.chunk_by(|a, b| a.epoch == b.epoch) {
-            self.send_barrier(conn, gap_frame(format, room, chunk));
-        }
-    }
 }

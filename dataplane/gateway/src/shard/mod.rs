@@ -18,6 +18,7 @@ mod input;
 mod joins;
 mod life;
 mod output;
+mod past;
 mod room;
 #[cfg(test)]
 mod tests;
