@@ -34,7 +34,7 @@ pub(super) enum Setting {
     UserRate(u32),
     /// Connections from one address; 0: any number.
     PerAddress(u32),
-    /// Connections accepted a second; 0: any number.
+    /// Connections accepted a second.
     AcceptsPerS(u32),
     /// Commands a second on one connection.
     FramesPerS(u32),
@@ -102,7 +102,7 @@ impl Server {
         let mut command = Command::new(std::env::current_exe().context("cannot find this program's own file")?);
         command.args(["dev", "--isolate-gateways", "--json", "--listen", "127.0.0.1:0"]);
         command.args(["--gateways", &gateways.to_string()]);
-        let mut given = vec![Setting::PerAddress(0), Setting::AcceptsPerS(0)];
+        let mut given = vec![Setting::PerAddress(0), Setting::AcceptsPerS(1_000_000)];
         given.extend_from_slice(settings);
         for setting in given {
             command.args(["--set", &setting.text()]);
