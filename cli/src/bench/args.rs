@@ -1,6 +1,10 @@
 //! The command line of `throng bench`.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
+
+use super::opening::Pace;
 
 /// Measures Throng, and checks every message on the way.
 ///
@@ -30,6 +34,12 @@ pub(super) enum Scenario {
     /// Joins and leaves into one room, over existing connections.
     #[command(after_help = "Example:\n  throng bench joins --connections 10000 --rate 20000 --seconds 30 --json")]
     Joins(JoinsArgs),
+    /// All clients come back at once, then a gateway is killed; messages flow while they are away.
+    #[command(after_help = "Example:\n  throng bench storm --connections 8000 --json")]
+    Storm(StormArgs),
+    /// Stalled readers and an overload: what must not be lost arrives all the same.
+    #[command(after_help = "Example:\n  throng bench slow --subscribers 2000 --stalled-percent 20 --overload 5 --json")]
+    Slow(SlowArgs),
     /// The child process of `floor`.
     #[command(hide = true)]
     FloorLoop(FloorLoopArgs),
@@ -147,6 +157,47 @@ pub(super) struct JoinsArgs {
     pub(super) gateways: u32,
 }
 
+/// Arguments of `storm`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct StormArgs {
+    #[command(flatten)]
+    pub(super) server: ServerArgs,
+    /// Clients that are cut off.
+    #[arg(long, default_value_t = 8_000, value_parser = clap::value_parser!(u32).range(1..=18_000))]
+    pub(super) connections: u32,
+    /// Messages a second on lane 1, all the time.
+    #[arg(long, default_value_t = 20.0)]
+    pub(super) rate: f64,
+    /// Gateways; the first is killed in the second part, which is left out if there is only one.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub(super) gateways: u32,
+}
+
+/// Arguments of `slow`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct SlowArgs {
+    #[command(flatten)]
+    pub(super) server: ServerArgs,
+    /// Members of the room.
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(2..=19_000))]
+    pub(super) subscribers: u32,
+    /// Share of them that stops reading.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=90))]
+    pub(super) stalled_percent: u32,
+    /// Lanes 2-3 are offered at so many times what the bare loop writes, one message a write.
+    #[arg(long, default_value_t = 5.0)]
+    pub(super) overload: f64,
+    /// Messages a second on lanes 2-3, instead of --overload.
+    #[arg(long, value_name = "RATE")]
+    pub(super) offered: Option<f64>,
+    /// Length of the measured window.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub(super) seconds: u64,
+    /// Size of a message's content.
+    #[arg(long, default_value_t = 100)]
+    pub(super) payload_bytes: usize,
+}
+
 /// Arguments of the child process of `floor`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct FloorLoopArgs {
@@ -160,11 +211,12 @@ pub(super) struct FloorLoopArgs {
 
 impl ServerArgs {
     /// How connections are opened.
-    pub(super) fn pace(&self) -> super::drive::Pace {
-        super::drive::Pace {
+    pub(super) fn pace(&self) -> Pace {
+        Pace {
             per_s: self.connect_rate,
             in_flight: 256,
-            deadline: std::time::Duration::from_secs(self.connect_deadline),
+            deadline: Duration::from_secs(self.connect_deadline),
+            tries: 5,
         }
     }
 }

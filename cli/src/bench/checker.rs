@@ -72,6 +72,16 @@ impl Ledger {
         }
     }
 
+    /// How far the subscriber has come, for a resume: in the newest epoch, what it received or was told to be missing.
+    pub(super) fn cursor(&self) -> Option<Cursor> {
+        let newest = self.epochs.iter().max_by_key(|ledger| ledger.epoch)?;
+        let mut seq = newest.start;
+        for (lane, seen) in Lane::ALL.into_iter().zip(&newest.lanes) {
+            seq[lane] = seq[lane].max(seen.received.last()).max(seen.declared.last());
+        }
+        Some(Cursor { epoch: newest.epoch, seq })
+    }
+
     /// Messages `from..=to` of a lane arrived, in this order.
     pub(super) fn received(&mut self, epoch: Epoch, lane: Lane, from: u64, to: u64) {
         let (ledger, faults) = self.open(epoch);
@@ -306,6 +316,17 @@ mod tests {
         assert_eq!(normal(&ledger, &truth(0, 6)), LaneVerdict { received: 4, declared: 2, lost: 0 });
         ledger.sealed(E7, Seqs([0, 0, 5, 0]), E9);
         assert_eq!(ledger.faults().unannounced, 1);
+    }
+
+    #[test]
+    fn the_cursor_is_what_was_received_or_declared_in_the_newest_epoch() {
+        assert_eq!(Ledger::default().cursor(), None);
+        let mut ledger = joined_at(5);
+        ledger.received(E7, Lane::Normal, 6, 8);
+        ledger.declared(gap(9, 11));
+        assert_eq!(ledger.cursor(), Some(Cursor { epoch: E7, seq: Seqs([5, 5, 11, 5]) }));
+        ledger.sealed(E7, Seqs([5, 5, 11, 5]), E9);
+        assert_eq!(ledger.cursor(), Some(Cursor { epoch: E9, seq: Seqs::ZERO }));
     }
 
     #[test]

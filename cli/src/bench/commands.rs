@@ -1,7 +1,9 @@
 //! What clients say: the JSON commands of the client protocol.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
-use throng_core::Lane;
+use throng_core::{Cursor, Lane};
 
 #[derive(Serialize)]
 struct Command<'c> {
@@ -19,9 +21,14 @@ enum What<'c> {
     Publish(Publish<'c>),
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Hello<'c> {
-    token: &'c str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'c str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resume: Option<&'c str>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    rooms: BTreeMap<&'c str, Cursor>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_rate: Option<u32>,
 }
@@ -44,7 +51,12 @@ struct Data<'c> {
 
 /// First command of a new session.
 pub(super) fn hello(id: u64, token: &str, max_rate: Option<u32>) -> String {
-    text(id, What::Hello(Hello { token, max_rate }))
+    text(id, What::Hello(Hello { token: Some(token), max_rate, ..Hello::default() }))
+}
+
+/// First command of a connection that goes on with a session.
+pub(super) fn resume(id: u64, token: &str, rooms: BTreeMap<&str, Cursor>, max_rate: Option<u32>) -> String {
+    text(id, What::Hello(Hello { resume: Some(token), rooms, max_rate, ..Hello::default() }))
 }
 
 /// Enters a room.
@@ -76,6 +88,8 @@ fn text(id: u64, what: What<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use throng_core::{Epoch, Seqs};
+
     use super::*;
 
     #[test]
@@ -86,6 +100,11 @@ mod tests {
         assert_eq!(
             publish(3, "final", Lane::Normal, 7, 8, "xx"),
             r#"{"id":3,"publish":{"room":"final","lane":2,"type":"text","data":{"t":7,"n":8,"p":"xx"}}}"#
+        );
+        let cursor = Cursor { epoch: Epoch(7), seq: Seqs([0, 3, 118, 9]) };
+        assert_eq!(
+            resume(1, "r", BTreeMap::from([("final", cursor)]), None),
+            r#"{"id":1,"hello":{"resume":"r","rooms":{"final":{"epoch":7,"seq":[0,3,118,9]}}}}"#
         );
     }
 

@@ -9,7 +9,7 @@ use throng_core::{Cursor, Epoch, Seqs};
 use super::checker::Ledger;
 use super::commands;
 use super::frames::{Item, OkReply, RoomKey, SegmentItem};
-use super::notes::{Closing, Note, Shared};
+use super::notes::{Closing, Note, Opened, Shared};
 use super::wire::{self, Op};
 
 /// Id of the hello; joins follow. Scenarios choose ids from [`FIRST_FREE_ID`].
@@ -76,11 +76,17 @@ pub(super) struct Tally {
 pub(super) struct Conn {
     pub(super) identity: Identity,
     pub(super) tally: Tally,
+    /// False: it stalls, and leaves what the server sends in the socket.
+    pub(super) reading: bool,
     phase: Phase,
     stream: Option<TcpStream>,
     partial: Vec<u8>,
     out: Vec<u8>,
     seats: Vec<Seat>,
+    /// What to resume the session with.
+    resume: Option<String>,
+    /// How it came into its rooms this time.
+    how: Opened,
 }
 
 #[derive(Debug)]
@@ -94,12 +100,20 @@ impl Conn {
         Self {
             identity,
             tally: Tally::default(),
+            reading: true,
             phase: Phase::Idle,
             stream: None,
             partial: Vec::new(),
             out: Vec::new(),
             seats: Vec::new(),
+            resume: None,
+            how: Opened::Fresh,
         }
+    }
+
+    /// Open, and in its rooms.
+    pub(super) fn is_ready(&self) -> bool {
+        self.phase == Phase::Ready
     }
 
     /// Takes a socket that connects, and asks for the upgrade as soon as it can.
@@ -129,14 +143,16 @@ impl Conn {
             for room in self.identity.rooms.clone() {
                 self.seat(room).join(Cursor { epoch: Epoch(1), seq: Seqs::ZERO });
             }
-            self.ready(shared);
+            self.ready(id, shared);
         }
         self.flush(id, shared);
     }
 
     /// The socket can be read from: reads until it is empty. `scratch` is lent to whoever reads.
     pub(super) fn readable(&mut self, id: ConnId, scratch: &mut Vec<u8>, shared: &mut Shared) {
-        while let Some(stream) = &mut self.stream {
+        while self.reading
+            && let Some(stream) = &mut self.stream
+        {
             let kept = self.partial.len();
             if scratch.len() < kept + READ_BYTES {
                 scratch.resize((kept + READ_BYTES) * 2, 0);
@@ -170,7 +186,11 @@ impl Conn {
     }
 
     /// Ends the connection from this side, without a word to the server.
-    fn cut(&mut self) {
+    pub(super) fn cut(&mut self) {
+        if matches!(self.phase, Phase::Joining(_)) {
+            // Not in all of its rooms yet: there is nothing to go on with.
+            self.resume = None;
+        }
         self.stream = None;
         self.phase = Phase::Closed;
         self.partial = Vec::new();
@@ -195,7 +215,7 @@ impl Conn {
             }
             at = end + 4;
             self.phase = Phase::Greeting;
-            let hello = commands::hello(HELLO_ID, &self.identity.token, self.identity.max_rate);
+            let hello = self.hello(shared);
             self.send(id, &hello, shared);
         }
         let now_us = super::clock::now_us();
@@ -220,6 +240,16 @@ impl Conn {
         }
     }
 
+    /// Goes on with the session if it has one, else begins one.
+    fn hello(&self, shared: &Shared) -> String {
+        let max_rate = self.identity.max_rate;
+        let Some(resume) = &self.resume else { return commands::hello(HELLO_ID, &self.identity.token, max_rate) };
+        let cursor = |seat: &Seat| Some((seat.room, seat.ledger.cursor()?));
+        let rooms = self.seats.iter().filter_map(cursor);
+        let rooms = rooms.map(|(room, cursor)| (shared.parser.name(room), cursor)).collect();
+        commands::resume(HELLO_ID, resume, rooms, max_rate)
+    }
+
     fn text(&mut self, id: ConnId, payload: &[u8], now_us: u64, shared: &mut Shared) -> Result<(), Closing> {
         let items = shared.parser.parse(payload).map_err(|error| Closing::broken(&error.to_string()))?;
         for item in items.iter() {
@@ -230,6 +260,8 @@ impl Conn {
                 }
                 Item::Reply { id: command, result } if *command < FIRST_FREE_ID => {
                     let ok = result.as_ref().map_err(|error| {
+                        // A session that cannot be resumed is begun anew next time.
+                        self.resume = None;
                         Closing::broken(&format!("the server answered {}: {}", error.code, error.message))
                     })?;
                     self.opening(id, *command, ok, shared)?;
@@ -257,7 +289,17 @@ impl Conn {
     /// The answer to the hello or to one of the first joins.
     fn opening(&mut self, id: ConnId, command: u64, ok: &OkReply, shared: &mut Shared) -> Result<(), Closing> {
         match (self.phase, command) {
+            (Phase::Greeting, HELLO_ID) if self.resume.is_some() => {
+                self.resume.clone_from(&ok.resume);
+                let all = ok.rooms.values().all(|room| room.recovered && room.code.is_none());
+                let found = |room: &RoomKey| ok.rooms.keys().any(|name| shared.parser.find(name) == Some(*room));
+                let complete = all && self.identity.rooms.iter().all(found);
+                self.how = if complete { Opened::Recovered } else { Opened::Partly };
+                self.ready(id, shared);
+            }
             (Phase::Greeting, HELLO_ID) => {
+                self.resume.clone_from(&ok.resume);
+                self.how = Opened::Fresh;
                 let rooms = self.identity.rooms.clone();
                 self.phase = Phase::Joining(rooms.len());
                 for (room, command) in rooms.iter().zip(FIRST_JOIN_ID..) {
@@ -266,7 +308,7 @@ impl Conn {
                 }
                 self.flush(id, shared);
                 if rooms.is_empty() {
-                    self.ready(shared);
+                    self.ready(id, shared);
                 }
             }
             (Phase::Joining(left), _) => {
@@ -277,7 +319,7 @@ impl Conn {
                 self.seat(room).join(cursor);
                 self.phase = Phase::Joining(left - 1);
                 if left == 1 {
-                    self.ready(shared);
+                    self.ready(id, shared);
                 }
             }
             _ => return Err(Closing::broken("an answer to a command that was not sent")),
@@ -285,9 +327,9 @@ impl Conn {
         Ok(())
     }
 
-    fn ready(&mut self, shared: &mut Shared) {
+    fn ready(&mut self, id: ConnId, shared: &mut Shared) {
         self.phase = Phase::Ready;
-        shared.notes.push(Note::Ready);
+        shared.notes.push(Note::Ready { conn: id, how: self.how });
     }
 
     #[expect(clippy::indexing_slicing, reason = "an array by lane")]

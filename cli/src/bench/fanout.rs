@@ -9,7 +9,7 @@ use super::args::FanoutArgs;
 use super::clock::{now_us, own_cpu_us};
 use super::conn::Identity;
 use super::drive;
-use super::fleet::{Endpoint, Fleet};
+use super::fleet::Fleet;
 use super::floor::{self, Plan};
 use super::frames::RoomKey;
 use super::process::Cores;
@@ -17,7 +17,6 @@ use super::progress::Progress;
 use super::publisher::{Publisher, Stream};
 use super::report::Report;
 use super::server::{Server, Setting};
-use super::token::Signer;
 use super::verdict::Verdict;
 
 /// Messages a second that one user publishes: under the limit that users have by default.
@@ -52,22 +51,21 @@ fn measure(args: &FanoutArgs, cores: Cores, progress: &Progress) -> anyhow::Resu
     let rss_after = server.gateway_rss_bytes()?;
 
     progress.stage("warming up");
-    let mut publisher = Publisher::new(stream, &fleet);
-    publisher.begin(now_us(), u64::MAX, false, &mut fleet.shared);
+    let mut publisher = Publisher::new(vec![stream], &fleet);
+    publisher.begin(now_us(), f64::MAX, false, &mut fleet.shared);
     drive::run(&mut fleet, &mut publisher, now_us() + args.warm_up * 1_000_000, progress)?;
 
     progress.stage("measuring");
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of messages")]
-    let wanted = (args.rate * args.seconds as f64).round() as u64;
+    let seconds = args.seconds as f64;
     let before = Sample::take(&fleet, &server)?;
     fleet.shared.window_us = Some(before.at_us);
-    publisher.begin(before.at_us, wanted, true, &mut fleet.shared);
+    publisher.begin(before.at_us, seconds, true, &mut fleet.shared);
     drive::run(&mut fleet, &mut publisher, before.at_us + args.seconds * 1_000_000, progress)?;
     let after = Sample::take(&fleet, &server)?;
     fleet.shared.window_us = None;
 
     progress.stage("waiting for the last messages");
-    let everything = wanted * u64::from(args.subscribers);
+    let everything = publisher.wanted(seconds) * u64::from(args.subscribers);
     let (quiet, most) = (Duration::from_secs(2), Duration::from_secs(20));
     drive::settle(&mut fleet, &mut publisher, quiet, most, |fleet, _| fleet.shared.stats.delivered >= everything)?;
     // A message that comes twice comes now.
@@ -89,18 +87,14 @@ fn settings(args: &FanoutArgs) -> Vec<Setting> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate")]
     let rate = args.rate.ceil() as u32;
     let mut settings = vec![Setting::RoomRate((rate * 3 / 2).max(200))];
-    if args.max_rate.is_some() {
-        settings.push(Setting::MaxRateCap(0));
-    }
+    settings.extend(args.max_rate.map(Setting::MaxRateCap));
     settings
 }
 
 fn clients(args: &FanoutArgs, server: &Server) -> anyhow::Result<(Fleet, Stream)> {
-    let endpoints = server.ready.urls.iter().map(|url| Endpoint::parse(url)).collect::<Result<Vec<_>, _>>()?;
-    let gateways = endpoints.len();
-    let mut fleet = Fleet::new(endpoints)?;
+    let (mut fleet, signer) = server.fleet()?;
+    let gateways = server.ready.urls.len();
     let room: RoomKey = fleet.shared.parser.room(ROOM);
-    let signer = Signer::new(&server.ready.token_secret);
     let lane = Lane::from_number(args.lane).context("a lane is 0, 1, 2 or 3")?;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small count")]
     let publishers = (args.rate / PER_PUBLISHER).ceil().clamp(1.0, f64::from(args.subscribers)) as u32;
@@ -172,16 +166,16 @@ fn report(args: &FanoutArgs, fleet: &Fleet, publisher: &Publisher) -> Report {
         gateways: Some(args.gateways),
         lane: Some(args.lane),
         payload_bytes: Some(args.payload_bytes as u64),
-        published: Some(publisher.measured.accepted),
-        publish_limited: Some(publisher.measured.limited),
-        publish_refused: Some(publisher.measured.refused),
+        published: Some(publisher.total().accepted),
+        publish_limited: Some(publisher.total().limited),
+        publish_refused: Some(publisher.total().refused),
         delivered: Some(stats.delivered),
         declared_gaps: Some(verdict.declared()),
         lost: Some(verdict.lost()),
         duplicated: Some(verdict.faults.duplicated + fleet.shared.parser.conflicts()),
         reordered: Some(verdict.faults.reordered),
         unannounced_epochs: Some(verdict.faults.unannounced),
-        disconnects: Some(fleet.shared.ended),
+        disconnects: Some(fleet.shared.ended.len() as u64),
         latency_ms: stats.all_lanes().percentiles(),
         tick_ms: stats.tick_ms(),
         ..Report::default()
@@ -194,14 +188,14 @@ fn judge(args: &FanoutArgs, report: &mut Report, publisher: &Publisher, fleet: &
     if let Some(end) = &fleet.shared.first_end {
         report.broken.push(format!("the first connection to end said: {end}"));
     }
-    let (accepted, wanted) = (publisher.measured.accepted as f64, 0.99 * args.rate * args.seconds as f64);
+    let (accepted, wanted) = (publisher.total().accepted as f64, 0.99 * args.rate * args.seconds as f64);
     let refusal = publisher.first_refusal.as_deref().map_or_else(String::new, |why| format!("; refused: {why}"));
     report.promise(accepted >= wanted, || {
         format!("only {accepted} messages were published, the run needs {wanted:.0}{refusal}")
     });
     let (delivered, gaps) = (report.delivered.unwrap_or(0), report.declared_gaps.unwrap_or(0));
     if args.max_rate == Some(0) {
-        let due = publisher.measured.accepted * u64::from(args.subscribers);
+        let due = publisher.total().accepted * u64::from(args.subscribers);
         report.promise(delivered == due, || {
             format!("{delivered} of {due} messages were delivered, with no budget asked")
         });

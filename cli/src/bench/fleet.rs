@@ -81,6 +81,25 @@ impl Fleet {
         &self.conns
     }
 
+    /// Whether a connection is open and in its rooms.
+    pub(super) fn is_ready(&self, id: ConnId) -> bool {
+        self.conns.get(id).is_some_and(Conn::is_ready)
+    }
+
+    /// Ends a connection without a goodbye.
+    pub(super) fn cut(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.cut();
+        }
+    }
+
+    /// From now on a connection reads nothing of what the server sends.
+    pub(super) fn stall(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.reading = false;
+        }
+    }
+
     /// Begins to open a connection; a note tells the outcome.
     pub(super) fn open(&mut self, id: ConnId) -> anyhow::Result<()> {
         let Some(conn) = self.conns.get_mut(id) else { return Ok(()) };

@@ -15,8 +15,9 @@ use throng_core::{Epoch, Lane, Message, Millis, RoomId, UserId};
 use super::args::{FloorArgs, FloorLoopArgs};
 use super::clock::{now_us, own_cpu_us};
 use super::conn::Identity;
-use super::drive::{self, Pace};
+use super::drive;
 use super::fleet::{Endpoint, Fleet};
+use super::opening::Pace;
 use super::process::Cores;
 use super::progress::Progress;
 use super::publisher::Publisher;
@@ -144,7 +145,7 @@ pub(super) fn measure(plan: Plan, cores: Cores, progress: &Progress) -> anyhow::
     for _ in 0..plan.subscribers {
         fleet.add(Identity { rooms: vec![room], viewer: true, ..Identity::default() });
     }
-    let pace = Pace { per_s: 20_000, in_flight: 256, deadline: Duration::from_mins(1) };
+    let pace = Pace { per_s: 20_000, in_flight: 256, deadline: Duration::from_mins(1), tries: 5 };
     drive::connect(&mut fleet, 0..plan.subscribers as usize, pace, progress)?;
     progress.stage("bare loop: writing");
     let cpu_us = own_cpu_us();
@@ -152,7 +153,8 @@ pub(super) fn measure(plan: Plan, cores: Cores, progress: &Progress) -> anyhow::
     let most_us = plan.frames * plan.interval_us * 20 + 30_000_000;
     let deadline_us = now_us() + most_us;
     let done = loop {
-        drive::run(&mut fleet, &mut silent, now_us() + 50_000, progress)?;
+        drive::settle(&mut fleet, &mut silent, Duration::from_secs(1), Duration::from_millis(20), |_, _| false)?;
+        progress.at(fleet.shared.stats.frames, plan.frames * u64::from(plan.subscribers));
         if let Ok(done) = child.lines.try_recv() {
             break serde_json::from_str::<Done>(&done).context("the bare loop said no JSON")?;
         }

@@ -89,6 +89,11 @@ impl Parser {
         key
     }
 
+    /// The key of a room that is known by name.
+    pub(super) fn find(&self, name: &str) -> Option<RoomKey> {
+        self.rooms.get(name).copied()
+    }
+
     /// The name of a room.
     pub(super) fn name(&self, room: RoomKey) -> &str {
         self.names.get(room.0).map_or("", String::as_str)
@@ -211,6 +216,9 @@ struct Line<'f> {
 /// What a successful command answers; only the fields that the bench uses.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct OkReply {
+    pub(super) resume: Option<String>,
+    #[serde(default)]
+    pub(super) rooms: HashMap<String, RecoveredLine>,
     pub(super) epoch: Option<Epoch>,
     pub(super) lane: Option<Lane>,
     pub(super) seq: Option<SeqField>,
@@ -241,6 +249,14 @@ impl OkReply {
 pub(super) enum SeqField {
     Number(u64),
     Cursor(Seqs),
+}
+
+/// What became of one room on resume.
+#[derive(Debug, Deserialize)]
+pub(super) struct RecoveredLine {
+    #[serde(default)]
+    pub(super) recovered: bool,
+    pub(super) code: Option<String>,
 }
 
 /// Why a command failed.

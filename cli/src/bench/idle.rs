@@ -8,13 +8,12 @@ use super::args::IdleArgs;
 use super::clock::now_us;
 use super::conn::Identity;
 use super::drive;
-use super::fleet::{Endpoint, Fleet};
+use super::fleet::Fleet;
 use super::process::Cores;
 use super::progress::Progress;
 use super::publisher::{Publisher, Stream};
 use super::report::Report;
 use super::server::Server;
-use super::token::Signer;
 use super::verdict::Verdict;
 
 /// Time for the server to give back what connecting took, before its memory is read.
@@ -35,7 +34,7 @@ pub(super) fn scenario(args: &IdleArgs, cores: Cores, progress: &Progress) -> an
         drive::connect(&mut fleet, from..to, args.server.pace(), progress)?;
         progress.stage("one message for everybody");
         let before = fleet.shared.stats.received;
-        publisher.begin(now_us(), 1, true, &mut fleet.shared);
+        publisher.begin(now_us(), 1.0, true, &mut fleet.shared);
         let all = move |fleet: &Fleet, _: &Publisher| fleet.shared.stats.received >= before + to as u64;
         drive::settle(&mut fleet, &mut publisher, Duration::from_secs(5), Duration::from_secs(10), all)?;
         drive::run(&mut fleet, &mut publisher, now_us() + REST_US, progress)?;
@@ -59,14 +58,14 @@ pub(super) fn scenario(args: &IdleArgs, cores: Cores, progress: &Progress) -> an
         subscribers: Some(u64::from(args.connections)),
         seconds: Some(seconds),
         gateways: Some(1),
-        published: Some(publisher.measured.accepted),
+        published: Some(publisher.total().accepted),
         delivered: Some(fleet.shared.stats.delivered),
         lost: Some(verdict.lost()),
         declared_gaps: Some(verdict.declared()),
         duplicated: Some(verdict.faults.duplicated + fleet.shared.parser.conflicts()),
         reordered: Some(verdict.faults.reordered),
         unannounced_epochs: Some(verdict.faults.unannounced),
-        disconnects: Some(fleet.shared.ended),
+        disconnects: Some(fleet.shared.ended.len() as u64),
         rss_bytes_per_connection: slope(&samples),
         rss_samples: samples,
         idle_cpu_us_per_s_per_connection: cpu_before
@@ -80,21 +79,19 @@ pub(super) fn scenario(args: &IdleArgs, cores: Cores, progress: &Progress) -> an
     if let Some(end) = &fleet.shared.first_end {
         report.broken.push(format!("the first connection to end said: {end}"));
     }
-    report.promise(publisher.measured.accepted == 3, || "not all of the three messages were published".to_owned());
+    report.promise(publisher.total().accepted == 3, || "not all of the three messages were published".to_owned());
     Ok(report)
 }
 
 fn clients(args: &IdleArgs, server: &Server) -> anyhow::Result<(Fleet, Publisher)> {
-    let endpoints = server.ready.urls.iter().map(|url| Endpoint::parse(url)).collect::<Result<Vec<_>, _>>()?;
-    let mut fleet = Fleet::new(endpoints)?;
+    let (mut fleet, signer) = server.fleet()?;
     let room = fleet.shared.parser.room("bench");
-    let signer = Signer::new(&server.ready.token_secret);
     for number in 0..args.connections {
         let token = signer.sign(&format!("bench-{number}"), None)?;
         fleet.add(Identity { token, rooms: vec![room], viewer: true, ..Identity::default() });
     }
     let stream = Stream { conns: vec![0], room, lane: Lane::Normal, rate_per_s: 1.0, payload_bytes: 100 };
-    let publisher = Publisher::new(stream, &fleet);
+    let publisher = Publisher::new(vec![stream], &fleet);
     Ok((fleet, publisher))
 }
 

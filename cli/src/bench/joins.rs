@@ -13,18 +13,19 @@ use super::clock::{now_us, own_cpu_us};
 use super::commands;
 use super::conn::{ConnId, FIRST_FREE_ID, Identity};
 use super::drive;
-use super::fleet::{Endpoint, Fleet};
+use super::fleet::Fleet;
 use super::notes::Note;
 use super::process::Cores;
 use super::progress::Progress;
 use super::report::Report;
 use super::server::{Server, Setting};
 use super::stats::Latency;
-use super::token::Signer;
 
 const ROOM: &str = "bench";
-const JOINS: &str = "throng_chatroom_joins_applied_total";
-const LEAVES: &str = "throng_chatroom_leaves_applied_total";
+const JOINS: &str = "throng_chatroom_joins_total";
+const LEAVES: &str = "throng_chatroom_leaves_total";
+const MEMBERS: &str = "throng_chatroom_members";
+const ASK_EVERY_US: u64 = 100_000;
 /// The count must be exact so long after the last command; the bench looks a little longer to say how late it was.
 const LOOK_US: u64 = 5_000_000;
 const EXACT_WITHIN_MS: f64 = 1_000.0;
@@ -65,7 +66,7 @@ pub(super) fn scenario(args: &JoinsArgs, cores: Cores, progress: &Progress) -> a
     let ended_us = now_us();
     let (cpu_after, client_after) = (server.gateway_cpu_us()?, own_cpu_us());
     progress.stage("waiting for the count");
-    let exact_us = traffic.count(&mut fleet, ended_us)?;
+    let exact_us = traffic.count(&mut fleet, &server, ended_us)?;
     traffic.answered(&mut fleet, Duration::from_secs(10))?;
     let after = applied(&server)?;
     server.check()?;
@@ -88,7 +89,7 @@ pub(super) fn scenario(args: &JoinsArgs, cores: Cores, progress: &Progress) -> a
         count_exact_after_ms: exact_us.map(|us| us.saturating_sub(ended_us) as f64 / 1000.0),
         gateway_cpu_percent: cpu.zip(cpu_after).map(|(before, after)| 100.0 * (after - before) as f64 / wall_us),
         client_cpu_percent: Some(100.0 * (client_after - client) as f64 / wall_us),
-        disconnects: Some(fleet.shared.ended),
+        disconnects: Some(fleet.shared.ended.len() as u64),
         cores: Some(cores),
         ..Report::default()
     };
@@ -97,11 +98,9 @@ pub(super) fn scenario(args: &JoinsArgs, cores: Cores, progress: &Progress) -> a
 }
 
 fn clients(args: &JoinsArgs, server: &Server) -> anyhow::Result<Fleet> {
-    let endpoints = server.ready.urls.iter().map(|url| Endpoint::parse(url)).collect::<Result<Vec<_>, _>>()?;
-    let gateways = endpoints.len();
-    let mut fleet = Fleet::new(endpoints)?;
+    let (mut fleet, signer) = server.fleet()?;
+    let gateways = server.ready.urls.len();
     let room = fleet.shared.parser.room(ROOM);
-    let signer = Signer::new(&server.ready.token_secret);
     for number in 0..args.connections as usize {
         let token = signer.sign(&format!("bench-{number}"), None)?;
         fleet.add(Identity { endpoint: number % gateways, token, ..Identity::default() });
@@ -255,8 +254,17 @@ impl Traffic {
     }
 
     /// Waits until the server counts what it should; none if it does not in time.
-    fn count(&mut self, fleet: &mut Fleet, ended_us: u64) -> anyhow::Result<Option<u64>> {
+    fn count(&mut self, fleet: &mut Fleet, server: &Server, ended_us: u64) -> anyhow::Result<Option<u64>> {
+        let mut asked_us = 0;
         while now_us() < ended_us + LOOK_US {
+            if now_us() > asked_us + ASK_EVERY_US {
+                asked_us = now_us();
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of members")]
+                let members = server.metric("chatroom", MEMBERS)?.map(|members| members as u64);
+                if members.is_some() {
+                    (self.counted, self.counted_us) = (members, now_us());
+                }
+            }
             if self.outstanding == 0 && self.counted == Some(self.inside()) {
                 return Ok(Some(self.counted_us.max(ended_us)));
             }

@@ -3,9 +3,10 @@
 //! One thread plays thousands of clients ([`fleet`], [`conn`]) with a WebSocket codec ([`wire`]) and a reader of frames
 //! ([`frames`], [`scan`]) of its own, so that no fault of the server's code hides in the client. Every message is checked
 //! against what the room promises ([`checker`], with what all clients together know in [`truth`]), and timed ([`stats`]).
-//! [`server`] starts what is measured, [`process`] and [`metrics`] look at it from outside, [`publisher`] and [`drive`]
-//! keep the pace. A scenario puts these together and fills in a [`report`]: [`floor`] is the limit of the machine,
-//! [`fanout`] the cost of a delivery, [`idle`] that of a connection at rest, [`joins`] the traffic of members.
+//! [`server`] starts what is measured, [`process`] and [`metrics`] look at it from outside, [`opening`], [`publisher`] and
+//! [`drive`] keep the pace. A scenario puts these together and fills in a [`report`]: [`floor`] is the limit of the machine,
+//! [`fanout`] the cost of a delivery, [`idle`] that of a connection at rest, [`joins`] the traffic of members,
+//! [`storm`] what it takes when all come back at once, [`slow`] what reaches readers when others stall and too much is said.
 
 mod args;
 mod checker;
@@ -21,6 +22,7 @@ mod idle;
 mod joins;
 mod metrics;
 mod notes;
+mod opening;
 mod process;
 mod progress;
 mod publisher;
@@ -28,7 +30,9 @@ mod report;
 mod runs;
 mod scan;
 mod server;
+mod slow;
 mod stats;
+mod storm;
 mod token;
 mod truth;
 mod verdict;
@@ -57,6 +61,8 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
         Scenario::Fanout(args) => (fanout::scenario(&args, cores, &progress)?, args.server.json),
         Scenario::Idle(args) => (idle::scenario(&args, cores, &progress)?, args.server.json),
         Scenario::Joins(args) => (joins::scenario(&args, cores, &progress)?, args.server.json),
+        Scenario::Storm(args) => (storm::scenario(&args, cores, &progress)?, args.server.json),
+        Scenario::Slow(args) => (slow::scenario(&args, cores, &progress)?, args.server.json),
         Scenario::FloorLoop(args) => {
             return floor::child(&args).map(|()| ExitCode::SUCCESS);
         }

@@ -10,13 +10,24 @@ use super::stats::Stats;
 #[derive(Debug)]
 pub(super) enum Note {
     /// The connection is open and in its rooms.
-    Ready,
+    Ready { conn: ConnId, how: Opened },
     /// The answer to a command of the scenario: stamp of a publish, members of a join; or the error.
     Reply { conn: ConnId, id: u64, result: Result<(Option<Stamp>, Option<u64>), ErrorReply> },
     /// Something in a room; counts only on watched connections.
     Event { conn: ConnId, event: EventLine },
     /// The connection ended, not by the scenario's wish.
     Closed { conn: ConnId, closing: Closing },
+}
+
+/// How a connection came into its rooms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opened {
+    /// As a new session.
+    Fresh,
+    /// It went on with its session, and nothing was lost.
+    Recovered,
+    /// It went on with its session, and not all could be recovered.
+    Partly,
 }
 
 /// Why a connection ended.
@@ -64,14 +75,14 @@ pub(super) struct Shared {
     /// The other side is the bare loop, which speaks no protocol.
     pub(super) bare: bool,
     /// Connections that ended after they were ready, and why the first did.
-    pub(super) ended: u64,
+    pub(super) ended: Vec<ConnId>,
     pub(super) first_end: Option<Closing>,
 }
 
 impl Shared {
     pub(super) fn closed(&mut self, conn: ConnId, was: Phase, closing: Closing) {
         if was == Phase::Ready {
-            self.ended += 1;
+            self.ended.push(conn);
             self.first_end.get_or_insert_with(|| closing.clone());
         }
         self.notes.push(Note::Closed { conn, closing });

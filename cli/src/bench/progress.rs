@@ -30,6 +30,11 @@ impl Progress {
         Self { bar, stage: Cell::new(""), said_us: Cell::new(0) }
     }
 
+    /// One that says nothing.
+    pub(super) fn hidden() -> Self {
+        Self { bar: Some(ProgressBar::hidden()), stage: Cell::new(""), said_us: Cell::new(0) }
+    }
+
     /// Something new begins.
     pub(super) fn stage(&self, name: &'static str) {
         self.stage.set(name);

@@ -1,9 +1,10 @@
-//! Publishing at a steady rate, from several users in turn.
+//! Publishing at a steady rate, from several users in turn, on one lane or several.
 
 use std::collections::VecDeque;
 
 use throng_core::Lane;
 
+use super::clock::now_us;
 use super::commands;
 use super::conn::{ConnId, FIRST_FREE_ID};
 use super::fleet::Fleet;
@@ -12,6 +13,7 @@ use super::notes::{Note, Shared};
 
 /// Ids of publishes begin here; the scenario's other commands stay below.
 const FIRST_ID: u64 = 1 << 32;
+const _: () = assert!(FIRST_ID > FIRST_FREE_ID, "ids of publishes must not meet those of other commands");
 
 /// Messages to publish.
 #[derive(Clone, Debug)]
@@ -31,8 +33,6 @@ pub(super) struct Stream {
 /// What became of the publishes that are measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Published {
-    /// Sent for the first time.
-    pub(super) sent: u64,
     /// Acknowledged with a stamp.
     pub(super) accepted: u64,
     /// Answered `limited`; each is sent again when the server says so.
@@ -42,107 +42,157 @@ pub(super) struct Published {
 }
 
 /// Publishes at a pace. A message that the room's quota refuses is sent again, with a new send stamp.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Publisher {
-    stream: Option<Stream>,
-    room: String,
-    filler: String,
+    flows: Vec<Flow>,
+    /// Number of the next publish, over all streams, from 1.
     next: u64,
     origin_us: u64,
-    due_before: u64,
-    most: u64,
-    measured_from: u64,
-    again: VecDeque<(u64, u64)>,
-    pub(super) measured: Published,
+    /// None: nothing is measured yet.
+    measured_from: Option<u64>,
+    again: VecDeque<Retry>,
+    /// By lane of the wish.
+    pub(super) measured: [Published; Lane::COUNT],
     pub(super) first_refusal: Option<String>,
+}
+
+#[derive(Debug)]
+struct Flow {
+    stream: Stream,
+    room: String,
+    filler: String,
+    begun: u64,
+    most: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Retry {
+    due_us: u64,
+    flow: usize,
+    publish: u64,
 }
 
 impl Publisher {
     /// One that has nothing to say.
     pub(super) fn silent() -> Self {
-        Self {
-            stream: None,
-            room: String::new(),
-            filler: String::new(),
-            next: 1,
-            origin_us: 0,
-            due_before: 0,
-            most: 0,
-            measured_from: u64::MAX,
-            again: VecDeque::new(),
-            measured: Published::default(),
-            first_refusal: None,
-        }
+        Self::default()
     }
 
     /// One that waits for [`Self::begin`].
-    pub(super) fn new(stream: Stream, fleet: &Fleet) -> Self {
-        let room = fleet.shared.parser.name(stream.room).to_owned();
-        let filler = commands::filler(stream.payload_bytes);
-        Self { stream: Some(stream), room, filler, ..Self::silent() }
+    pub(super) fn new(streams: Vec<Stream>, fleet: &Fleet) -> Self {
+        let flow = |stream: Stream| Flow {
+            room: fleet.shared.parser.name(stream.room).to_owned(),
+            filler: commands::filler(stream.payload_bytes),
+            stream,
+            begun: 0,
+            most: 0,
+        };
+        Self { flows: streams.into_iter().map(flow).collect(), next: 1, ..Self::default() }
     }
 
-    /// Publishes from now on, `most` messages; measures them if `measured`.
-    pub(super) fn begin(&mut self, now_us: u64, most: u64, measured: bool, shared: &mut Shared) {
+    /// Publishes from now on until `seconds` are over; measures it if `measured`.
+    pub(super) fn begin(&mut self, now_us: u64, seconds: f64, measured: bool, shared: &mut Shared) {
         self.origin_us = now_us;
-        self.due_before = 0;
-        self.most = most;
+        for flow in &mut self.flows {
+            flow.begun = 0;
+            flow.most = flow.stream.wanted(seconds);
+        }
         if measured {
-            self.measured_from = self.next;
+            self.measured_from = Some(self.next);
             shared.parser.measure_from(self.next);
         }
     }
 
-    /// Sends what is due.
-    pub(super) fn pump(&mut self, fleet: &mut Fleet, now_us: u64) {
-        let Some(stream) = &self.stream else { return };
-        let elapsed_s = now_us.saturating_sub(self.origin_us) as f64 / 1e6;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, well below 2^53")]
-        let due = ((elapsed_s * stream.rate_per_s).floor() as u64 + 1).min(self.most);
-        let fresh = due.saturating_sub(self.due_before);
-        self.due_before = self.due_before.max(due);
-        for publish in self.next..self.next + fresh {
-            self.send(publish, fleet);
-            self.measured.sent += u64::from(publish >= self.measured_from);
+    /// Says no more.
+    pub(super) fn end(&mut self) {
+        for flow in &mut self.flows {
+            flow.most = flow.begun;
         }
-        self.next += fresh;
-        while let Some((_, publish)) = self.again.pop_front_if(|(due_us, _)| *due_us <= now_us) {
-            self.send(publish, fleet);
+        self.again.clear();
+    }
+
+    /// Messages that all streams together publish in so many seconds.
+    pub(super) fn wanted(&self, seconds: f64) -> u64 {
+        self.flows.iter().map(|flow| flow.stream.wanted(seconds)).sum()
+    }
+
+    /// What became of all lanes.
+    pub(super) fn total(&self) -> Published {
+        self.measured.iter().fold(Published::default(), |sum, lane| Published {
+            accepted: sum.accepted + lane.accepted,
+            limited: sum.limited + lane.limited,
+            refused: sum.refused + lane.refused,
+        })
+    }
+
+    /// Sends what is due.
+    pub(super) fn pump(&mut self, fleet: &mut Fleet, now: u64) {
+        let elapsed_s = now.saturating_sub(self.origin_us) as f64 / 1e6;
+        for (place, flow) in self.flows.iter_mut().enumerate() {
+            let due = (flow.stream.wanted(elapsed_s) + 1).min(flow.most);
+            while flow.begun < due {
+                flow.begun += 1;
+                flow.send(place, self.next, fleet);
+                self.next += 1;
+            }
+        }
+        while let Some(retry) = self.again.pop_front_if(|retry| retry.due_us <= now) {
+            if let Some(flow) = self.flows.get(retry.flow) {
+                flow.send(retry.flow, retry.publish, fleet);
+            }
         }
     }
 
     /// Takes the answers to publishes out of a note.
+    #[expect(clippy::indexing_slicing, reason = "an array by lane")]
     pub(super) fn note(&mut self, note: &Note, shared: &mut Shared) {
         let Note::Reply { id, result, .. } = note else { return };
-        let Some(publish) = id.checked_sub(FIRST_ID) else { return };
-        let measured = u64::from(publish >= self.measured_from);
+        let Some(id) = id.checked_sub(FIRST_ID) else { return };
+        let (publish, place) = (id / FLOWS, usize::try_from(id % FLOWS).unwrap_or(0));
+        let Some(flow) = self.flows.get(place) else { return };
+        let measured = u64::from(self.measured_from.is_some_and(|from| publish >= from));
+        let count = &mut self.measured[flow.stream.lane.index()];
         match result {
             Ok((stamp, _)) => {
-                self.measured.accepted += measured;
-                if let (Some(stamp), Some(stream)) = (stamp, &self.stream) {
-                    shared.parser.truth(stream.room).carries(*stamp, publish);
+                count.accepted += measured;
+                if let Some(stamp) = stamp {
+                    shared.parser.truth(flow.stream.room).carries(*stamp, publish);
                 }
             }
             Err(error) if error.code == "limited" => {
-                self.measured.limited += measured;
-                let due_us = super::clock::now_us() + error.retry_ms.unwrap_or(200) * 1000;
-                self.again.push_back((due_us, publish));
+                count.limited += measured;
+                let due_us = now_us() + error.retry_ms.unwrap_or(200) * 1000;
+                self.again.push_back(Retry { due_us, flow: place, publish });
             }
             Err(error) => {
-                self.measured.refused += measured;
+                count.refused += measured;
                 self.first_refusal.get_or_insert_with(|| format!("{}: {}", error.code, error.message));
             }
         }
     }
+}
 
-    fn send(&self, publish: u64, fleet: &mut Fleet) {
-        let Some(stream) = &self.stream else { return };
-        let turn = usize::try_from(publish).unwrap_or(0) % stream.conns.len().max(1);
-        let Some(conn) = stream.conns.get(turn) else { return };
-        let sent_us = super::clock::now_us();
-        let text = commands::publish(FIRST_ID + publish, &self.room, stream.lane, sent_us, publish, &self.filler);
-        fleet.send(*conn, &text);
+/// Room for so many streams in the ids of publishes.
+const FLOWS: u64 = 8;
+
+impl Flow {
+    fn send(&self, place: usize, publish: u64, fleet: &mut Fleet) {
+        let conns = &self.stream.conns;
+        let turn = usize::try_from(publish).unwrap_or(0);
+        // Whoever is reconnecting is passed over.
+        let ready = |place: &usize| fleet.is_ready(*place);
+        let mut from_turn = conns.iter().cycle().skip(turn % conns.len().max(1)).take(conns.len());
+        let Some(conn) = from_turn.find(|conn| ready(conn)).copied() else { return };
+        let id = FIRST_ID + publish * FLOWS + place as u64;
+        let text = commands::publish(id, &self.room, self.stream.lane, now_us(), publish, &self.filler);
+        fleet.send(conn, &text);
     }
 }
 
-const _: () = assert!(FIRST_ID > FIRST_FREE_ID);
+impl Stream {
+    fn wanted(&self, seconds: f64) -> u64 {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, well below 2^53")]
+        let count = (seconds * self.rate_per_s).round() as u64;
+        count
+    }
+}

@@ -133,11 +133,62 @@ pub(crate) struct Report {
     /// Time from the last command until the count was exact.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
     pub(crate) count_exact_after_ms: Option<f64>,
+    /// Messages a second that were offered on lanes 2-3.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
+    pub(crate) offered_per_s: Option<f64>,
+    /// Members that stopped reading.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stalled: Option<u64>,
+    /// Latency on lanes 0 and 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lossless_latency_ms: Option<Percentiles>,
+    /// What became of each lane, for the clients that read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) lanes: Vec<LaneReport>,
+    /// From the cut of all connections to the return of each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) back_ms: Option<Percentiles>,
+    /// From the death of the gateway to the return of each of its connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) back_after_kill_ms: Option<Percentiles>,
+    /// Returns that went on with their session and lost nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) recovered: Option<u64>,
+    /// Returns that went on with their session and could not recover all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) recovered_partly: Option<u64>,
+    /// Returns that had to begin a new session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sessions_lost: Option<u64>,
+    /// Resident memory of all gateways before the trouble.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rss_steady_bytes: Option<u64>,
+    /// The most resident memory of all gateways meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rss_peak_bytes: Option<u64>,
     /// Where the processes ran.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cores: Option<Cores>,
     /// Promises that were broken, in words; empty: all kept.
     pub(crate) broken: Vec<String>,
+}
+
+/// What became of one lane.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct LaneReport {
+    /// 0 to 3.
+    pub(crate) lane: u8,
+    /// Messages of the window that the room ordered.
+    pub(crate) published: u64,
+    /// Numbers received, summed over clients, warm-up included.
+    pub(crate) received: u64,
+    /// Numbers declared missing and not received, summed over clients.
+    pub(crate) declared_gaps: u64,
+    /// Numbers neither received nor declared, summed over clients.
+    pub(crate) lost: u64,
+    /// From the send stamp to the receipt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) latency_ms: Option<Percentiles>,
 }
 
 impl Report {

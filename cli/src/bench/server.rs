@@ -12,8 +12,10 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
 use super::args::ServerArgs;
+use super::fleet::{Endpoint, Fleet};
 use super::metrics;
 use super::process::{self, Cores};
+use super::token::Signer;
 
 /// The server must say that it is ready by then.
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -22,20 +24,13 @@ const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// Configuration that a scenario asks of its own server. The names are those of `throng dev --set`, and only here.
 #[derive(Clone, Copy, Debug)]
-#[expect(dead_code, reason = "the list of what scenarios may ask for; `storm` and `slow` use the rest")]
 pub(super) enum Setting {
     /// Largest `max_rate` that a client may ask for; 0: any, and none at all.
     MaxRateCap(u32),
-    /// Budget of a client that asks for none, messages a second.
-    DefaultRate(u32),
     /// Messages a second that a room takes.
     RoomRate(u32),
-    /// Messages a second that one user may publish.
-    UserRate(u32),
     /// Connections from one address; 0: any number.
     PerAddress(u32),
-    /// Connections accepted a second.
-    AcceptsPerS(u32),
     /// Commands a second on one connection.
     FramesPerS(u32),
 }
@@ -45,11 +40,8 @@ impl Setting {
         match self {
             Self::MaxRateCap(0) => "gateway.downstream.allow_unlimited=true".to_owned(),
             Self::MaxRateCap(rate) => format!("gateway.downstream.max_messages_per_second={rate}"),
-            Self::DefaultRate(rate) => format!("gateway.downstream.messages_per_second={rate}"),
             Self::RoomRate(rate) => format!("chatroom.rooms.messages_per_second={rate}"),
-            Self::UserRate(rate) => format!("chatroom.rooms.user_messages_per_second={rate}"),
             Self::PerAddress(connections) => format!("gateway.limits.connections_per_address={connections}"),
-            Self::AcceptsPerS(accepts) => format!("gateway.limits.accepts_per_s={accepts}"),
             Self::FramesPerS(frames) => format!("gateway.limits.frames_per_s={frames}"),
         }
     }
@@ -102,7 +94,7 @@ impl Server {
         let mut command = Command::new(std::env::current_exe().context("cannot find this program's own file")?);
         command.args(["dev", "--isolate-gateways", "--json", "--listen", "127.0.0.1:0"]);
         command.args(["--gateways", &gateways.to_string()]);
-        let mut given = vec![Setting::PerAddress(0), Setting::AcceptsPerS(1_000_000)];
+        let mut given = vec![Setting::PerAddress(0)];
         given.extend_from_slice(settings);
         for setting in given {
             command.args(["--set", &setting.text()]);
@@ -143,6 +135,12 @@ impl Server {
         Ok(server)
     }
 
+    /// Clients for it, none yet, and the signer of their tokens.
+    pub(super) fn fleet(&self) -> anyhow::Result<(Fleet, Signer)> {
+        let endpoints = self.ready.urls.iter().map(|url| Endpoint::parse(url)).collect::<Result<Vec<_>, _>>()?;
+        Ok((Fleet::new(endpoints)?, Signer::new(&self.ready.token_secret)))
+    }
+
     /// Pods of a role.
     pub(super) fn pods(&self, role: &str) -> impl Iterator<Item = &Pod> {
         let role = role.to_owned();
@@ -164,6 +162,11 @@ impl Server {
     /// Resident memory of all gateways, in bytes; none if they are not on this machine.
     pub(super) fn gateway_rss_bytes(&self) -> anyhow::Result<Option<u64>> {
         self.sum_gateways(process::rss_bytes)
+    }
+
+    /// Resident memory of the gateways that live, in bytes, cheap enough to be asked often; zero if none is on this machine.
+    pub(super) fn gateway_rss_now(&self) -> u64 {
+        self.pods("gateway").filter_map(|pod| process::rss_bytes_now(pod.pid)).sum()
     }
 
     fn sum_gateways(&self, of: impl Fn(u32) -> anyhow::Result<u64>) -> anyhow::Result<Option<u64>> {

@@ -12,8 +12,10 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::clock::now_us;
 use super::conn::Identity;
-use super::drive::{self, Pace};
+use super::drive;
 use super::fleet::{Endpoint, Fleet};
+use super::notes::Opened;
+use super::opening::{Opening, Pace};
 use super::progress::Progress;
 use super::publisher::{Publisher, Stream};
 use super::verdict::Verdict;
@@ -28,10 +30,13 @@ enum Fault {
     Swap,
     Epoch,
     Close,
+    /// Whoever resumes is told that all was recovered, and is not sent what it missed.
+    Forget,
 }
 
 struct Room {
     seq: u64,
+    history: Vec<String>,
     frames: broadcast::Sender<Frame>,
 }
 
@@ -49,7 +54,7 @@ fn serve(fault: Fault) -> Endpoint {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
-            let room = Arc::new(Mutex::new(Room { seq: 0, frames: broadcast::channel(1000).0 }));
+            let room = Arc::new(Mutex::new(Room { seq: 0, history: Vec::new(), frames: broadcast::channel(1000).0 }));
             let listener = TcpListener::from_std(listener).unwrap();
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(client(stream, Arc::clone(&room), fault));
@@ -68,40 +73,54 @@ async fn client(stream: TcpStream, room: Arc<Mutex<Room>>, fault: Fault) {
             message = socket.next() => match message {
                 Some(Ok(Message::Text(text))) => {
                     let command: Value = serde_json::from_str(&text).unwrap();
-                    joined |= command.get("join").is_some();
-                    Frame::Text(answer(&command, &room, fault).to_string())
+                    joined |= command.get("join").is_some() || command["hello"].get("resume").is_some();
+                    answer(&command, &room, fault)
                 }
                 Some(Ok(_)) => continue,
                 _ => return,
             },
-            Ok(frame) = frames.recv(), if joined => frame,
+            Ok(frame) = frames.recv(), if joined => vec![frame],
         };
-        let sent = match out {
-            Frame::Text(text) => socket.send(Message::text(text)).await,
-            Frame::Close => socket.close(None).await,
-        };
-        if sent.is_err() {
-            return;
+        for frame in out {
+            let sent = match frame {
+                Frame::Text(text) => socket.send(Message::text(text)).await,
+                Frame::Close => socket.close(None).await,
+            };
+            if sent.is_err() {
+                return;
+            }
         }
     }
 }
 
-fn answer(command: &Value, room: &Mutex<Room>, fault: Fault) -> Value {
+fn answer(command: &Value, room: &Mutex<Room>, fault: Fault) -> Vec<Frame> {
     let id = &command["id"];
+    let say = |answer: Value| Frame::Text(answer.to_string());
     let mut room = room.lock().unwrap();
+    let here = json!([0, 0, room.seq, 0]);
+    if let Some(cursor) = command["hello"]["rooms"]["bench"]["seq"][2].as_u64() {
+        let rooms = json!({"bench": {"epoch": 7, "seq": here, "recovered": true}});
+        let mut frames = vec![say(json!({"id": id, "ok": {"resume": "r2", "rooms": rooms}}))];
+        let missed = room.history.iter().skip(usize::try_from(cursor).unwrap()).cloned().map(Frame::Text);
+        frames.extend(missed.filter(|_| fault != Fault::Forget));
+        return frames;
+    }
     if command.get("hello").is_some() {
-        return json!({"id": id, "ok": {"user": "u", "resume": "r", "ping_ms": 25000}});
+        return vec![say(json!({"id": id, "ok": {"user": "u", "resume": "r", "ping_ms": 25000}}))];
     }
     if command.get("join").is_some() {
         // Everybody has joined before anything is published, so a frame under way is never older than the cursor.
-        return json!({"id": id, "ok": {"room": "bench", "epoch": 7, "seq": [0, 0, room.seq, 0], "members": 1}});
+        return vec![say(json!({"id": id, "ok": {"room": "bench", "epoch": 7, "seq": here, "members": 1}}))];
     }
     room.seq += 1;
     let seq = room.seq;
     for frame in frames(seq, &command["publish"]["data"], fault) {
+        if let Frame::Text(text) = &frame {
+            room.history.push(text.clone());
+        }
         let _ = room.frames.send(frame);
     }
-    json!({"id": id, "ok": {"state": "accepted", "epoch": 7, "lane": 2, "seq": seq}})
+    vec![say(json!({"id": id, "ok": {"state": "accepted", "epoch": 7, "lane": 2, "seq": seq}}))]
 }
 
 fn frames(seq: u64, data: &Value, fault: Fault) -> Vec<Frame> {
@@ -128,7 +147,7 @@ fn frames(seq: u64, data: &Value, fault: Fault) -> Vec<Frame> {
 struct Run {
     verdict: Verdict,
     delivered: u64,
-    ended: u64,
+    ended: usize,
     accepted: u64,
     fleet: Fleet,
 }
@@ -141,12 +160,12 @@ fn play(fault: Fault) -> Run {
     for _ in 0..30 {
         fleet.add(Identity { token: "t".into(), rooms: vec![room], viewer: true, ..Identity::default() });
     }
-    let pace = Pace { per_s: 1_000, in_flight: 16, deadline: Duration::from_secs(10) };
+    let pace = Pace { per_s: 1_000, in_flight: 16, deadline: Duration::from_secs(10), tries: 5 };
     drive::connect(&mut fleet, 0..30, pace, &progress).unwrap();
     let stream = Stream { conns: vec![0, 1, 2], room, lane: Lane::Normal, rate_per_s: 200.0, payload_bytes: 100 };
-    let mut publisher = Publisher::new(stream, &fleet);
+    let mut publisher = Publisher::new(vec![stream], &fleet);
     let now = now_us();
-    publisher.begin(now, 20, true, &mut fleet.shared);
+    publisher.begin(now, 0.1, true, &mut fleet.shared);
     fleet.shared.window_us = Some(now);
     drive::run(&mut fleet, &mut publisher, now + 110_000, &progress).unwrap();
     let (quiet, most) = (Duration::from_millis(150), Duration::from_secs(5));
@@ -154,8 +173,8 @@ fn play(fault: Fault) -> Run {
     Run {
         verdict: Verdict::of(&fleet, |_| true),
         delivered: fleet.shared.stats.delivered,
-        ended: fleet.shared.ended,
-        accepted: publisher.measured.accepted,
+        ended: fleet.shared.ended.len(),
+        accepted: publisher.total().accepted,
         fleet,
     }
 }
@@ -209,6 +228,52 @@ fn connections_that_a_server_ends_are_counted() {
     assert_eq!(run.ended, 30);
 }
 
+/// 20 clients are cut off, 20 messages are published, then they come back.
+fn storm(fault: Fault) -> (Vec<Opened>, Verdict, Fleet) {
+    let progress = Progress::new();
+    let mut fleet = Fleet::new(vec![serve(fault)]).unwrap();
+    let room = fleet.shared.parser.room("bench");
+    for _ in 0..25 {
+        fleet.add(Identity { token: "t".into(), rooms: vec![room], ..Identity::default() });
+    }
+    let pace = Pace { per_s: 10_000, in_flight: 100, deadline: Duration::from_secs(10), tries: 5 };
+    drive::connect(&mut fleet, 0..25, pace, &progress).unwrap();
+    let stream = Stream { conns: vec![0, 1], room, lane: Lane::Normal, rate_per_s: 400.0, payload_bytes: 100 };
+    let mut publisher = Publisher::new(vec![stream], &fleet);
+    publisher.begin(now_us(), 0.05, true, &mut fleet.shared);
+    (5..25).for_each(|id| fleet.cut(id));
+    drive::run(&mut fleet, &mut publisher, now_us() + 100_000, &progress).unwrap();
+    assert_eq!(publisher.total().accepted, 20);
+    let mut opening = Opening::new(5..25, pace, now_us());
+    while !opening.is_done() {
+        opening.pump(&mut fleet, now_us()).unwrap();
+        fleet.turn(Duration::from_millis(1)).unwrap();
+        for note in fleet.take_notes() {
+            opening.note(&note, now_us()).unwrap();
+        }
+    }
+    let (quiet, most) = (Duration::from_millis(150), Duration::from_secs(5));
+    drive::settle(&mut fleet, &mut publisher, quiet, most, |_, _| false).unwrap();
+    let how = opening.ready.iter().map(|(how, _)| *how).collect();
+    (how, Verdict::of(&fleet, |_| true), fleet)
+}
+
+#[test]
+fn whoever_resumes_gets_what_it_missed_and_the_law_spans_both_connections() {
+    let (how, verdict, fleet) = storm(Fault::None);
+    assert_eq!(how, [Opened::Recovered; 20]);
+    assert_eq!((verdict.lost(), verdict.faults), (0, super::checker::Faults::default()));
+    assert_eq!(fleet.shared.stats.delivered, 500);
+    assert!(fleet.shared.ended.is_empty(), "a cut by the bench itself is nobody's fault");
+}
+
+#[test]
+fn a_recovery_that_is_only_claimed_is_a_loss() {
+    let (how, verdict, _) = storm(Fault::Forget);
+    assert_eq!(how, [Opened::Recovered; 20]);
+    assert_eq!(verdict.lost(), 400);
+}
+
 #[test]
 fn a_server_that_is_not_there_is_an_error_with_a_reason() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -216,7 +281,7 @@ fn a_server_that_is_not_there_is_an_error_with_a_reason() {
     drop(listener);
     let mut fleet = Fleet::new(vec![Endpoint::from(address)]).unwrap();
     fleet.add(Identity::default());
-    let pace = Pace { per_s: 1_000, in_flight: 16, deadline: Duration::from_millis(300) };
+    let pace = Pace { per_s: 1_000, in_flight: 16, deadline: Duration::from_millis(300), tries: 5 };
     let error = drive::connect(&mut fleet, 0..1, pace, &Progress::new()).unwrap_err().to_string();
     assert!(error.contains("refused"), "{error}");
 }
