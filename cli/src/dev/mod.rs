@@ -151,7 +151,7 @@ struct Ready<'a> {
     http: String,
     token_secret: &'a str,
     api_key: &'a str,
-    ready_ms: u128,
+    took_ms: u128,
     pods: Vec<ReadyPod>,
 }
 
@@ -175,7 +175,7 @@ fn report(world: &World, args: &DevArgs, listen: SocketAddr, took: Duration) -> 
             http,
             token_secret: token::DEV_SECRET,
             api_key: DEV_API_KEY,
-            ready_ms: took.as_millis(),
+            took_ms: took.as_millis(),
             pods: pods.collect(),
         };
         println!("{}", serde_json::to_string(&ready)?);

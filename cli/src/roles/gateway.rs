@@ -19,7 +19,7 @@ use tracing::error;
 use super::{Membership, Metrics, Parts, Running, describe, sample, serve_health, watch_routes};
 
 /// Rates of a gateway are taken over this long.
-const RATES_OVER: Duration = Duration::from_millis(1000);
+const RATES_OVER: Duration = Duration::from_secs(1);
 
 pub(super) fn assemble(mut options: Options, parts: Parts) -> Result<Running> {
     let Parts { identity, registry, pod_key, grpc, http, public, page, stop, cut, store: _ } = parts;
