@@ -276,7 +276,6 @@ const ROUNDS: u16 = 8;
 
 /// Run by the race below, twice, each in a process of its own: claims what it can and prints what it won.
 #[tokio::test]
-#[ignore = "one of two racers that another test starts"]
 async fn racer() {
     let (Ok(url), Ok(name)) = (std::env::var("RACE_URL"), std::env::var("RACE_NAME")) else { return };
     let registry = EtcdRegistry::new(EtcdOptions::new(vec![url], "test", "race")).unwrap();
@@ -312,7 +311,7 @@ async fn of_two_processes_that_race_for_64_claims_exactly_one_wins_each() {
     let (judge, _views) = begun(EtcdOptions::new(vec![server.url()], "test", "race")).await;
     let start = |name: &str| {
         Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "racer", "--ignored", "--nocapture"])
+            .args(["--exact", "racer", "--nocapture"])
             .env("RACE_URL", server.url())
             .env("RACE_NAME", name)
             .stdout(Stdio::piped())

@@ -115,7 +115,6 @@ async fn a_child_that_went_away_ends_the_feeding() {
 
 /// Run by the next test as a process of its own: lives on what it is fed.
 #[tokio::test]
-#[ignore = "a child that another test starts"]
 async fn fed_child() {
     if std::env::var("FED").is_err() {
         return;
@@ -132,7 +131,7 @@ async fn fed_child() {
 async fn a_child_process_is_fed_by_its_standard_input_and_ends_with_it() {
     let registry = full().await;
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "fed_child", "--ignored", "--nocapture"])
+        .args(["--exact", "fed_child", "--nocapture"])
         .env("FED", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -1,6 +1,6 @@
 //! What writes cost Redis, and how fast a slot's rooms are taken over. Not a test: it prints.
 //!
-//! `cargo test --release -p throng-store --test conformance figures -- --ignored --nocapture`
+//! `THRONG_TEST_FULL=1 cargo test --release -p throng-store --test conformance figures -- --nocapture`
 
 use std::time::{Duration, Instant};
 
@@ -17,8 +17,10 @@ const WRITES: u64 = 100_000;
 const ROOMS: u64 = 1_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "prints figures"]
 async fn figures() {
+    if std::env::var_os("THRONG_TEST_FULL").is_none() {
+        return;
+    }
     let server = RedisServer::start(&[]);
     let store =
         connected(throng_store::RedisOptions { limits: LogLimits::default(), ..options(&server, "figures") }).await;
