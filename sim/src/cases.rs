@@ -4,7 +4,7 @@
 use throng_core::ownership::Rules;
 
 use crate::model::{Fault, Prelude, Scenario};
-use crate::world::Violation;
+use crate::promises::Violation;
 
 /// A story, the rule that ends it, and what happens without.
 #[derive(Clone, Debug)]
@@ -69,7 +69,7 @@ fn rights() -> Vec<Case> {
             name: "a late answer",
             story: "The answer to a renewal of grace is late, and then Redis is out of reach. An owner that counted from the \
                     answer would still serve when the taker has waited long enough.",
-            scenario: scenario(&[], &[CutEtcd(0), CutRedis(0), Slow(0)], 3, 10),
+            scenario: scenario(&[], &[CutEtcd(0), CutRedis(0), Slow(0)], 3, 9),
             without: |rules| rules.count_from_sending = false,
             seen: &[Violation::TwoOwners],
         },
@@ -187,7 +187,7 @@ fn relays() -> Vec<Case> {
                 ],
                 &[Crash(0), Crash(1), CutRelay(0), CutRelay(1)],
                 2,
-                9,
+                7,
             ),
             without: |rules| rules.raise_last = false,
             seen: &[Violation::EndsDiffer],

@@ -9,7 +9,8 @@ use throng_core::ownership::{Input, Rules};
 
 use crate::etcd::Fate;
 use crate::process::the_slot;
-use crate::world::{Violation, World};
+use crate::promises::Violation;
+use crate::world::World;
 
 /// What may go wrong, or be asked for. Numbers are Pods, or message Pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,6 +81,8 @@ pub enum Prelude {
     Heal(Fault),
     /// So many steps.
     Steps(u32),
+    /// Owners order messages, or do not. They do, at first.
+    Talk(bool),
 }
 
 /// A world on its way through a scenario.
@@ -140,6 +143,7 @@ impl Scenario {
             match *prelude {
                 Prelude::Fault(fault) => state.inflict(fault),
                 Prelude::Heal(fault) => state.heal(fault),
+                Prelude::Talk(talking) => state.world.talking = talking,
                 Prelude::Steps(steps) => (0..steps).for_each(|_| state.step()),
             }
         }

@@ -1,5 +1,6 @@
 //! A chatroom process: the production machine, the room's numbers, and its links.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use throng_core::ownership::sealing::Ends;
@@ -53,6 +54,8 @@ pub struct Room {
     pub seq: u64,
     /// Where older epochs end.
     pub ends: Ends,
+    /// Message Pods that subscribed: it does not know who has left.
+    pub subscribers: BTreeSet<usize>,
 }
 
 /// Name of a Pod.

@@ -84,11 +84,17 @@ impl Redis {
                 StoreReply::Revoked(self.graces.get(instance).map_or(0, |until| until.since(now)))
             }
             StoreCall::RenewGrace { .. } if !self.graces.contains_key(me) => StoreReply::Missing,
-            StoreCall::CreateGrace { birth: Some(birth), .. } if *birth != self.life => StoreReply::Missing,
-            StoreCall::RenewGrace { .. } | StoreCall::CreateGrace { .. } => {
+            StoreCall::RenewGrace { .. } => self.grace(me, slot, None, now),
+            StoreCall::CreateGrace { mine, .. } => {
                 self.born.get_or_insert(now);
-                self.graces.insert(me.clone(), now + GRACE_MS);
-                StoreReply::Grace(self.marks.get(me).map(|mark| (slot, *mark)).into_iter().collect())
+                let mut lost = None;
+                for (_, epoch) in mine {
+                    match &self.fence {
+                        Some(fence) if fence.epoch > *epoch => lost = Some(fence.epoch),
+                        _ => self.fence = Some(Fence { epoch: *epoch, instance: me.clone() }),
+                    }
+                }
+                self.grace(me, slot, lost, now)
             }
             StoreCall::DropGrace => {
                 self.graces.remove(me);
@@ -100,6 +106,12 @@ impl Redis {
             }
             _ => StoreReply::Unreachable,
         }
+    }
+
+    fn grace(&mut self, me: &InstanceId, slot: Slot, lost: Option<Epoch>, now: Millis) -> StoreReply {
+        self.graces.insert(me.clone(), now + GRACE_MS);
+        let mark = self.marks.get(me).copied().max(lost);
+        StoreReply::Grace(mark.map(|mark| (slot, mark)).into_iter().collect())
     }
 
     fn raise(
@@ -122,6 +134,6 @@ impl Redis {
             _ => {}
         }
         self.fence = Some(Fence { epoch, instance: me.clone() });
-        StoreReply::Raised { birth: self.life }
+        StoreReply::Raised
     }
 }

@@ -1,4 +1,4 @@
-//! The cluster in the small, and what must never be seen in it.
+//! The cluster in the small; what must never be seen in it is in [`crate::promises`].
 //!
 //! A step is [`STEP_MS`] long. In it every process that runs reads its answers, looks at etcd, does what its machine
 //! wants (requests are answered within the step unless a link is cut or slow), and orders a message if it serves; then
@@ -14,66 +14,14 @@ use throng_core::{Epoch, InstanceId, Millis, Slot};
 
 use crate::etcd::Etcd;
 use crate::process::{Process, Room, pod_name, the_slot};
+use crate::promises::Violation;
 use crate::redis::Redis;
 use crate::relay::{Content, Relay, Taken, cursor};
 
 /// Length of a step, in milliseconds.
 pub const STEP_MS: u64 = 500;
-/// Steps after the last fault within which everything must be well again: the longest chain of waits (a lease to
-/// expire, five seconds for incumbents or for a store that nobody reaches, a grace to end) and some more.
-pub const SETTLE_STEPS: u32 = 30;
 /// Messages that an owner orders in one epoch: a fork needs no more to show.
 const MESSAGES: u64 = 3;
-
-/// What must never be seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Violation {
-    /// Two processes had the right to serve at one instant.
-    TwoOwners,
-    /// A stamp was given two contents.
-    StampTwice,
-    /// A message Pod took something from e's owner after it had seen e' > e.
-    LawBroken,
-    /// An epoch was opened that is not larger than all opened before.
-    EpochNotLarger,
-    /// Long after the last fault nobody serves the slot, or not without interruption.
-    NotServed,
-    /// Long after the last fault a planned move has not ended.
-    MoveNotEnded,
-    /// Long after the last fault message Pods were told different ends of an epoch.
-    EndsDiffer,
-    /// A process never came to rest within a step.
-    Restless,
-}
-
-impl Violation {
-    /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::TwoOwners,
-        Self::StampTwice,
-        Self::LawBroken,
-        Self::EpochNotLarger,
-        Self::NotServed,
-        Self::MoveNotEnded,
-        Self::EndsDiffer,
-        Self::Restless,
-    ];
-
-    /// What is promised instead.
-    #[must_use]
-    pub const fn promise(self) -> &'static str {
-        match self {
-            Self::TwoOwners => "at no instant do two processes have the right to serve",
-            Self::StampTwice => "no stamp has two contents",
-            Self::LawBroken => "who has seen e' > e takes nothing more from e's owner",
-            Self::EpochNotLarger => "epochs only grow",
-            Self::NotServed => "once faults stop, the slot is served",
-            Self::MoveNotEnded => "every planned move ends",
-            Self::EndsDiffer => "everybody is told the same end of an epoch",
-            Self::Restless => "every process comes to rest",
-        }
-    }
-}
 
 /// A segment on its way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -116,8 +64,8 @@ pub struct World {
     stamps: BTreeMap<(Epoch, u64), Content>,
     largest: Epoch,
     /// Epochs that were opened without the store.
-    blind: BTreeSet<Epoch>,
-    served_since: Option<Millis>,
+    pub(crate) blind: BTreeSet<Epoch>,
+    pub(crate) served_since: Option<Millis>,
     placement: Arc<Placement>,
 }
 
@@ -188,56 +136,6 @@ impl World {
         self.watch_service();
     }
 
-    /// Faults end, and time passes: then everything must be well.
-    pub fn settle(&mut self) {
-        if !self.etcd.up {
-            self.etcd.restart(self.now);
-        }
-        self.redis.up = true;
-        self.held.clear();
-        for pod in 0..self.processes.len() {
-            if self.processes.get(pod).is_some_and(Option::is_none) {
-                self.start(pod);
-            }
-        }
-        for process in self.processes.iter_mut().flatten() {
-            (process.paused, process.no_etcd, process.no_watch) = (false, false, false);
-            (process.no_redis, process.slow) = (false, false);
-        }
-        for relay in &mut self.relays {
-            relay.reachable = true;
-        }
-        self.served_since = None;
-        for _ in 0..SETTLE_STEPS {
-            self.step(false);
-            if self.unwell().is_empty() {
-                return;
-            }
-        }
-        let unwell = self.unwell();
-        self.violations.extend(unwell);
-    }
-
-    /// What is not as it should be when all faults are over.
-    fn unwell(&self) -> Vec<Violation> {
-        let mut unwell = Vec::new();
-        if self.served_since.is_none_or(|since| self.now.since(since) < 5 * STEP_MS) {
-            unwell.push(Violation::NotServed);
-        }
-        if self.processes.iter().flatten().any(|p| p.machine.status(self.now).moving > 0) {
-            unwell.push(Violation::MoveNotEnded);
-        }
-        if self.owners().count() > 1 {
-            unwell.push(Violation::TwoOwners);
-        }
-        let mut told = self.relays.iter().map(Relay::told);
-        let first = told.next();
-        if told.any(|other| Some(other) != first) {
-            unwell.push(Violation::EndsDiffer);
-        }
-        unwell
-    }
-
     /// A transaction whose answer was lost arrives at etcd. Only moves straggle, and they name their new owner themselves.
     pub fn arrive(&mut self) {
         let nobody = self.processes.iter().flatten().next().map(|process| process.instance.clone());
@@ -250,20 +148,6 @@ impl World {
     pub fn owners(&self) -> impl Iterator<Item = (usize, Epoch)> {
         let serving = |p: &Process| Some((p.pod, p.machine.serves(the_slot(), self.now)?));
         self.processes.iter().flatten().filter_map(serving)
-    }
-
-    fn count_owners(&mut self) {
-        // The known limit of the protocol: the later one took over while nobody told it of one that reached the store.
-        let owners: BTreeSet<Epoch> = self.owners().map(|(_, epoch)| epoch).collect();
-        if self.owners().count() > 1 && owners.last().is_none_or(|last| !self.blind.contains(last)) {
-            self.violations.insert(Violation::TwoOwners);
-        }
-    }
-
-    fn watch_service(&mut self) {
-        let served =
-            self.processes.iter().flatten().any(|p| !p.paused && p.machine.serves(the_slot(), self.now).is_some());
-        self.served_since = if served { self.served_since.or(Some(self.now)) } else { None };
     }
 
     /// One process does everything that it can do now.
@@ -428,6 +312,7 @@ impl World {
         }
         room.epoch = epoch;
         room.seq = 0;
+        room.subscribers.clear();
         process.room = Some(room);
     }
 
@@ -453,10 +338,8 @@ impl World {
         {
             process.inbox.push(Input::Stale { slot: the_slot(), epoch });
         }
-        for (at, relay) in self.relays.iter().enumerate() {
-            if relay.owner.as_ref().is_some_and(|owner| *owner == (from.clone(), epoch)) {
-                self.flights.push(Flight { relay: at, from: from.clone(), pod, epoch, seq });
-            }
+        for &relay in &room.subscribers {
+            self.flights.push(Flight { relay, from: from.clone(), pod, epoch, seq });
         }
     }
 
@@ -501,6 +384,7 @@ impl World {
                 process.inbox.push(Input::Stale { slot: the_slot(), epoch });
                 continue;
             }
+            room.subscribers.insert(at);
             if self.rules.raise_last {
                 room.ends.subscribed(epoch, relay.known());
             }

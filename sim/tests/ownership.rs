@@ -9,7 +9,7 @@ use throng_sim::model::Fault::{
     MoveStraggles, MoveUnanswered, Pause, RedisDown, Slow, Turn,
 };
 use throng_sim::model::{Prelude, Scenario};
-use throng_sim::world::Violation;
+use throng_sim::promises::Violation;
 
 /// What a search found, as promises that were broken, with the way there.
 fn broken(scenario: Scenario, name: &str) -> BTreeSet<&'static str> {
@@ -98,6 +98,21 @@ fn a_move_survives_any_two_faults() {
     let budget = u8::try_from(figure("THRONG_FAULTS", 2)).unwrap();
     let scenario = Scenario { faults, prelude, ..Scenario::new(budget, figure("THRONG_STEPS", 4)) };
     assert_eq!(broken(scenario, "a move"), BTreeSet::new());
+}
+
+/// The owner alone reaches Redis, the only possible taker alone reaches etcd: both accept for a while, and message Pods
+/// are not fooled. When the links are back, one remains.
+#[test]
+fn the_known_limit_fools_nobody_downstream() {
+    let quiet = [Prelude::Talk(false), Prelude::Fault(CutEtcd(0)), Prelude::Fault(CutRedis(1)), Prelude::Steps(20)];
+    let mut scenario = Scenario { prelude: quiet.to_vec(), ..Scenario::new(0, 0) };
+    assert_eq!(scenario.init_states()[0].world.owners().count(), 2, "as long as nothing is said");
+    scenario.prelude.extend([Prelude::Talk(true), Prelude::Steps(2)]);
+    assert_eq!(scenario.init_states()[0].world.owners().count(), 1, "a segment met a promise");
+    scenario.prelude.truncate(quiet.len());
+    scenario.prelude.push(Prelude::Talk(true));
+    let scenario = Scenario { faults: vec![Hold(0), Hold(1), Turn], budget: 2, steps: 6, ..scenario };
+    assert_eq!(broken(scenario, "the known limit"), BTreeSet::new());
 }
 
 /// Long walks with many faults and three Pods. `THRONG_SEED`, `THRONG_WALK_STATES` and `THRONG_WALK_FAULTS` choose others.

@@ -58,25 +58,25 @@ impl GraceState {
         }
     }
 
-    pub(super) fn answered(&mut self, call: &StoreCall, reply: StoreReply, now: Millis) -> Graced {
+    pub(super) fn answered(&mut self, asked: Millis, creating: bool, reply: StoreReply, now: Millis) -> Graced {
         self.asking = false;
         self.answered = reply != StoreReply::Unreachable;
-        let until = |asked: Millis| asked + (GRACE_MS - DRIFT_MS);
-        match (call, reply) {
-            (StoreCall::RenewGrace { asked }, StoreReply::Grace(revoked)) => {
-                self.next_at = now.max(*asked + RENEW_MS);
+        let until = asked + (GRACE_MS - DRIFT_MS);
+        match reply {
+            StoreReply::Grace(revoked) if !creating => {
+                self.next_at = now.max(asked + RENEW_MS);
                 if let Some((_, end)) = &mut self.held {
-                    *end = (*end).max(until(*asked));
+                    *end = (*end).max(until);
                 }
                 Graced::Revoked(revoked)
             }
-            (StoreCall::CreateGrace { asked, .. }, StoreReply::Grace(revoked)) if until(*asked) > now => {
-                self.next_at = now.max(*asked + RENEW_MS);
-                let run = Run(*asked);
-                self.held = Some((run, until(*asked)));
+            StoreReply::Grace(revoked) if until > now => {
+                self.next_at = now.max(asked + RENEW_MS);
+                let run = Run(asked);
+                self.held = Some((run, until));
                 Graced::Began(run, revoked)
             }
-            (_, StoreReply::Missing) => {
+            StoreReply::Missing => {
                 // What was renewed before still holds in the store's own time, but what it guards may be forgotten.
                 self.held = None;
                 self.next_at = now;
@@ -89,16 +89,15 @@ impl GraceState {
         }
     }
 
-    /// The call that is due. `may_create`: the lease is confirmed and every served slot has its fence, all written to the
-    /// store with this birth mark.
-    pub(super) fn due(&mut self, may_create: bool, birth: Option<u64>, now: Millis) -> Option<StoreCall> {
+    /// The call that is due. `mine`: the slots whose fences are to be written before a grace is created; none if it must
+    /// not be.
+    pub(super) fn due(&mut self, mine: Option<Vec<(Slot, Epoch)>>, now: Millis) -> Option<StoreCall> {
         if self.asking || now < self.next_at {
             return None;
         }
         let call = match self.held {
             Some(_) => StoreCall::RenewGrace { asked: now },
-            None if may_create => StoreCall::CreateGrace { asked: now, birth },
-            None => return None,
+            None => StoreCall::CreateGrace { asked: now, mine: mine? },
         };
         self.asking = true;
         Some(call)

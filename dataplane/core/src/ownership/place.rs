@@ -56,8 +56,8 @@ pub(super) struct Tenure {
     pub(super) lease: Option<LeaseId>,
     /// The grace that was held, beside the lease, at some time of this tenure.
     pub(super) run: Option<Run>,
-    /// Birth mark of the store that holds our fence.
-    pub(super) fenced: Option<u64>,
+    /// The fence was ours at some time of this tenure.
+    pub(super) fenced: bool,
     /// A fence call is on its way.
     pub(super) fencing: bool,
     pub(super) fence_at: Millis,
@@ -81,8 +81,8 @@ pub(super) struct TakeOver {
     pub(super) epoch: Epoch,
     pub(super) mod_revision: u64,
     pub(super) lease: LeaseId,
-    /// Birth mark of the store, once the fence is ours.
-    pub(super) fenced: Option<u64>,
+    /// The fence is ours.
+    pub(super) fenced: bool,
     pub(super) step: Step,
 }
 

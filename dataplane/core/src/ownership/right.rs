@@ -128,44 +128,36 @@ impl Ownership {
         if !self.config.fences() || self.leaving.is_stopping() {
             return;
         }
-        let tenures = || self.places.values().filter_map(|place| place.tenure.as_ref());
-        let birth = tenures().find_map(|tenure| tenure.fenced);
-        let fenced = |tenure: &Tenure| {
-            !self.config.rules.grace_needs_fences || (tenure.fenced.is_some() && tenure.fenced == birth)
-        };
-        let may_create = now < self.lease.until() && tenures().all(fenced);
-        let birth = birth.filter(|_| self.config.rules.grace_needs_fences);
-        out.extend(self.grace.due(may_create, birth, now).map(Output::Store));
+        let tenures = || self.places.iter().filter_map(|(&slot, place)| Some((slot, place.tenure.as_ref()?)));
+        // A slot that was opened without its fence gets it first, the careful way.
+        let may_create = now < self.lease.until() && tenures().all(|(_, tenure)| tenure.fenced);
+        let needed = self.config.rules.grace_needs_fences;
+        let mine = || tenures().filter(|_| needed).map(|(slot, tenure)| (slot, tenure.epoch)).collect();
+        let due = self.grace.due(may_create.then(mine), now);
+        out.extend(due.map(Output::Store));
     }
 
     /// An answer about the grace.
     pub(super) fn graced(&mut self, call: &StoreCall, reply: StoreReply, now: Millis, out: &mut Vec<Output>) {
         let counted = |asked: Millis| if self.config.rules.count_from_sending { asked } else { now };
-        let call = match *call {
-            StoreCall::RenewGrace { asked } => StoreCall::RenewGrace { asked: counted(asked) },
-            StoreCall::CreateGrace { asked, birth } => StoreCall::CreateGrace { asked: counted(asked), birth },
+        let (asked, creating) = match call {
+            StoreCall::RenewGrace { asked } => (*asked, false),
+            StoreCall::CreateGrace { asked, .. } => (*asked, true),
             _ => return,
         };
-        match self.grace.answered(&call, reply, now) {
+        match self.grace.answered(counted(asked), creating, reply, now) {
             Graced::Nothing => {}
             Graced::Revoked(revoked) => self.revoked(revoked, out),
             Graced::Began(run, revoked) => {
                 self.revoked(revoked, out);
                 let lease = self.lease.id().filter(|_| now < self.lease.until());
                 let tenures = self.places.values_mut().filter_map(|place| place.tenure.as_mut());
-                for tenure in tenures.filter(|tenure| lease.is_some() && tenure.lease == lease) {
+                for tenure in tenures.filter(|tenure| lease.is_some() && tenure.lease == lease && tenure.fenced) {
                     tenure.run = Some(run);
                 }
             }
-            Graced::Missing => {
-                self.lapse_at = Millis::ZERO;
-                let doubtful = self.config.rules.grace_needs_fences;
-                let tenures = self.places.values_mut().filter_map(|place| place.tenure.as_mut());
-                for tenure in tenures.filter(|_| doubtful) {
-                    tenure.fenced = None;
-                    tenure.fence_at = now;
-                }
-            }
+            // What lives by this grace alone ends now.
+            Graced::Missing => self.lapse_at = Millis::ZERO,
         }
     }
 
@@ -182,8 +174,7 @@ impl Ownership {
         }
     }
 
-    /// Writes the fences of served slots that the store may not hold: after a hand-over, without the store, or when it was
-    /// emptied. Only under the lease: an emptied store has forgotten who was revoked.
+    /// Writes the fences of slots that were opened without: after a hand-over, or when the store was out of reach.
     pub(super) fn keep_fences(&mut self, now: Millis, out: &mut Vec<Output>) {
         if !self.config.fences() || now >= self.lease.until() {
             return;
@@ -191,7 +182,7 @@ impl Ownership {
         let lease = self.lease.id();
         for (&slot, place) in &mut self.places {
             let Some(tenure) = place.tenure.as_mut() else { continue };
-            if tenure.fenced.is_some() || tenure.fencing || tenure.lease != lease || tenure.fence_at > now {
+            if tenure.fenced || tenure.fencing || tenure.lease != lease || tenure.fence_at > now {
                 continue;
             }
             tenure.fencing = true;
@@ -209,8 +200,8 @@ impl Ownership {
         let epoch = tenure.epoch;
         tenure.fencing = false;
         match reply {
-            StoreReply::Raised { birth } => {
-                tenure.fenced = Some(birth);
+            StoreReply::Raised => {
+                tenure.fenced = true;
                 if lease_ok && tenure.lease == self.lease.id() {
                     tenure.run = run;
                 }

@@ -28,7 +28,7 @@ impl Ownership {
             epoch,
             mod_revision: claim.mod_revision,
             lease: claim.lease,
-            fenced: None,
+            fenced: false,
             step: Step::Expecting { until },
         });
         if self.config.duty == Duty::Users {
@@ -140,11 +140,11 @@ impl Ownership {
             epoch: next.epoch,
             mod_revision: next.mod_revision,
             lease: Some(next.lease),
-            run: run.filter(|_| next.fenced.is_some()),
+            run: run.filter(|_| next.fenced),
             fenced: next.fenced,
             fencing: false,
             fence_at: now,
-            blind: self.config.fences() && next.fenced.is_none() && origin != Origin::HandedOver,
+            blind: self.config.fences() && !next.fenced && origin != Origin::HandedOver,
             moving: None,
         });
         place.last = next.epoch;
@@ -208,8 +208,8 @@ impl Ownership {
         let Some(next) = self.places.get_mut(&slot).and_then(|place| place.next.as_mut()) else { return };
         let Step::Fencing { blind_at } = next.step else { return };
         match reply {
-            StoreReply::Raised { birth } => {
-                next.fenced = Some(birth);
+            StoreReply::Raised => {
+                next.fenced = true;
                 self.gather(slot, now, out);
             }
             StoreReply::Held(fence) if self.config.rules.wait_for_grace => {

@@ -98,7 +98,7 @@ impl Bench {
         let mut out = bench.made(2, &claim, 11);
         if store && duty == Duty::Rooms {
             let fence = store_call(&out);
-            out = bench.put(3, Input::Store { call: fence, reply: StoreReply::Raised { birth: 1 } });
+            out = bench.put(3, Input::Store { call: fence, reply: StoreReply::Raised });
         }
         if duty == Duty::Rooms {
             assert_eq!(gathers(&out), [E11]);
@@ -219,7 +219,7 @@ fn a_reactor_that_hangs_stops_the_renewals() {
 fn grace_carries_on_when_the_lease_lapses_and_ends_when_it_breaks() {
     let mut bench = Bench::open(Duty::Rooms, true);
     bench.renew(400);
-    let grace = StoreCall::CreateGrace { asked: Millis(400), birth: Some(1) };
+    let grace = StoreCall::CreateGrace { asked: Millis(400), mine: vec![(slot(0), E11)] };
     bench.put(410, Input::Store { call: grace, reply: StoreReply::Grace(vec![]) });
     for at in [900, 1400, 1900, 2400] {
         let out = bench.put(at, Input::Timer);
@@ -239,7 +239,7 @@ fn grace_carries_on_when_the_lease_lapses_and_ends_when_it_breaks() {
 fn a_larger_mark_revokes_and_a_smaller_one_does_not() {
     for (mark, ends) in [(E12, true), (E11, false), (Epoch::of_claim(1, 5), false)] {
         let mut bench = Bench::open(Duty::Rooms, true);
-        let call = StoreCall::CreateGrace { asked: Millis(10), birth: Some(1) };
+        let call = StoreCall::CreateGrace { asked: Millis(10), mine: vec![(slot(0), E11)] };
         let out = bench.put(12, Input::Store { call, reply: StoreReply::Grace(vec![(slot(0), mark)]) });
         assert_eq!(!closed(&out).is_empty(), ends, "{mark}");
     }
@@ -263,7 +263,7 @@ fn a_taker_revokes_whom_the_fence_names_waits_and_asks_again() {
     let revoke = store_call(&bench.put(905, Input::Store { call, reply: fence("y") }));
     let call = store_call(&bench.put(906, Input::Store { call: revoke, reply: StoreReply::Revoked(0) }));
     assert!(matches!(&call, StoreCall::RaiseFence { over: Some(over), .. } if *over == id("y")));
-    let out = bench.put(907, Input::Store { call, reply: StoreReply::Raised { birth: 1 } });
+    let out = bench.put(907, Input::Store { call, reply: StoreReply::Raised });
     assert_eq!(gathers(&out), [E11]);
 }
 
@@ -315,7 +315,7 @@ fn without_the_store_anywhere_a_taker_goes_on_after_five_seconds() {
     // The store is back: the fence is written, and the log is read.
     let call = store_call(&out);
     assert!(matches!(call, StoreCall::RaiseFence { taking: false, .. }));
-    let out = bench.put(at + 401, Input::Store { call, reply: StoreReply::Raised { birth: 3 } });
+    let out = bench.put(at + 401, Input::Store { call, reply: StoreReply::Raised });
     assert!(out.contains(&Output::ReadLog { slot: slot(0), epoch: E11 }));
 }
 

@@ -185,13 +185,13 @@ pub enum StoreCall {
         /// When it was asked for: deadlines count from sending.
         asked: Millis,
     },
-    /// Create my grace for 1.5 s, if the store's birth mark is still `birth` ([`StoreReply::Missing`] if not), and answer
-    /// all marks against me.
+    /// Write the fences of my slots again, *then* create my grace for 1.5 s, and answer all marks against me; a slot whose
+    /// fence has a larger epoch is answered like a mark of that epoch. Fails ([`StoreReply::Unreachable`]) as a whole.
     CreateGrace {
         /// When it was asked for.
         asked: Millis,
-        /// Birth mark of the store that my fences were written to; none: I have none.
-        birth: Option<u64>,
+        /// The slots that I serve, with their epochs.
+        mine: Vec<(Slot, Epoch)>,
     },
     /// End my grace at once: I serve nothing any more.
     DropGrace,
@@ -207,10 +207,7 @@ pub enum StoreCall {
 #[non_exhaustive]
 pub enum StoreReply {
     /// The fence is mine.
-    Raised {
-        /// Birth mark of the store: another one after it was emptied.
-        birth: u64,
-    },
+    Raised,
     /// Another process holds the fence, under a smaller epoch.
     Held(Fence),
     /// The fence has a larger epoch.
@@ -221,7 +218,7 @@ pub enum StoreReply {
     Revoked(u64),
     /// My grace lasts, and these slots are revoked in it, each by the largest epoch that revoked it.
     Grace(Vec<(Slot, Epoch)>),
-    /// There is no grace of mine (or the store is not the one that holds my fences).
+    /// There is no grace of mine: it ran out, or the store was emptied.
     Missing,
     /// The store's incarnation after the call.
     Incarnation(u64),
