@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -51,11 +51,11 @@ impl Tally {
         Ok(success)
     }
 
-    /// Notes a check that ran inside this process.
-    pub(crate) fn note(&mut self, name: &str, success: bool) {
+    /// Notes a check that the caller ran and judged.
+    pub(crate) fn note(&mut self, name: &str, success: bool, took: Duration) {
         self.passed += u64::from(success);
         self.failed += u64::from(!success);
-        self.rows.push((name.to_owned(), success, 0.0));
+        self.rows.push((name.to_owned(), success, took.as_secs_f64()));
     }
 
     /// Prints a row for each step and the closing line; true if all passed.

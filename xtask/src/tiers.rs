@@ -1,12 +1,12 @@
 //! The tiers of the test command, fast ones first, so that a failure shows early.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
 use crate::run::Tally;
-use crate::{house, setup};
+use crate::{bench, house, setup};
 
 /// What of it is to run.
 pub(crate) struct Choice {
@@ -25,6 +25,7 @@ const TIERS: &[(&str, &str, Run)] = &[
     ("unit", "unit, property and conformance tests of every crate, real Redis and etcd included", run_unit),
     ("release", "the release build that the tiers below run", run_release),
     ("e2e", "throng dev from outside: clients in two languages, the page in Chromium", run_e2e),
+    ("bench", "the figures of the README, shortened: loss, order and CPU ratios gate", run_bench),
     ("autobahn", "conformance to RFC 6455: 298 OK, 0 NON-STRICT, 0 FAILED, 3 INFORMATIONAL", run_autobahn),
 ];
 
@@ -61,7 +62,7 @@ pub(crate) fn lint(root: &Path) -> Result<bool> {
 
 fn run_lint(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
     let tidy = house::check(root)?;
-    tally.note("rules of the house", tidy);
+    tally.note("rules of the house", tidy, std::time::Duration::ZERO);
     Ok(tally.run("formatting", &mut cargo(root, &["fmt", "--all", "--check"]))?
         & tally.run(
             "clippy",
@@ -94,6 +95,27 @@ fn run_e2e(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
         command.env("THRONG_TEST_FULL", "1");
     }
     tally.run("end to end", &mut command)
+}
+
+fn run_bench(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
+    let throng = release(root).join("throng");
+    let mut all = true;
+    for figure in bench::figures(choice.full) {
+        eprintln!("\n=== throng bench {}", figure.args.join(" "));
+        let began = std::time::Instant::now();
+        let output =
+            Command::new(&throng).arg("bench").args(&figure.args).arg("--json").stderr(Stdio::inherit()).output()?;
+        let report = String::from_utf8_lossy(&output.stdout);
+        println!("{report}");
+        let verdict = figure.judge(&report);
+        if let Err(broken) = &verdict {
+            println!("{broken:#}");
+        }
+        let passed = output.status.success() && verdict.is_ok();
+        tally.note(&format!("bench {}", figure.args.join(" ")), passed, began.elapsed());
+        all &= passed;
+    }
+    Ok(all)
 }
 
 fn run_autobahn(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
