@@ -74,11 +74,11 @@ async fn cpu_per_relayed_segment_and_gateway() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cpu_per_session_change() {
+    const CHANGES: u64 = 1_000;
+    const ROUNDS: u64 = 100;
     if std::env::var_os("THRONG_TEST_FULL").is_none() {
         return;
     }
-    const CHANGES: u64 = 1_000;
-    const ROUNDS: u64 = 100;
     let (message, schedstat) = alone().await;
     let mut gateway = message.gateway("g-1").await;
     let before = cpu_us(&schedstat);
