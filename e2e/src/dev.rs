@@ -1,6 +1,7 @@
 //! `throng dev` as a child process.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -100,6 +101,28 @@ impl Dev {
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(false)
+    }
+
+    /// What the buttons of the page do: `add`, `drain`, `undrain`, `kill`.
+    pub fn act(&self, verb: &str, name: &str) -> Result<()> {
+        let answer = self.http("POST", &format!("/dev/pods/{verb}"), &format!("{{\"name\":\"{name}\"}}"))?;
+        if answer.starts_with("HTTP/1.1 204") { Ok(()) } else { bail!("{verb} {name}: {answer}") }
+    }
+
+    /// One request to the public port; the whole answer as text.
+    pub fn http(&self, method: &str, path: &str, body: &str) -> Result<String> {
+        let address = self.ready.http.strip_prefix("http://").context("http")?;
+        let mut socket = TcpStream::connect(address)?;
+        socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+        let (key, length) = (&self.ready.api_key, body.len());
+        write!(
+            socket,
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Authorization: Bearer {key}\r\nContent-Length: {length}\r\n\r\n{body}"
+        )?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer)?;
+        Ok(answer)
     }
 
     /// A token for a user.

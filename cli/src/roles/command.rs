@@ -214,3 +214,45 @@ fn identity(role: Role, node: &Node, grpc_port: u16, http_port: u16) -> Result<I
         },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    fn keys(prefix: &str, value: &Value, all: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    keys(&format!("{prefix}.{name}"), value, all);
+                }
+            }
+            _ => all.push(prefix.trim_start_matches('.').to_owned()),
+        }
+    }
+
+    #[test]
+    fn every_key_stands_in_the_documents() {
+        let text = include_str!("../../../docs/configuration.md");
+        let mut all = Vec::new();
+        keys("", &serde_json::to_value(File::default()).unwrap(), &mut all);
+        assert!(all.len() > 50);
+        for key in &all {
+            assert!(text.contains(&format!("\n| `{key}` | ")), "{key}");
+        }
+        let rows = text.lines().filter(|line| line.starts_with("| `")).count();
+        assert_eq!(rows, all.len(), "the page has keys that do not exist");
+    }
+
+    #[test]
+    fn the_example_of_the_documents_reads() {
+        let text = include_str!("../../../docs/configuration.md");
+        let example = text.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut file, example.as_bytes()).unwrap();
+        let sources = Sources { file: Some(file.path().into()), sets: Vec::new() };
+        let read: File = config::load(&sources).unwrap();
+        assert_eq!(read.chatroom.rooms.messages_per_second, Some(400));
+        assert_eq!(read.gateway.auth.jwt.len(), 1);
+    }
+}
