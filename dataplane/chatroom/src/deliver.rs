@@ -26,9 +26,8 @@ impl Actor {
             Output::Published { to, result } => self.published(to, &result),
             Output::Segment { relays, segment, keys } => self.segment(relays, &segment, keys),
             Output::Sealed { relays, sealed } => {
-                let cursor = Cursor { epoch: sealed.epoch, seq: sealed.last };
                 for relay in relays {
-                    self.links.stream(relay, &sealed.room, cursor, ToRelay::Sealed(convert::sealed(&sealed)));
+                    self.links.seal(relay, &sealed.room, sealed.epoch, ToRelay::Sealed(convert::sealed(&sealed)));
                 }
             }
             Output::Subscribed { relay, room, cursor, sealed } => {

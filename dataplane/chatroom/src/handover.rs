@@ -182,6 +182,7 @@ mod tests {
             lists: vec![(ListName::Block, ListEntry { user: user.clone(), until: Some(Millis(9)) })],
             ends: vec![(Epoch(7), Seqs([0, 0, 100, 0]))],
             messages: (1..=100).map(|seq| (Epoch(7), message(seq))).collect(),
+            stored: vec![],
             keys: vec![(user.clone(), "k".into(), Stamp { epoch: Epoch(7), lane: Lane::Normal, seq: 3 })],
         };
         let pieces = encode(&state);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use throng_core::room::{GatewayNo, RelayNo};
-use throng_core::{Cursor, RoomId};
+use throng_core::{Cursor, Epoch, RoomId};
 use throng_proto::link::chatroom_to_gateway::Kind as ToGateway;
 use throng_proto::link::chatroom_to_relay::Kind as ToRelay;
 use throng_proto::link::{ChatroomToGateway, ChatroomToRelay};
@@ -92,6 +92,14 @@ impl Links {
         if link.outbox.send(ChatroomToRelay { kind: Some(kind) }).is_err() {
             self.overflows += 1;
             link.behind.insert(room.clone(), cursor);
+        }
+    }
+
+    /// Tells a relay the end of an older epoch. A stream that has paused before that tells it when it goes on.
+    pub(crate) fn seal(&mut self, relay: RelayNo, room: &RoomId, epoch: Epoch, kind: ToRelay) {
+        let paused = self.relays.get(&relay).and_then(|link| link.behind.get(room));
+        if paused.is_none_or(|cursor| cursor.epoch > epoch) {
+            self.tell_relay(relay, kind);
         }
     }
 

@@ -244,6 +244,7 @@ fn state(room: RoomId, image: &RoomImage) -> RoomState {
         overrides,
         lists: image.lists.iter().filter_map(|(key, until)| entry(key, until)).collect(),
         ends: ends.into_iter().collect(),
+        stored: image.ends.iter().map(|(epoch, last)| (*epoch, *last)).collect(),
         messages: image.tail.clone(),
         keys: image.remembered.iter().map(|known| (known.user.clone(), Arc::clone(&known.key), known.stamp)).collect(),
         ..RoomState::new(room)

@@ -1,13 +1,11 @@
 //! One room: everything its owner decides about it.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
+mod inherit;
 mod messages;
 mod people;
 
 use super::entries::Entries;
-use super::keys::{First, Keys};
+use super::keys::Keys;
 use super::life::{EndReason, Overrides, Settings};
 use super::lists::{ListChange, ListName, Lists};
 use super::members::{Effect, GatewayNo, Members};
@@ -20,7 +18,7 @@ use super::state::RoomState;
 use super::tick::Tick;
 use super::user_limit::UserLimits;
 use super::window::{Retention, Window};
-use crate::{Cursor, Lane, Millis, RoomId, Seqs, Stamp, UserId};
+use crate::{Cursor, Millis, RoomId, Seqs, UserId};
 
 /// How often ended list entries, old messages and idleness are looked at.
 const SWEEP_MS: u64 = 60_000;
@@ -103,7 +101,7 @@ impl Room {
     /// A room from what is known of it; `unheard` are the gateways that may have members of it.
     pub(super) fn open(state: RoomState, unheard: Vec<GatewayNo>, desk: &mut Desk<'_>) -> Self {
         let (now, options) = (desk.now, desk.options);
-        let RoomState { room: id, created, overrides, lists, ends, messages, keys } = state;
+        let RoomState { room: id, created, overrides, lists, ends, messages, keys, stored } = state;
         let settings = overrides.over(&options.defaults);
         let start = desk.slot.start;
         let mut room = Self {
@@ -135,12 +133,7 @@ impl Room {
             // A list that was stored fits; one that does not is cut at the limit.
             let _ = room.lists.change(&change);
         }
-        for (epoch, message) in messages {
-            room.window.add_history(epoch, message);
-        }
-        for (user, key, stamp) in keys {
-            room.keys.put(&user, &key, First { stamp, ticket: None }, now.mono);
-        }
+        room.inherit(messages, keys, &stored, desk);
         let seen: Vec<_> = room.window.ends().collect();
         for (epoch, last) in ends.into_iter().chain(seen) {
             room.seals.learn(epoch, last);
@@ -153,21 +146,6 @@ impl Room {
             room.persist_seal(epoch, desk);
         }
         room
-    }
-
-    /// The owner before adds what it knows; settings and lists of this owner stay.
-    pub(super) fn absorb(&mut self, state: RoomState, desk: &mut Desk<'_>) {
-        for (epoch, message) in state.messages {
-            self.window.add_history(epoch, message);
-        }
-        for (user, key, stamp) in state.keys {
-            if self.keys.get(&user, &key, desk.now.mono).is_none() {
-                self.keys.put(&user, &key, First { stamp, ticket: None }, desk.now.mono);
-            }
-        }
-        for (epoch, last) in state.ends {
-            self.learn_end(epoch, last, desk);
-        }
     }
 
     fn ask_for_lists(&self, out: &mut Vec<Output>) {
@@ -269,44 +247,5 @@ impl Room {
             desk.out.push(Output::Closed { relays, room, reason });
         }
         desk.persist(&self.id, Record::Ended(reason));
-    }
-
-    /// Writes everything that outlives this owner again.
-    pub(super) fn rewrite(&mut self, desk: &mut Desk<'_>) {
-        self.persist_meta(desk);
-        for list in ListName::ALL {
-            let add: Vec<_> = self.lists.entries(list, desk.now.unix).collect();
-            if !add.is_empty() {
-                desk.persist(&self.id, Record::List(ListChange { list, add, remove: vec![] }));
-            }
-        }
-        for epoch in self.seals.epochs().collect::<Vec<_>>() {
-            self.persist_seal(epoch, desk);
-        }
-        let keys: BTreeMap<Stamp, Arc<str>> = self.keys.all().map(|(_, key, stamp)| (stamp, key)).collect();
-        for (epoch, message) in self.window.messages().filter(|(_, message)| message.lane != Lane::Low) {
-            let key = keys.get(&Stamp { epoch, lane: message.lane, seq: message.seq }).cloned();
-            desk.persist(&self.id, Record::Message { epoch, message: message.clone(), key });
-        }
-    }
-
-    /// What a new owner needs. Members come from the gateways.
-    pub(super) fn state(&self, now: Now) -> RoomState {
-        let lists = ListName::ALL;
-        let epochs = self.seals.epochs();
-        let mut ends: Vec<_> = epochs.filter_map(|epoch| Some((epoch, self.seals.last(epoch)?))).collect();
-        ends.push((self.window.epoch(), self.window.last()));
-        RoomState {
-            room: self.id.clone(),
-            created: Some(self.created),
-            overrides: self.overrides.clone(),
-            lists: lists
-                .into_iter()
-                .flat_map(|list| self.lists.entries(list, now.unix).map(move |e| (list, e)))
-                .collect(),
-            ends,
-            messages: self.window.messages().map(|(epoch, message)| (epoch, message.clone())).collect(),
-            keys: self.keys.all().collect(),
-        }
     }
 }

@@ -24,6 +24,8 @@ pub struct RoomState {
     pub messages: Vec<(Epoch, Message)>,
     /// Idempotency keys and what they stand for.
     pub keys: Vec<(UserId, Arc<str>, Stamp)>,
+    /// Up to here the store has the messages. What goes beyond is written by the owner that opens the room.
+    pub stored: Vec<(Epoch, Seqs)>,
 }
 
 impl RoomState {
@@ -38,6 +40,7 @@ impl RoomState {
             ends: Vec::new(),
             messages: Vec::new(),
             keys: Vec::new(),
+            stored: Vec::new(),
         }
     }
 
@@ -50,5 +53,6 @@ impl RoomState {
         self.ends.extend(other.ends);
         self.messages.extend(other.messages);
         self.keys.extend(other.keys);
+        self.stored.extend(other.stored);
     }
 }

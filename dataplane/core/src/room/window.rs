@@ -187,24 +187,26 @@ impl Window {
         self.trim(unix);
     }
 
-    /// Keeps a message of an older epoch, in whatever order they come; one that is known is passed over.
-    pub fn add_history(&mut self, epoch: Epoch, message: Message) {
+    /// Keeps a message of an older epoch, in whatever order they come; false if it is known already.
+    pub fn add_history(&mut self, epoch: Epoch, message: Message) -> bool {
         if epoch >= self.open.epoch {
-            return;
+            return false;
         }
         let at = self.older.partition_point(|log| log.epoch < epoch);
         if self.older.get(at).is_none_or(|log| log.epoch != epoch) {
             self.older.insert(at, EpochLog::new(epoch, Seqs::ZERO));
         }
-        let Some(log) = self.older.get_mut(at) else { return };
+        let Some(log) = self.older.get_mut(at) else { return false };
         let (lane, weight) = (message.lane, message.weight());
         log.last[lane] = log.last[lane].max(message.seq);
         let kept = log.lane_mut(lane);
         let place = kept.partition_point(|other| other.message.seq < message.seq);
-        if kept.get(place).is_none_or(|other| other.message.seq != message.seq) {
-            kept.insert(place, Kept { message, key: None });
-            self.weigh(lane, weight);
+        if kept.get(place).is_some_and(|other| other.message.seq == message.seq) {
+            return false;
         }
+        kept.insert(place, Kept { message, key: None });
+        self.weigh(lane, weight);
+        true
     }
 
     /// Messages of an older epoch that the window holds end here.

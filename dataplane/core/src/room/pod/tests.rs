@@ -296,6 +296,33 @@ fn a_write_that_was_lost_is_not_called_stored_by_a_later_one() {
 }
 
 #[test]
+fn what_was_handed_over_is_called_stored_only_when_it_is() {
+    let mut scene = Scene::new();
+    scene.join("ana");
+    let keyed = |key: &str| Publish { key: Some(key.into()), ack: Ack::Stored, ..text("ana") };
+    for key in ["1", "2"] {
+        scene.pod.publish(scene.now, Asker::Nobody, &scene.room.clone(), &keyed(key));
+    }
+    let (_, mut state) = scene.pod.slot_state(scene.now, Slot::of("final")).unwrap();
+    state[0].stored = vec![(Epoch(7), Seqs([0, 0, 1, 0]))];
+    let mut next = Scene::young();
+    next.pod.open(next.now, Slot::of("final"), Epoch(9), state);
+    let written = next.pod.take_output().into_iter().filter_map(|output| match output {
+        Output::Persist { ticket, write, .. } => match write.record {
+            Record::Message { message, key, .. } => Some((ticket, message.seq, key)),
+            _ => None,
+        },
+        _ => None,
+    });
+    let [(ticket, 2, Some(_))] = written.collect::<Vec<_>>()[..] else { panic!("the second message is written") };
+    assert!(next.say(&keyed("1")).unwrap().stored);
+    next.pod.publish(next.now, Asker::Nobody, &next.room.clone(), &keyed("2"));
+    assert_eq!(published(&next.pod.take_output()), None);
+    next.pod.stored(Slot::of("final"), Epoch(9), ticket);
+    assert!(published(&next.pod.take_output()).unwrap().unwrap().stored);
+}
+
+#[test]
 fn keys_travel_with_their_messages() {
     let mut scene = Scene::new();
     scene.join("ana");

@@ -1,0 +1,109 @@
+//! What passes from owner to owner: messages, keys and ends, and what of it the store still has to hear.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Desk, Room};
+use crate::room::keys::First;
+use crate::room::lists::{ListChange, ListName};
+use crate::room::now::Now;
+use crate::room::output::Record;
+use crate::room::state::RoomState;
+use crate::{Epoch, Lane, Message, Seqs, Stamp, UserId};
+
+/// A write that will never be confirmed: nobody knows whether the store has it.
+const UNKNOWN: u64 = u64::MAX;
+
+type Known = (UserId, Arc<str>, Stamp);
+
+impl Room {
+    /// Takes over messages of older epochs and their keys. What goes beyond `stored` is written, so that a retry is
+    /// called stored only when it is.
+    pub(super) fn inherit(
+        &mut self,
+        messages: Vec<(Epoch, Message)>,
+        keys: Vec<Known>,
+        stored: &[(Epoch, Seqs)],
+        desk: &mut Desk<'_>,
+    ) {
+        let is_stored =
+            |stamp: Stamp| stored.iter().any(|(epoch, last)| *epoch == stamp.epoch && stamp.seq <= last[stamp.lane]);
+        let mut by_stamp: BTreeMap<Stamp, (UserId, Arc<str>)> =
+            keys.into_iter().map(|(user, key, stamp)| (stamp, (user, key))).collect();
+        for (epoch, message) in messages {
+            let stamp = Stamp { epoch, lane: message.lane, seq: message.seq };
+            let new = self.window.add_history(epoch, message.clone());
+            if !new || is_stored(stamp) {
+                continue;
+            }
+            let known = by_stamp.remove(&stamp);
+            if message.lane == Lane::Low && known.is_none() {
+                continue;
+            }
+            let key = known.as_ref().map(|(_, key)| key.clone());
+            let ticket = desk.persist(&self.id, Record::Message { epoch, message, key });
+            if let Some((user, key)) = known {
+                self.remember(&user, &key, First { stamp, ticket: Some(ticket) }, desk.now);
+            }
+        }
+        for (stamp, (user, key)) in by_stamp {
+            let ticket = if is_stored(stamp) { None } else { Some(UNKNOWN) };
+            self.remember(&user, &key, First { stamp, ticket }, desk.now);
+        }
+        self.window.trim(desk.now.unix);
+    }
+
+    fn remember(&mut self, user: &UserId, key: &Arc<str>, first: First, now: Now) {
+        if self.keys.get(user, key, now.mono).is_none() {
+            self.keys.put(user, key, first, now.mono);
+        }
+    }
+
+    /// Others add what they know; settings and lists of this owner stay.
+    pub(in crate::room) fn absorb(&mut self, state: RoomState, desk: &mut Desk<'_>) {
+        self.inherit(state.messages, state.keys, &state.stored, desk);
+        for (epoch, last) in state.ends {
+            self.learn_end(epoch, last, desk);
+        }
+    }
+
+    /// Writes everything that outlives this owner again.
+    pub(in crate::room) fn rewrite(&mut self, desk: &mut Desk<'_>) {
+        self.persist_meta(desk);
+        for list in ListName::ALL {
+            let add: Vec<_> = self.lists.entries(list, desk.now.unix).collect();
+            if !add.is_empty() {
+                desk.persist(&self.id, Record::List(ListChange { list, add, remove: vec![] }));
+            }
+        }
+        for epoch in self.seals.epochs().collect::<Vec<_>>() {
+            self.persist_seal(epoch, desk);
+        }
+        let keys: BTreeMap<Stamp, Arc<str>> = self.keys.all().map(|(_, key, stamp)| (stamp, key)).collect();
+        for (epoch, message) in self.window.messages().filter(|(_, message)| message.lane != Lane::Low) {
+            let key = keys.get(&Stamp { epoch, lane: message.lane, seq: message.seq }).cloned();
+            desk.persist(&self.id, Record::Message { epoch, message: message.clone(), key });
+        }
+    }
+
+    /// What a new owner needs. Members come from the gateways.
+    pub(in crate::room) fn state(&self, now: Now) -> RoomState {
+        let lists = ListName::ALL;
+        let epochs = self.seals.epochs();
+        let mut ends: Vec<_> = epochs.filter_map(|epoch| Some((epoch, self.seals.last(epoch)?))).collect();
+        ends.push((self.window.epoch(), self.window.last()));
+        RoomState {
+            room: self.id.clone(),
+            created: Some(self.created),
+            overrides: self.overrides.clone(),
+            lists: lists
+                .into_iter()
+                .flat_map(|list| self.lists.entries(list, now.unix).map(move |e| (list, e)))
+                .collect(),
+            ends,
+            messages: self.window.messages().map(|(epoch, message)| (epoch, message.clone())).collect(),
+            keys: self.keys.all().collect(),
+            stored: Vec::new(),
+        }
+    }
+}
