@@ -19,7 +19,7 @@ pub(crate) fn check(root: &Path) -> Result<bool> {
                 broken.push(format!("{file}: {lines} lines before its tests, at most {MAX_LINES}"));
             }
         }
-        if !has_extension(&file, "lock") && !file.ends_with("house.rs") {
+        if !has_extension(&file, "lock") {
             for (number, line) in text.lines().enumerate() {
                 if let Some(word) = forbidden(line) {
                     broken.push(format!("{file}:{}: {word:?} does not belong into the repository", number + 1));
@@ -51,19 +51,20 @@ fn lines_before_tests(file: &str, text: &str) -> usize {
 
 /// Paths of one machine, hosts of package registries, and work left for later.
 fn forbidden(line: &str) -> Option<&'static str> {
+    // In halves, or this file would hold what it forbids.
     const WORDS: &[&str] = &[
-        "/work/",
-        "/root/",
-        "/home/",
-        "deb.debian.org",
-        "static.crates.io",
-        "registry.npmjs.org",
-        "pypi.org",
-        "proxy.golang.org",
-        "todo!(",
-        "unimplemented!(",
-        "FIXME",
-        "#[ignore",
+        concat!("/wo", "rk/"),
+        concat!("/ro", "ot/"),
+        concat!("/ho", "me/"),
+        concat!("deb.deb", "ian.org"),
+        concat!("static.c", "rates.io"),
+        concat!("registry.", "npmjs.org"),
+        concat!("pypi", ".org"),
+        concat!("proxy.go", "lang.org"),
+        concat!("tod", "o!("),
+        concat!("unimple", "mented!("),
+        concat!("FI", "XME"),
+        concat!("#[ig", "nore"),
     ];
     WORDS.iter().find(|word| line.contains(**word)).copied()
 }
@@ -74,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_path_of_a_machine_is_found() {
-        assert_eq!(forbidden("see /root/x"), Some("/root/"));
+        assert_eq!(forbidden(concat!("see /ro", "ot/x")), Some(concat!("/ro", "ot/")));
         assert_eq!(forbidden("see the root of the tree"), None);
     }
 
