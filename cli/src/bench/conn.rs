@@ -138,8 +138,9 @@ impl Conn {
     /// The socket can be written to.
     pub(super) fn writable(&mut self, id: ConnId, shared: &mut Shared) {
         if shared.bare && self.phase == Phase::Upgrading {
-            // The bare loop speaks first, and of one room only.
-            self.out.clear();
+            // The bare loop speaks first, and of one room only. One byte all the same: where the kernel forgot a connection
+            // (its queue was full, and it answered with a SYN cookie), only data makes it remember.
+            self.out = vec![0];
             for room in self.identity.rooms.clone() {
                 self.seat(room).join(Cursor { epoch: Epoch(1), seq: Seqs::ZERO });
             }

@@ -185,9 +185,7 @@ fn report(args: &FanoutArgs, fleet: &Fleet, publisher: &Publisher) -> Report {
 /// The promises of this scenario.
 fn judge(args: &FanoutArgs, report: &mut Report, publisher: &Publisher, fleet: &Fleet) {
     report.judge();
-    if let Some(end) = &fleet.shared.first_end {
-        report.broken.push(format!("the first connection to end said: {end}"));
-    }
+    report.first_end(&fleet.shared);
     let (accepted, wanted) = (publisher.total().accepted as f64, 0.99 * args.rate * args.seconds as f64);
     let refusal = publisher.first_refusal.as_deref().map_or_else(String::new, |why| format!("; refused: {why}"));
     report.promise(accepted >= wanted, || {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use socket2::{Domain, Protocol, Socket, Type};
 use throng_core::{Epoch, Lane, Message, Millis, RoomId, UserId};
 
 use super::args::{FloorArgs, FloorLoopArgs};
@@ -226,7 +227,7 @@ pub(super) fn child(args: &FloorLoopArgs) -> anyhow::Result<()> {
     if let Some(core) = args.core {
         process::pin(None, core);
     }
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen on 127.0.0.1")?;
+    let listener = listen().context("cannot listen on 127.0.0.1")?;
     say(&listener.local_addr()?.port().to_string())?;
     let mut clients = Vec::with_capacity(plan.subscribers as usize);
     while clients.len() < plan.subscribers as usize {
@@ -240,6 +241,14 @@ pub(super) fn child(args: &FloorLoopArgs) -> anyhow::Result<()> {
     // The clients read on; the parent closes this end when they are done.
     let _ = std::io::stdin().lines().next();
     Ok(())
+}
+
+/// With a queue for more clients than connect at once.
+fn listen() -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+    socket.listen(4096)?;
+    Ok(socket.into())
 }
 
 fn say(line: &str) -> anyhow::Result<()> {

@@ -76,9 +76,7 @@ pub(super) fn scenario(args: &IdleArgs, cores: Cores, progress: &Progress) -> an
         ..Report::default()
     };
     report.judge();
-    if let Some(end) = &fleet.shared.first_end {
-        report.broken.push(format!("the first connection to end said: {end}"));
-    }
+    report.first_end(&fleet.shared);
     report.promise(publisher.total().accepted == 3, || "not all of the three messages were published".to_owned());
     Ok(report)
 }

@@ -4,6 +4,7 @@
 //! leaves alternate at the same rate and the room keeps its size. One connection more, the watcher, stays inside and hears the
 //! count.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -14,6 +15,7 @@ use super::commands;
 use super::conn::{ConnId, FIRST_FREE_ID, Identity};
 use super::drive;
 use super::fleet::Fleet;
+use super::frames::ErrorReply;
 use super::notes::Note;
 use super::process::Cores;
 use super::progress::Progress;
@@ -52,16 +54,15 @@ pub(super) fn scenario(args: &JoinsArgs, cores: Cores, progress: &Progress) -> a
 
     let mut traffic = Traffic::new(args);
     progress.stage("half of them join");
-    let (now, half) = (now_us(), u64::from(args.connections) / 2);
-    traffic.run(&mut fleet, Order { begun_us: now, per_s: 10_000.0, count: half, step: 2 }, progress)?;
+    let half = u64::from(args.connections).div_ceil(2);
+    traffic.run(&mut fleet, Order { begun_us: now_us(), per_s: 10_000.0, count: half }, progress)?;
     traffic.answered(&mut fleet, Duration::from_secs(10))?;
-    traffic.measured();
+    traffic.begin();
 
     progress.stage("measuring");
     let before = applied(&server)?;
     let (begun_us, cpu, client) = (now_us(), server.gateway_cpu_us()?, own_cpu_us());
-    let order =
-        Order { begun_us, per_s: 2.0 * f64::from(args.rate), count: 2 * u64::from(args.rate) * args.seconds, step: 1 };
+    let order = Order { begun_us, per_s: 2.0 * f64::from(args.rate), count: 2 * u64::from(args.rate) * args.seconds };
     traffic.run(&mut fleet, order, progress)?;
     let ended_us = now_us();
     let (cpu_after, client_after) = (server.gateway_cpu_us()?, own_cpu_us());
@@ -120,13 +121,12 @@ fn applied(server: &Server) -> anyhow::Result<Applied> {
     Ok(Applied { joins: server.metric("chatroom", JOINS)?, leaves: server.metric("chatroom", LEAVES)? })
 }
 
-/// So many commands at this pace, to every `step`-th connection in turn.
+/// So many commands at this pace.
 #[derive(Clone, Copy)]
 struct Order {
     begun_us: u64,
     per_s: f64,
     count: u64,
-    step: usize,
 }
 
 /// A command that was sent.
@@ -137,10 +137,13 @@ struct Sent {
     join: bool,
 }
 
-/// Who is inside, and which commands wait for their answer.
+/// Who is inside, and which commands wait for their answer. A connection has one command under way at a time: a leave that
+/// overtakes its own join would cancel it, and measure nothing.
 struct Traffic {
     inside: Vec<bool>,
-    waiting: Vec<Vec<Sent>>,
+    waiting: Vec<Option<Sent>>,
+    /// Whose turn is next.
+    idle: VecDeque<ConnId>,
     outstanding: u64,
     next_id: u64,
     watcher: ConnId,
@@ -156,7 +159,8 @@ impl Traffic {
         let connections = args.connections as usize;
         Self {
             inside: vec![false; connections],
-            waiting: vec![Vec::new(); connections],
+            waiting: vec![None; connections],
+            idle: (0..connections).step_by(2).collect(),
             outstanding: 0,
             next_id: FIRST_FREE_ID,
             watcher: connections,
@@ -168,8 +172,9 @@ impl Traffic {
         }
     }
 
-    /// What came before was preparation.
-    fn measured(&mut self) {
+    /// Half of them are inside; what comes now counts.
+    fn begin(&mut self) {
+        self.idle = (0..self.inside.len()).collect();
         self.latency = Latency::default();
     }
 
@@ -178,19 +183,24 @@ impl Traffic {
         self.inside.iter().filter(|inside| **inside).count() as u64 + 1
     }
 
+    /// Sends all commands of an order, or as many as twice its time allows.
     fn run(&mut self, fleet: &mut Fleet, order: Order, progress: &Progress) -> anyhow::Result<()> {
         let mut sent = 0;
         while sent < order.count {
             let elapsed_s = now_us().saturating_sub(order.begun_us) as f64 / 1e6;
+            if elapsed_s * order.per_s > 2.0 * order.count as f64 + order.per_s {
+                return Ok(());
+            }
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of commands")]
             let due = ((elapsed_s * order.per_s) as u64).min(order.count);
             // In small helpings, so that answers are read on time.
             for _ in 0..due.saturating_sub(sent).min(200) {
-                let place = usize::try_from(sent).unwrap_or(0) * order.step % self.inside.len();
-                self.turn_round(fleet, place);
+                let Some(conn) = self.idle.pop_front() else { break };
+                self.turn_round(fleet, conn);
                 sent += 1;
             }
-            fleet.turn(if sent < due { Duration::ZERO } else { drive::TURN })?;
+            let late = sent < due && !self.idle.is_empty();
+            fleet.turn(if late { Duration::ZERO } else { drive::TURN })?;
             self.take(fleet);
             progress.at(sent, order.count);
         }
@@ -199,12 +209,11 @@ impl Traffic {
 
     /// Whoever is inside leaves, whoever is outside joins.
     fn turn_round(&mut self, fleet: &mut Fleet, conn: ConnId) {
-        let (Some(inside), Some(waiting)) = (self.inside.get_mut(conn), self.waiting.get_mut(conn)) else { return };
-        let id = self.next_id;
+        let (Some(inside), Some(waiting)) = (self.inside.get(conn), self.waiting.get_mut(conn)) else { return };
+        let (id, join) = (self.next_id, !*inside);
         self.next_id += 1;
-        *inside = !*inside;
-        let text = if *inside { commands::join(id, ROOM) } else { commands::leave(id, ROOM) };
-        waiting.push(Sent { id, at_us: now_us(), join: *inside });
+        let text = if join { commands::join(id, ROOM) } else { commands::leave(id, ROOM) };
+        *waiting = Some(Sent { id, at_us: now_us(), join });
         self.outstanding += 1;
         fleet.send(conn, &text);
     }
@@ -213,29 +222,29 @@ impl Traffic {
         let now = now_us();
         for note in fleet.take_notes() {
             match note {
-                Note::Reply { conn, id, result } => {
-                    let Some(waiting) = self.waiting.get_mut(conn) else { continue };
-                    let Some(place) = waiting.iter().position(|sent| sent.id == id) else { continue };
-                    let sent = waiting.remove(place);
-                    self.outstanding -= 1;
-                    match result {
-                        Ok(_) if sent.join => self.latency.record_us(now.saturating_sub(sent.at_us)),
-                        Ok(_) => {}
-                        Err(error) => {
-                            self.refused += 1;
-                            self.first_refusal.get_or_insert_with(|| format!("{}: {}", error.code, error.message));
-                            // It is still where it was.
-                            if let Some(inside) = self.inside.get_mut(conn) {
-                                *inside = !sent.join;
-                            }
-                        }
-                    }
-                }
+                Note::Reply { conn, id, result } => self.answer(conn, id, result.err(), now),
                 Note::Event { conn, event, .. } if conn == self.watcher && event.members.is_some() => {
                     (self.counted, self.counted_us) = (event.members, now);
                 }
                 _ => {}
             }
+        }
+    }
+
+    fn answer(&mut self, conn: ConnId, id: u64, error: Option<ErrorReply>, now: u64) {
+        let (Some(inside), Some(waiting)) = (self.inside.get_mut(conn), self.waiting.get_mut(conn)) else { return };
+        let Some(sent) = waiting.take_if(|sent| sent.id == id) else { return };
+        self.outstanding -= 1;
+        self.idle.push_back(conn);
+        if let Some(error) = error {
+            // It is still where it was.
+            self.refused += 1;
+            self.first_refusal.get_or_insert_with(|| format!("{}: {}", error.code, error.message));
+            return;
+        }
+        *inside = sent.join;
+        if sent.join {
+            self.latency.record_us(now.saturating_sub(sent.at_us));
         }
     }
 

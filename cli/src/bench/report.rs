@@ -2,6 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
+use super::notes::Shared;
 use super::process::Cores;
 use super::stats::Percentiles;
 
@@ -196,6 +197,13 @@ impl Report {
     pub(super) fn promise(&mut self, kept: bool, or_else: impl FnOnce() -> String) {
         if !kept {
             self.broken.push(or_else());
+        }
+    }
+
+    /// Why the server ended the first connection that it ended, if it did.
+    pub(super) fn first_end(&mut self, shared: &Shared) {
+        if let Some(end) = &shared.first_end {
+            self.broken.push(format!("the first connection to end was told: {end}"));
         }
     }
 

@@ -74,6 +74,9 @@ pub(super) fn scenario(args: &SlowArgs, cores: Cores, progress: &Progress) -> an
     report.cores = Some(cores);
     fill(&mut report, &fleet, &publisher, readers);
     judge(args, &mut report, &publisher);
+    if report.disconnects != Some(0) {
+        report.first_end(&fleet.shared);
+    }
     Ok(report)
 }
 
