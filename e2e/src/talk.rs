@@ -14,6 +14,8 @@ use crate::dev::Dev;
 /// Rooms are spoken in by turns: each gets less than 5 messages a second, so that what is measured is no tick.
 const ROOMS: usize = 10;
 const EVERY: Duration = Duration::from_millis(25);
+/// How often the listener looks whether they have ended.
+const LOOK: Duration = Duration::from_millis(50);
 /// Longest silence.
 const PAUSE: Duration = Duration::from_secs(5);
 /// How long they talk undisturbed.
@@ -102,14 +104,19 @@ async fn talk(url: &str, speaker: &str, listener: &str, heard: &Mutex<Vec<Durati
         Ok::<_, anyhow::Error>(())
     };
     let listening = async {
+        let mut last = Instant::now();
         loop {
             let so_far = heard.lock().unwrap_or_else(PoisonError::into_inner).len();
             if stop.load(Ordering::Relaxed) && so_far >= said.lock().unwrap_or_else(PoisonError::into_inner).len() {
                 return Ok::<_, anyhow::Error>(());
             }
-            // Somebody speaks until the end, so a pause that long is a word that was lost, or a listener cut off.
-            let frame = listener.next(PAUSE).await.with_context(|| format!("after {so_far} words"))?;
-            note(&frame, &said, heard)?;
+            match listener.next(LOOK).await {
+                Ok(frame) => last = note(&frame, &said, heard).map(|()| Instant::now())?,
+                // Somebody speaks until the end, so a pause that long is a word that was lost, or a listener cut off.
+                Err(error) if last.elapsed() > PAUSE => return Err(error.context(format!("after {so_far} words"))),
+                Err(error) if error.to_string().contains("closed") => return Err(error),
+                Err(_) => {}
+            }
         }
     };
     tokio::try_join!(speaking, listening)?;
