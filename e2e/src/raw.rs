@@ -61,11 +61,11 @@ pub fn head(first: u8, mask_bit: u8, length: usize) -> Vec<u8> {
     match (u8::try_from(length), u16::try_from(length)) {
         (Ok(short @ ..=125), _) => frame.push(mask_bit | short),
         (_, Ok(medium)) => {
-            frame.push(mask_bit | 126);
+            frame.push(mask_bit | 0x7e);
             frame.extend_from_slice(&medium.to_be_bytes());
         }
         _ => {
-            frame.push(mask_bit | 127);
+            frame.push(mask_bit | 0x7f);
             frame.extend_from_slice(&(length as u64).to_be_bytes());
         }
     }

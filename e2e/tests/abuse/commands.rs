@@ -6,7 +6,7 @@ use serde_json::json;
 use throng_e2e::raw::{Raw, TEXT, masked};
 use throng_e2e::talk::Talk;
 
-use crate::{SOON, code, hello, join, one_of_each};
+use crate::{SOON, code, hello, join, plain, quick};
 
 /// What a client says after hello, and the code that answers it.
 fn wrong() -> Vec<(String, &'static str)> {
@@ -89,19 +89,18 @@ fn wrong() -> Vec<(String, &'static str)> {
     all
 }
 
-/// Is in the room `r`.
-async fn joined(raw: &mut Raw) {
-    raw.text(r#"{"id":2,"join":{"room":"r"}}"#).await.unwrap();
+async fn joined(raw: &mut Raw, room: &str) {
+    raw.text(&json!({"id": 2, "join": {"room": room}}).to_string()).await.unwrap();
     while raw.json(SOON).await.unwrap()["id"] != 2 {}
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_wrong_command_is_answered_with_its_code_and_the_connection_goes_on() {
-    let dev = one_of_each(&["gateway.limits.frames_per_s=65000"]);
-    let talk = Talk::start(&dev).unwrap();
+    let dev = quick();
+    let talk = Talk::start(dev).unwrap();
     let (mut raw, _) = Raw::hello(&dev.ready.url, &dev.token("mallory").unwrap()).await.unwrap();
-    joined(&mut raw).await;
-    for _ in 0..5 {
+    joined(&mut raw, "r").await;
+    while !talk.is_enough() {
         for (text, code) in wrong() {
             raw.text(&text).await.unwrap();
             let short: String = text.chars().take(80).collect();
@@ -129,7 +128,7 @@ async fn every_wrong_command_is_answered_with_its_code_and_the_connection_goes_o
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_done_before_hello() {
-    let dev = one_of_each(&[]);
+    let dev = plain();
     for command in [
         json!({"join": {"room": "r"}}),
         json!({"leave": {"room": "r"}}),
@@ -145,9 +144,9 @@ async fn nothing_is_done_before_hello() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ids_and_contents_at_their_limits_are_taken() {
-    let dev = one_of_each(&[]);
+    let dev = plain();
     let (user, room) = ("é".repeat(64), "日".repeat(42) + "ab");
-    let mut ana = hello(&dev, &user).await;
+    let mut ana = hello(dev, &user).await;
     join(&mut ana, &room).await;
     let deep = format!("{}1{}", "[".repeat(60), "]".repeat(60));
     let data = serde_json::from_str::<serde_json::Value>(&deep).unwrap();
@@ -162,14 +161,14 @@ async fn ids_and_contents_at_their_limits_are_taken() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn data_nested_so_deeply_that_readers_would_fail_is_refused() {
-    let dev = one_of_each(&[]);
-    let (mut ana, mut ben) = (hello(&dev, "ana").await, hello(&dev, "ben").await);
-    join(&mut ben, "r").await;
-    join(&mut ana, "r").await;
+    let dev = plain();
+    let (mut ana, mut ben) = (hello(dev, "ana").await, hello(dev, "ben").await);
+    join(&mut ben, "deep").await;
+    join(&mut ana, "deep").await;
     for nested in ["[".repeat(15_000) + &"]".repeat(15_000), r#"{"a":"#.repeat(5000) + "1" + &"}".repeat(5000)] {
-        let text = format!(r#"{{"id":900,"publish":{{"room":"r","data":{nested}}}}}"#);
+        let text = format!(r#"{{"id":900,"publish":{{"room":"deep","data":{nested}}}}}"#);
         let (mut raw, _) = Raw::hello(&dev.ready.url, &dev.token("mallory").unwrap()).await.unwrap();
-        joined(&mut raw).await;
+        joined(&mut raw, "deep").await;
         raw.write(&masked(TEXT, text.as_bytes())).await;
         let answer = loop {
             let said = raw.json(SOON).await.unwrap();
@@ -178,10 +177,10 @@ async fn data_nested_so_deeply_that_readers_would_fail_is_refused() {
             }
         };
         assert_eq!(code(&answer), "bad_request");
-        let (status, _) = dev.api("POST", "/v1/rooms/r/messages", &json!({"data": 1})).unwrap();
+        let (status, _) = dev.api("POST", "/v1/rooms/deep/messages", &json!({"data": 1})).unwrap();
         assert_eq!(status, 200);
         let body = format!(r#"{{"data":{nested}}}"#);
-        let answer = dev.http("POST", "/v1/rooms/r/messages", &body).unwrap();
+        let answer = dev.http("POST", "/v1/rooms/deep/messages", &body).unwrap();
         assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
     }
     // Ben, whose JSON reader allows 128 levels, has heard all that was said and is there.

@@ -9,7 +9,7 @@ use throng_e2e::raw::{Raw, tcp};
 use throng_e2e::talk::Talk;
 use throng_e2e::tokens::{claims, hs256};
 
-use crate::{SOON, hello, join, one_of_each};
+use crate::{SOON, hello, join, plain, quick};
 
 const MIB: u64 = 1024 * 1024;
 const CROWD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -17,8 +17,8 @@ const CROWD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_5000_connections_from_one_address_1000_stay_and_the_others_are_told() {
     const CONNECTIONS: usize = 5000;
-    let dev = one_of_each(&[]);
-    let talk = Talk::start(&dev).unwrap();
+    let dev = plain();
+    let talk = Talk::start(dev).unwrap();
     let before = dev.rss_bytes().unwrap();
     let secret = dev.ready.token_secret.as_str();
     let enter = |number: usize| {
@@ -44,7 +44,8 @@ async fn of_5000_connections_from_one_address_1000_stay_and_the_others_are_told(
     let grown = dev.rss_bytes().unwrap().saturating_sub(before);
     assert!(grown < 48 * MIB, "grew by {} MiB", grown / MIB);
     // Who is at another address is not affected, and places are free as soon as somebody leaves.
-    drop(hello(&dev, "ana").await);
+    drop(hello(dev, "ana").await);
+    talk.enough().await;
     drop(inside);
     let began = Instant::now();
     let again: Vec<bool> = futures::stream::iter(0..1000)
@@ -59,8 +60,8 @@ async fn of_5000_connections_from_one_address_1000_stay_and_the_others_are_told(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_has_20_connections_and_a_place_is_free_when_one_ends() {
-    let dev = one_of_each(&[]);
-    let token = dev.token("ana").unwrap();
+    let dev = plain();
+    let token = dev.token("many").unwrap();
     let mut held = Vec::new();
     for _ in 0..20 {
         held.push(Raw::hello(&dev.ready.url, &token).await.unwrap().0);
@@ -70,7 +71,7 @@ async fn a_user_has_20_connections_and_a_place_is_free_when_one_ends() {
         let error = raw.say_hello(&token).await.unwrap_err();
         assert!(error.to_string().contains("4006"), "{error}");
     }
-    drop(hello(&dev, "ben").await);
+    drop(hello(dev, "ben").await);
     held.pop();
     let until = Instant::now() + SOON;
     while Raw::hello(&dev.ready.url, &token).await.is_err() {
@@ -82,8 +83,8 @@ async fn a_user_has_20_connections_and_a_place_is_free_when_one_ends() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_joins_10000_rooms_is_in_100_and_told_so_9900_times() {
     const ROOMS: usize = 10_000;
-    let dev = one_of_each(&["gateway.limits.frames_per_s=65000"]);
-    let talk = Talk::start(&dev).unwrap();
+    let dev = quick();
+    let talk = Talk::start(dev).unwrap();
     let (mut raw, _) = Raw::hello(&dev.ready.url, &dev.token("mallory").unwrap()).await.unwrap();
     let before = dev.rss_bytes().unwrap();
     let (mut joined, mut refused) = (0, 0);
@@ -130,8 +131,8 @@ async fn who_joins_10000_rooms_is_in_100_and_told_so_9900_times() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_joins_as_fast_as_it_can_is_closed_with_4004_and_may_come_again() {
-    let dev = one_of_each(&[]);
-    let mut ana = hello(&dev, "ana").await;
+    let dev = plain();
+    let mut ana = hello(dev, "ana").await;
     join(&mut ana, "r").await;
     let (mut raw, ok) = Raw::hello(&dev.ready.url, &dev.token("mallory").unwrap()).await.unwrap();
     for room in 0..10_000 {

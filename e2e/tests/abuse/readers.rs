@@ -10,15 +10,13 @@ use throng_e2e::raw::{Raw, tcp};
 use throng_e2e::talk::Talk;
 use throng_e2e::tokens::{claims, hs256};
 
-use crate::{SOON, hello, join, one_of_each};
+use crate::{SOON, hello, join, plain, quick};
 
 const MIB: u64 = 1024 * 1024;
 const READERS: usize = 100;
 /// What waits for each at most by default, and what else a connection may cost while it is behind.
 const QUEUE_BYTES: u64 = 256 * 1024;
 const SLACK_BYTES: u64 = 96 * 1024;
-/// A room is filled at the speed of its quota.
-const QUICK: &[&str] = &["chatroom.rooms.user_messages_per_second=0", "gateway.limits.frames_per_s=1000"];
 
 /// Clients with hardly a buffer of their own, that have said hello and read the answer, and then no more.
 async fn deaf(dev: &Dev, count: usize) -> Vec<Raw> {
@@ -60,25 +58,26 @@ async fn growth<T>(dev: &Dev, doing: impl Future<Output = T>) -> (u64, T) {
     }
 }
 
+/// All were closed. Who reads within two seconds is told why, the others find the end of the stream.
 async fn all_slow(readers: Vec<Raw>) {
     for mut raw in readers {
         let (code, reason) = raw.closed(SOON).await.unwrap();
-        assert_eq!(code, 4003, "{reason}");
+        assert!(code == 4003 || code == 0, "{code} {reason}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_never_reads_a_room_that_must_not_be_lost_is_closed_with_4003() {
     const MESSAGES: usize = 40;
-    let dev = one_of_each(&[]);
-    let talk = Talk::start(&dev).unwrap();
-    let mut speaker = hello(&dev, "host").await;
-    let mut deaf = deaf(&dev, READERS).await;
+    let dev = plain();
+    let talk = Talk::start(dev).unwrap();
+    let mut speaker = hello(dev, "host").await;
+    let mut deaf = deaf(dev, READERS).await;
     for raw in &mut deaf {
         raw.text(r#"{"id":2,"join":{"room":"loud"}}"#).await.unwrap();
     }
     join(&mut speaker, "loud").await;
-    let (grown, ()) = growth(&dev, fill(&mut speaker, "loud", 1, MESSAGES)).await;
+    let (grown, ()) = growth(dev, fill(&mut speaker, "loud", 1, MESSAGES)).await;
     // Frames are shared by those who wait for them, and kept by the room and its relay.
     let bound = READERS as u64 * SLACK_BYTES + MESSAGES as u64 * 30_000 * 8 + 24 * MIB;
     assert!(grown < bound, "grew by {} MiB, at most {}", grown / MIB, bound / MIB);
@@ -88,22 +87,21 @@ async fn who_never_reads_a_room_that_must_not_be_lost_is_closed_with_4003() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_never_reads_chat_loses_it_and_learns_so_when_it_reads_again() {
-    let dev = one_of_each(&[]);
-    let mut speaker = hello(&dev, "host").await;
-    let mut deaf = deaf(&dev, 1).await;
+    let dev = plain();
+    let mut speaker = hello(dev, "host").await;
+    let mut deaf = deaf(dev, 1).await;
     let raw = &mut deaf[0];
-    raw.text(r#"{"id":2,"join":{"room":"loud"}}"#).await.unwrap();
+    raw.text(r#"{"id":2,"join":{"room":"chat"}}"#).await.unwrap();
     raw.json(SOON).await.unwrap();
-    join(&mut speaker, "loud").await;
-    fill(&mut speaker, "loud", 2, 60).await;
+    join(&mut speaker, "chat").await;
+    fill(&mut speaker, "chat", 2, 60).await;
     let (mut received, mut declared) = (0, 0);
     while received + declared < 60 {
         let said = raw.json(SOON).await.unwrap();
         let of = |path: &str| said.pointer(path).and_then(Value::as_array).cloned().unwrap_or_default();
-        received += of("/segment/messages").len();
-        let gaps = of("/segment/gaps");
-        declared += gaps.iter().map(|gap| gap["to"].as_u64().unwrap() - gap["from"].as_u64().unwrap() + 1).sum::<u64>()
-            as usize;
+        received += of("/segment/messages").len() as u64;
+        let numbers = |gap: &Value| gap["to"].as_u64().unwrap() - gap["from"].as_u64().unwrap() + 1;
+        declared += of("/segment/gaps").iter().map(numbers).sum::<u64>();
     }
     assert!(declared > 10, "{received} received, {declared} declared");
     assert_eq!(received + declared, 60);
@@ -111,18 +109,18 @@ async fn who_never_reads_chat_loses_it_and_learns_so_when_it_reads_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_asks_for_much_and_never_reads_it_costs_no_more_than_its_queue() {
-    let dev = one_of_each(QUICK);
-    let mut speaker = hello(&dev, "host").await;
+    let dev = quick();
+    let mut speaker = hello(dev, "host").await;
     join(&mut speaker, "full").await;
     fill(&mut speaker, "full", 2, 100).await;
-    let talk = Talk::start(&dev).unwrap();
+    let talk = Talk::start(dev).unwrap();
     for command in [
         json!({"id": 9, "pull": {"room": "full", "lane": 2, "limit": 1000}}),
         json!({"id": 9, "join": {"room": "full", "history": 200}}),
     ] {
-        let mut deaf = deaf(&dev, READERS).await;
+        let mut deaf = deaf(dev, READERS).await;
         let pulls = command.get("pull").is_some();
-        let (grown, ()) = growth(&dev, async {
+        let (grown, ()) = growth(dev, async {
             for raw in &mut deaf {
                 if pulls {
                     raw.text(r#"{"id":2,"join":{"room":"full"}}"#).await.unwrap();
@@ -147,18 +145,19 @@ async fn who_asks_for_much_and_never_reads_it_costs_no_more_than_its_queue() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_asked_for_in_pages_comes_whole_to_who_reads() {
-    let dev = one_of_each(QUICK);
-    let (mut speaker, mut reader) = (hello(&dev, "host").await, hello(&dev, "ana").await);
-    join(&mut speaker, "full").await;
-    fill(&mut speaker, "full", 2, 60).await;
-    let joined = reader.ask(json!({"join": {"room": "full", "history": 200}})).await.unwrap();
+    let dev = quick();
+    let (mut speaker, mut reader) = (hello(dev, "host").await, hello(dev, "ana").await);
+    join(&mut speaker, "pages").await;
+    fill(&mut speaker, "pages", 2, 60).await;
+    let joined = reader.ask(json!({"join": {"room": "pages", "history": 200}})).await.unwrap();
     let history = joined["messages"].as_array().unwrap();
     // The newest, as many as fit; what is newer follows as segments.
     assert!(!history.is_empty() && history.last().unwrap()["seq"] == joined["seq"][2], "{} messages", history.len());
     let began = Instant::now();
     let (mut after, mut pages) = (0, 0);
     while after < 60 {
-        let ok = reader.ask(json!({"pull": {"room": "full", "lane": 2, "after": after, "limit": 1000}})).await.unwrap();
+        let ok =
+            reader.ask(json!({"pull": {"room": "pages", "lane": 2, "after": after, "limit": 1000}})).await.unwrap();
         for message in ok["messages"].as_array().unwrap() {
             assert_eq!(message["seq"].as_u64().unwrap(), after + 1, "page {pages}");
             after += 1;

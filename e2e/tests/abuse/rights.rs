@@ -8,7 +8,7 @@ use throng_e2e::dev::Dev;
 use throng_e2e::talk::Talk;
 use throng_e2e::tokens::{hs256, in_seconds};
 
-use crate::{SOON, code, hello, join, one_of_each};
+use crate::{SOON, code, hello, join, plain, strict};
 
 async fn with_claims(dev: &Dev, user: &str, more: Value) -> (Client, Value) {
     let mut claims = json!({"sub": user, "exp": in_seconds(600)});
@@ -22,8 +22,8 @@ async fn publish(client: &mut Client, room: &str, lane: u8) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn claims_limit_rooms_and_lanes_also_after_a_resume_and_a_refresh() {
-    let dev = one_of_each(&[]);
-    let (mut ana, ok) = with_claims(&dev, "ana", json!({"rooms": ["final", "game-*"], "lane": 3})).await;
+    let dev = plain();
+    let (mut ana, ok) = with_claims(dev, "ana", json!({"rooms": ["final", "game-*"], "lane": 3})).await;
     for room in ["final", "game-", "game-7"] {
         join(&mut ana, room).await;
     }
@@ -43,30 +43,30 @@ async fn claims_limit_rooms_and_lanes_also_after_a_resume_and_a_refresh() {
     join(&mut again, "x").await;
     assert_eq!(publish(&mut again, "x", 0).await["ok"]["lane"], 1);
     // A token that names no lane allows 2; an empty list of rooms allows none.
-    let (mut ben, _) = with_claims(&dev, "ben", json!({})).await;
+    let (mut ben, _) = with_claims(dev, "ben", json!({})).await;
     join(&mut ben, "x").await;
     assert_eq!(publish(&mut ben, "x", 0).await["ok"]["lane"], 2);
-    let (mut eve, _) = with_claims(&dev, "eve", json!({"rooms": []})).await;
+    let (mut eve, _) = with_claims(dev, "eve", json!({"rooms": []})).await;
     assert_eq!(code(&eve.try_ask(json!({"join": {"room": "x"}})).await.unwrap()), "forbidden");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_muted_the_blocked_and_those_outside_are_told_why_and_nobody_hears_them() {
-    let dev = one_of_each(&[]);
+    let dev = plain();
     let list = |list: &str, change: Value| {
-        let (status, answer) = dev.api("POST", &format!("/v1/rooms/r/lists/{list}"), &change).unwrap();
+        let (status, answer) = dev.api("POST", &format!("/v1/rooms/guarded/lists/{list}"), &change).unwrap();
         assert_eq!(status, 200, "{answer}");
     };
-    let (mut bob, mut eve) = (hello(&dev, "bob").await, hello(&dev, "eve").await);
-    join(&mut eve, "r").await;
-    assert_eq!(code(&publish(&mut bob, "r", 2).await), "not_joined");
+    let (mut bob, mut eve) = (hello(dev, "bob").await, hello(dev, "eve").await);
+    join(&mut eve, "guarded").await;
+    assert_eq!(code(&publish(&mut bob, "guarded", 2).await), "not_joined");
     assert_eq!(code(&publish(&mut bob, "never-heard-of", 2).await), "not_joined");
-    assert_eq!(code(&bob.try_ask(json!({"leave": {"room": "r"}})).await.unwrap()), "not_joined");
-    assert_eq!(code(&bob.try_ask(json!({"pull": {"room": "r", "lane": 2}})).await.unwrap()), "not_joined");
-    join(&mut bob, "r").await;
+    assert_eq!(code(&bob.try_ask(json!({"leave": {"room": "guarded"}})).await.unwrap()), "not_joined");
+    assert_eq!(code(&bob.try_ask(json!({"pull": {"room": "guarded", "lane": 2}})).await.unwrap()), "not_joined");
+    join(&mut bob, "guarded").await;
     list("mute", json!({"add": [{"user": "bob", "for_ms": 1500}]}));
     for lane in [2, 1, 0, 3] {
-        assert_eq!(code(&publish(&mut bob, "r", lane).await), "muted");
+        assert_eq!(code(&publish(&mut bob, "guarded", lane).await), "muted");
     }
     list("block", json!({"add": [{"user": "bob"}]}));
     let removed = loop {
@@ -76,25 +76,25 @@ async fn the_muted_the_blocked_and_those_outside_are_told_why_and_nobody_hears_t
         }
     };
     assert_eq!(removed["event"]["reason"], "blocked");
-    assert_eq!(code(&publish(&mut bob, "r", 2).await), "not_joined");
-    assert_eq!(code(&bob.try_ask(json!({"join": {"room": "r"}})).await.unwrap()), "blocked");
+    assert_eq!(code(&publish(&mut bob, "guarded", 2).await), "not_joined");
+    assert_eq!(code(&bob.try_ask(json!({"join": {"room": "guarded"}})).await.unwrap()), "blocked");
     list("block", json!({"remove": ["bob"]}));
-    join(&mut bob, "r").await;
+    join(&mut bob, "guarded").await;
     tokio::time::sleep(Duration::from_millis(1600)).await;
-    bob.ask(json!({"publish": {"room": "r", "data": "free again"}})).await.unwrap();
+    bob.ask(json!({"publish": {"room": "guarded", "data": "free again"}})).await.unwrap();
     // All that Eve heard is what was allowed.
     assert_eq!(eve.messages(SOON).await.unwrap()[0]["data"], "free again");
-    let (status, _) = dev.api("PUT", "/v1/rooms/r", &json!({"mute_all": true})).unwrap();
+    let (status, _) = dev.api("PUT", "/v1/rooms/guarded", &json!({"mute_all": true})).unwrap();
     assert_eq!(status, 200);
-    assert_eq!(code(&publish(&mut eve, "r", 2).await), "muted");
+    assert_eq!(code(&publish(&mut eve, "guarded", 2).await), "muted");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_over_a_quota_is_told_when_to_come_again_and_disturbs_no_other_room() {
-    let dev = one_of_each(&["chatroom.rooms.user_messages_per_second=10", "gateway.limits.frames_per_s=10000"]);
+    let dev = strict();
     // The two speak 4 times a second in each room: below this quota.
-    let talk = Talk::start(&dev).unwrap();
-    let mut eve = hello(&dev, "eve").await;
+    let talk = Talk::start(dev).unwrap();
+    let mut eve = hello(dev, "eve").await;
     join(&mut eve, "of-a-user").await;
     let (mut taken, mut limited, mut retry_ms) = (0, 0, 0);
     for _ in 0..300 {

@@ -11,7 +11,7 @@ use throng_e2e::raw::Raw;
 use throng_e2e::talk::Talk;
 use throng_e2e::tokens::{claims, hs256, in_seconds, signed, with_header};
 
-use crate::{SOON, code, hello, join, one_of_each};
+use crate::{SOON, code, hello, join, plain};
 
 const RSA_OWN: &str = include_str!("../../keys/rsa-own.pem");
 const RSA_OWN_PUBLIC: &str = include_str!("../../keys/rsa-own.pub.pem");
@@ -38,8 +38,8 @@ fn ec(pem: &str) -> EncodingKey {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_with_hs256_takes_its_own_tokens_and_no_others() {
-    let dev = one_of_each(&[]);
-    let talk = Talk::start(&dev).unwrap();
+    let dev = plain();
+    let talk = Talk::start(dev).unwrap();
     let secret = dev.ready.token_secret.clone();
     let good = claims("ana");
     let own = |claims: Value| hs256(&secret, &claims).unwrap();
@@ -69,16 +69,18 @@ async fn a_gateway_with_hs256_takes_its_own_tokens_and_no_others() {
         ("a lane that is none", own(json!({"sub": "ana", "exp": in_seconds(60), "lane": 4}))),
         ("rooms that are no list", own(json!({"sub": "ana", "exp": in_seconds(60), "rooms": "all"}))),
     ];
-    for (what, token) in unauthorized {
-        assert_eq!(refused(&dev, &json!({"token": token})).await, ("unauthorized".into(), 4001), "{what}");
+    while !talk.is_enough() {
+        for (what, token) in &unauthorized {
+            assert_eq!(refused(dev, &json!({"token": token})).await, ("unauthorized".into(), 4001), "{what}");
+        }
     }
     let expired = own(json!({"sub": "ana", "exp": in_seconds(-1)}));
-    assert_eq!(refused(&dev, &json!({"token": expired})).await, ("token_expired".into(), 4002));
+    assert_eq!(refused(dev, &json!({"token": expired})).await, ("token_expired".into(), 4002));
     let (_ana, ok) = Client::hello(&dev.ready.url, &own(claims("ana"))).await.unwrap();
     let resume = ok["resume"].as_str().unwrap();
     let changed = resume.replace(&resume[20..24], "AAAA");
     for resume in ["", "x", "dev.x.y", &changed] {
-        assert_eq!(refused(&dev, &json!({"resume": resume})).await, ("bad_resume".into(), 4001), "{resume}");
+        assert_eq!(refused(dev, &json!({"resume": resume})).await, ("bad_resume".into(), 4001), "{resume}");
     }
     println!("{}", talk.undisturbed().unwrap());
 }
@@ -128,7 +130,7 @@ async fn gateways_with_rs256_and_es256_take_their_own_tokens_and_no_others() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_ends_during_the_connection_unless_it_is_refreshed_in_place() {
-    let dev = one_of_each(&[]);
+    let dev = plain();
     let secret = dev.ready.token_secret.clone();
     let until = |user: &str, seconds: i64| hs256(&secret, &json!({"sub": user, "exp": in_seconds(seconds)})).unwrap();
     let began = Instant::now();
@@ -150,7 +152,7 @@ async fn a_token_ends_during_the_connection_unless_it_is_refreshed_in_place() {
     assert_eq!(left.closed(SOON).await.unwrap().0, 4002);
     assert!(began.elapsed() < Duration::from_millis(3200), "closed after {:?}", began.elapsed());
     // A resume token ends with the token that opened its session.
-    assert_eq!(refused(&dev, &json!({"resume": ok["resume"]})).await, ("token_expired".into(), 4002));
+    assert_eq!(refused(dev, &json!({"resume": ok["ok"]["resume"]})).await, ("token_expired".into(), 4002));
     // Whoever refreshed is still there, in its room, until the new end.
     stays.ask(json!({"publish": {"room": "r", "data": 1}})).await.unwrap();
     let error = loop {
@@ -161,5 +163,5 @@ async fn a_token_ends_during_the_connection_unless_it_is_refreshed_in_place() {
     };
     assert!(error.contains("4002"), "{error}");
     assert!(began.elapsed() < Duration::from_millis(5200), "closed after {:?}", began.elapsed());
-    drop(hello(&dev, "left").await);
+    drop(hello(dev, "left").await);
 }

@@ -10,7 +10,7 @@ use throng_e2e::raw::{BINARY, Raw, TEXT, masked, rest, tcp};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use crate::{SOON, one_of_each};
+use crate::{SOON, one_of_each, plain, strict};
 
 #[derive(Clone, PartialEq, Message)]
 struct Cursor {
@@ -100,7 +100,7 @@ struct Recovered {
     #[prost(uint64, repeated, tag = "2")]
     seq: Vec<u64>,
     #[prost(bool, tag = "3")]
-    recovered: bool,
+    whole: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -196,16 +196,16 @@ impl Proto {
 }
 
 fn publish(id: u64, data: &str) -> ClientFrame {
-    let publish = Publish { room: "r".into(), data: data.into(), ack: "stored".into(), ..Publish::default() };
+    let publish = Publish { room: "proto".into(), data: data.into(), ack: "stored".into(), ..Publish::default() };
     ClientFrame { id, publish: Some(publish), ..ClientFrame::default() }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_whole_life_in_protobuf() {
-    let dev = one_of_each(&[]);
+    let dev = plain();
     let mut ana = Proto::connect(&dev.ready.url).await;
     let hello = |hello: Hello| ClientFrame { id: 1, hello: Some(hello), ..ClientFrame::default() };
-    let join = |id: u64| ClientFrame { id, join: Some(Join { room: "r".into() }), ..ClientFrame::default() };
+    let join = |id: u64| ClientFrame { id, join: Some(Join { room: "proto".into() }), ..ClientFrame::default() };
     let first = ana.good(hello(Hello { token: dev.token("ana").unwrap(), ..Hello::default() })).await;
     assert_eq!(first.user, "ana");
     let joined = ana.good(join(2)).await;
@@ -218,7 +218,7 @@ async fn a_whole_life_in_protobuf() {
     assert_eq!((stored.state.as_str(), stored.number), ("stored", Some(1)));
     let segment = ben.next(|told| told.segment.is_some()).await.segment.unwrap();
     let heard = &segment.messages[0];
-    assert_eq!((segment.room.as_str(), segment.epoch), ("r", joined.epoch.unwrap()));
+    assert_eq!((segment.room.as_str(), segment.epoch), ("proto", joined.epoch.unwrap()));
     assert_eq!((heard.lane, heard.seq, heard.from.as_str(), heard.kind.as_str()), (2, 1, "ana", "text"));
     assert_eq!(heard.data, br#"{"text":"hi"}"#);
 
@@ -228,26 +228,26 @@ async fn a_whole_life_in_protobuf() {
     assert_eq!(ben.next(|told| told.id == 5).await.error.unwrap().code, "bad_request");
     let empty = ClientFrame { id: 6, join: Some(Join::default()), ..ClientFrame::default() };
     assert_eq!(ben.ask(empty).await.error.unwrap().code, "bad_id");
-    let pull = ClientFrame { id: 7, pull: Some(Pull { room: "r".into(), lane: 2 }), ..ClientFrame::default() };
+    let pull = ClientFrame { id: 7, pull: Some(Pull { room: "proto".into(), lane: 2 }), ..ClientFrame::default() };
     assert_eq!(ben.good(pull).await.messages.len(), 2);
 
     // Ana's connection is lost; she comes back after her first message.
     drop(ana);
     let mut ana = Proto::connect(&dev.ready.url).await;
     let since = Cursor { epoch: joined.epoch.unwrap(), seq: vec![0, 0, 1, 0] };
-    let back = Hello { resume: first.resume, rooms: HashMap::from([("r".into(), since)]), ..Hello::default() };
+    let back = Hello { resume: first.resume, rooms: HashMap::from([("proto".into(), since)]), ..Hello::default() };
     let back = ana.good(hello(back)).await;
-    assert!(back.rooms["r"].recovered, "{back:?}");
+    assert!(back.rooms["proto"].whole, "{back:?}");
     let missed = ana.next(|told| told.segment.is_some()).await.segment.unwrap();
     assert_eq!((missed.messages[0].seq, &missed.messages[0].data[..]), (2, &b"2"[..]));
-    let leave = ClientFrame { id: 8, leave: Some(Join { room: "r".into() }), ..ClientFrame::default() };
+    let leave = ClientFrame { id: 8, leave: Some(Join { room: "proto".into() }), ..ClientFrame::default() };
     ana.good(leave).await;
     ana.good(ClientFrame { id: 9, ping: Some(Empty {}), ..ClientFrame::default() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn noise_on_a_protobuf_connection_gets_its_code() {
-    let dev = one_of_each(&[]);
+    let dev = plain();
     for (what, bytes, code) in [
         ("text", masked(TEXT, b"{}"), 1003),
         ("lengths beyond the message", masked(BINARY, &[200, 1, 8]).repeat(22), 4004),
@@ -323,7 +323,7 @@ async fn behind_a_balancer_the_address_it_names_counts() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_of_other_origins_may_not_connect() {
-    let dev = one_of_each(&[r#"gateway.origins=["https://chat.example", "https://www.chat.example"]"#]);
+    let dev = strict();
     for (origin, welcome) in [
         ("", true),
         ("Origin: https://chat.example\r\n", true),
