@@ -7,3 +7,6 @@
 pub mod browser;
 pub mod client;
 pub mod dev;
+pub mod raw;
+pub mod talk;
+pub mod tokens;
