@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::failover::FailoverArgs;
 use super::opening::Pace;
 
 /// Measures Throng, and checks every message on the way.
@@ -40,6 +41,9 @@ pub(super) enum Scenario {
     /// Stalled readers and an overload: what must not be lost arrives all the same.
     #[command(after_help = "Example:\n  throng bench slow --subscribers 2000 --stalled-percent 20 --overload 5 --json")]
     Slow(SlowArgs),
+    /// Processes, stores and links fail while people talk; then every slot moves.
+    #[command(after_help = super::failover::EXAMPLES)]
+    Failover(FailoverArgs),
     /// The child process of `floor`.
     #[command(hide = true)]
     FloorLoop(FloorLoopArgs),

@@ -10,6 +10,7 @@ use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::conn::{Conn, ConnId, Identity};
+use super::frames::RoomKey;
 use super::notes::{Note, Shared};
 use super::wire;
 
@@ -90,6 +91,27 @@ impl Fleet {
     pub(super) fn cut(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id) {
             conn.cut();
+        }
+    }
+
+    /// The next connection goes to another gateway.
+    pub(super) fn redirect(&mut self, id: ConnId, endpoint: usize) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.identity.endpoint = endpoint;
+        }
+    }
+
+    /// A gateway was replaced by one elsewhere.
+    pub(super) fn replace(&mut self, place: usize, endpoint: Endpoint) {
+        if let Some(old) = self.endpoints.get_mut(place) {
+            *old = endpoint;
+        }
+    }
+
+    /// Enters a room again that a resume left out.
+    pub(super) fn rejoin(&mut self, id: ConnId, room: RoomKey) {
+        if let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_ready()) {
+            conn.rejoin(id, room, &mut self.shared);
         }
     }
 

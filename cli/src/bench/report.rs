@@ -167,6 +167,27 @@ pub(crate) struct Report {
     /// The most resident memory of all gateways meanwhile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rss_peak_bytes: Option<u64>,
+    /// Rooms of `failover`, beside the one that all are in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rooms: Option<u64>,
+    /// What each fault cost, in their order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) faults: Vec<super::failover::FaultReport>,
+    /// The worst outage of the faults that interrupt something, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
+    pub(crate) outage_ms_max: Option<f64>,
+    /// The longest time without a message in the planned moves, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
+    pub(crate) move_gap_ms_max: Option<f64>,
+    /// Messages that were acknowledged as stored and that a member neither received nor could pull.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lost_after_stored: Option<u64>,
+    /// Messages that were acknowledged as accepted, which a member neither received nor was told to be missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lost_after_accepted: Option<u64>,
+    /// Numbers neither received nor declared, summed over clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) undeclared_gaps: Option<u64>,
     /// Where the processes ran.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cores: Option<Cores>,
