@@ -4,7 +4,7 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 
 use mio::net::TcpStream;
-use throng_core::{Cursor, Epoch, Seqs};
+use throng_core::{Cursor, Epoch, Seqs, Stamp};
 
 use super::checker::Ledger;
 use super::commands;
@@ -393,13 +393,15 @@ impl Conn {
         for gap in &item.gaps {
             seat.ledger.declared(*gap);
         }
-        shared.receipts.extend(item.probes.iter().map(|publish| Receipt {
+        let receipt = |(stamp, publish): &(Stamp, u64)| Receipt {
             conn: id,
             publish: *publish,
+            stamp: Some(*stamp),
             at_us: now_us,
-        }));
+        };
+        shared.receipts.extend(item.probes.iter().map(receipt));
         if shared.silence.room == Some(item.room) {
-            if self.tally.segment_us > 0 {
+            if self.tally.segment_us > shared.silence.since_us {
                 shared.silence.times.record_us(now_us.saturating_sub(self.tally.segment_us));
             }
             self.tally.segment_us = now_us;

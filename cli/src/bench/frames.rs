@@ -47,8 +47,8 @@ pub(super) struct SegmentItem {
     pub(super) budgeted: u64,
     /// Lane and send stamp (microseconds) of those that are measured.
     pub(super) measured: Vec<(Lane, u64)>,
-    /// Numbers of the probes in it.
-    pub(super) probes: Vec<u64>,
+    /// Probes in it: their stamps and numbers.
+    pub(super) probes: Vec<(Stamp, u64)>,
 }
 
 /// Messages `from..=to` of a lane.
@@ -201,7 +201,7 @@ impl Parser {
             let Some(Mark { sent_us, publish }) = mark else { continue };
             truth.carries(Stamp { epoch, lane, seq }, publish);
             if publish >= FIRST_PROBE {
-                item.probes.push(publish);
+                item.probes.push((Stamp { epoch, lane, seq }, publish));
             }
             if measured_from > 0 && publish >= measured_from {
                 item.measured.push((lane, sent_us));

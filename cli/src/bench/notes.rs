@@ -44,6 +44,8 @@ impl From<&OkReply> for Answer {
 pub(super) struct Receipt {
     pub(super) conn: ConnId,
     pub(super) publish: u64,
+    /// Its stamp; none if it was pulled.
+    pub(super) stamp: Option<Stamp>,
     pub(super) at_us: u64,
 }
 
@@ -52,6 +54,8 @@ pub(super) struct Receipt {
 pub(super) struct Silence {
     /// In this room; none: not measured.
     pub(super) room: Option<RoomKey>,
+    /// Since then.
+    pub(super) since_us: u64,
     pub(super) times: Latency,
 }
 

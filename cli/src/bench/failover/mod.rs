@@ -27,6 +27,7 @@ pub(crate) use outcome::FaultReport;
 use super::clock::now_us;
 use super::drive::{self, TURN, micros};
 use super::fleet::Fleet;
+use super::notes::Silence;
 use super::opening::Pace;
 use super::progress::Progress;
 use super::publisher::{Publisher, Stream};
@@ -125,8 +126,8 @@ impl Bench<'_> {
     fn play(&mut self, fault: Fault) -> anyhow::Result<FaultReport> {
         self.progress.stage(fault.name());
         let ended = self.crowd.disconnects;
-        self.fleet.shared.silence.times = Latency::default();
-        self.fleet.shared.silence.room = Some(self.rooms.hot);
+        self.fleet.shared.silence =
+            Silence { room: Some(self.rooms.hot), since_us: now_us(), times: Latency::default() };
         self.probes.begin(now_us());
         self.turns(BEFORE, |_| false)?;
         let struck_us = now_us();
@@ -151,6 +152,9 @@ impl Bench<'_> {
         let gap_ms = self.fleet.shared.silence.times.percentiles();
         let mut found = FaultReport::new(fault, self.probes.outcome(), gap_ms);
         found.disconnects = self.crowd.disconnects - ended;
+        for odd in self.probes.take_odd() {
+            eprintln!("bench: {}: {odd}", fault.name());
+        }
         self.restore()?;
         if self.is_restored() {
             found.settled_after_ms = Some((now_us() - struck_us) as f64 / 1000.0);
@@ -190,7 +194,7 @@ impl Bench<'_> {
             self.crowd.pump(&mut self.fleet, now);
             self.fleet.turn(TURN)?;
             for receipt in std::mem::take(&mut self.fleet.shared.receipts) {
-                self.probes.receive(receipt, false);
+                self.probes.receive(receipt);
             }
             for note in self.fleet.take_notes() {
                 self.publisher.note(&note, &mut self.fleet.shared);

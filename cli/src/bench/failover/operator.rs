@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use throng_core::placement::Placement;
 use throng_core::{InstanceId, Role, Slot};
 use throng_plan::placement::{Pod, placement};
@@ -17,6 +17,11 @@ use tokio_util::sync::CancellationToken;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Roles that own slots.
 const ROLES: [Role; 2] = [Role::Chatroom, Role::Message];
+
+/// Names of Pods, by role.
+pub(super) type Names = BTreeMap<Role, Vec<String>>;
+/// Revision of all Pods: what a process calls itself that nobody told another.
+const REVISION: &str = "1";
 
 /// The operator's thread. Dropping it ends it.
 pub(super) struct Operator {
@@ -39,13 +44,15 @@ pub(super) struct Seen {
     pub(super) settled: bool,
     /// Live members: gateways, chatroom and message Pods.
     pub(super) members: [usize; 3],
+    /// Documents are written for all roles.
+    pub(super) placed: bool,
     /// Why it is not settled.
     pub(super) reason: String,
 }
 
 impl Operator {
-    /// Begins to lead the cluster; its pools are placed as soon as they have `pods` members each.
-    pub(super) fn start(etcd: &str, namespace: &str, cluster: &str, pods: usize) -> anyhow::Result<Self> {
+    /// Begins to lead the cluster and places slots on the Pods that are about to start: `first`, names by role.
+    pub(super) fn start(etcd: &str, namespace: &str, cluster: &str, first: Names) -> anyhow::Result<Self> {
         let shared = Arc::new(Shared::default());
         let options = EtcdOptions::new(vec![etcd.to_owned()], namespace, cluster);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -57,7 +64,7 @@ impl Operator {
                 let registry = EtcdRegistry::new(options);
                 let _ = say.send(registry.as_ref().map(|_| ()).map_err(ToString::to_string));
                 if let Ok(registry) = registry {
-                    Leader { registry, shared: mine, pods, epoch: None, highest: 0, plans: BTreeMap::new() }
+                    Leader { registry, shared: mine, first, epoch: None, highest: 0, plans: BTreeMap::new() }
                         .run()
                         .await;
                 }
@@ -73,6 +80,17 @@ impl Operator {
     pub(super) fn swap(&self, swapped: bool) {
         self.seen(|seen| seen.settled = false);
         self.shared.swapped.store(swapped, Ordering::SeqCst);
+    }
+
+    /// Waits until the first placement is written, so that Pods find it when they start.
+    pub(super) fn placed(&self) -> anyhow::Result<()> {
+        for _ in 0..200 {
+            if self.seen(|seen| seen.placed) {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        bail!("no placement could be written within 10 s: {}", self.look().reason)
     }
 
     /// What it saw last.
@@ -114,8 +132,8 @@ async fn hear_signals(shared: Arc<Shared>) {
 struct Leader {
     registry: EtcdRegistry,
     shared: Arc<Shared>,
-    /// Pods that a pool has when it is complete.
-    pods: usize,
+    /// Pods that are about to start, until all of a role are there.
+    first: Names,
     epoch: Option<u64>,
     /// The largest leader epoch so far: an emptied etcd must not take it back.
     highest: u64,
@@ -139,10 +157,12 @@ impl Leader {
                 Ok(()) => Seen { settled: true, ..Seen::default() },
                 Err(reason) => Seen { reason, ..Seen::default() },
             };
+            let placed = ROLES.iter().all(|role| view.placement(*role).is_some());
             let members = Role::ALL.map(|role| view.members(role).len());
             // An answer to an older wish says nothing of the one in force.
             let settled = seen.settled && swapped == self.shared.swapped.load(Ordering::SeqCst);
-            *self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen { settled, members, ..seen };
+            *self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner) =
+                Seen { settled, members, placed, ..seen };
         }
     }
 
@@ -156,19 +176,21 @@ impl Leader {
             None => self.registry.next_leader_epoch(self.highest).await.map_err(|error| error.to_string())?,
         };
         (self.epoch, self.highest) = (Some(epoch), epoch);
+        let mut all = Ok(());
         for role in ROLES {
-            self.place(view, role, epoch, swapped).await?;
+            all = all.and(self.place(view, role, epoch, swapped).await);
         }
-        Ok(())
+        all
     }
 
     async fn place(&mut self, view: &View, role: Role, epoch: u64, swapped: bool) -> Result<(), String> {
-        let pods = pods(view, role);
-        let (base, version) = match self.plans.get(&role) {
-            Some((base, version)) => (Some(base), *version),
-            None if pods.len() < self.pods => return Err(format!("the {role} pool is not complete")),
-            None => (None, 0),
-        };
+        let mut pods = pods(view, role);
+        match self.first.get(&role) {
+            Some(first) if pods.len() < first.len() => pods = first.iter().map(|name| pod(name, REVISION)).collect(),
+            _ => drop(self.first.remove(&role)),
+        }
+        let known = self.plans.get(&role);
+        let (base, version) = (known.map(|(base, _)| base), known.map_or(0, |(_, version)| *version));
         if pods.is_empty() {
             return Err(format!("there are no {role} Pods"));
         }
@@ -203,12 +225,12 @@ impl Leader {
 
 fn pods(view: &View, role: Role) -> Vec<Pod> {
     let members = view.members(role).values().map(|entry| &entry.member).filter(|member| member.ready);
-    let pod = |member: &throng_registry::Member| Pod {
-        name: Arc::clone(&member.pod),
-        revision: Arc::clone(&member.revision),
-        weight: u32::from(!member.draining),
-    };
-    members.map(pod).collect()
+    members.map(|member| pod(&member.pod, &member.revision)).collect()
+}
+
+/// No Pod of a bench is drained: all have the same share.
+fn pod(name: &str, revision: &str) -> Pod {
+    Pod { name: name.into(), revision: revision.into(), weight: 1 }
 }
 
 /// The same with every list's first two names exchanged.
@@ -241,8 +263,7 @@ mod tests {
 
     #[test]
     fn a_swap_moves_every_slot_and_two_swaps_none() {
-        let pod = |name: &str| Pod { name: name.into(), revision: "1".into(), weight: 1 };
-        let planned = placement(&[pod("a"), pod("b")], None, 1).unwrap().placement;
+        let planned = placement(&[pod("a", "1"), pod("b", "1")], None, 1).unwrap().placement;
         let swapped = swap(&planned);
         assert!(Slot::all().all(|slot| swapped.owner(slot) != planned.owner(slot)));
         let back = swap(&swapped);

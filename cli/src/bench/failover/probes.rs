@@ -27,6 +27,8 @@ const EVERY_US: u64 = 1_000_000;
 const ANSWER_US: u64 = 2_000_000;
 /// Least time between an error and the next try.
 const RETRY_MS: u64 = 250;
+/// Oddities that are told of one fault.
+const MOST_ODD: usize = 10;
 /// While nobody of the room is connected.
 const NOBODY_US: u64 = 100_000;
 
@@ -45,6 +47,8 @@ pub(super) struct Probes {
     retries: u64,
     /// Probes that came twice to a member.
     pub(super) twice: u64,
+    /// What should not have been, in words, since it was last told.
+    odd: Vec<String>,
     /// The first error that was not for a while only.
     pub(super) first_error: Option<String>,
 }
@@ -112,6 +116,7 @@ impl Probes {
             unfinished: 0,
             retries: 0,
             twice: 0,
+            odd: Vec::new(),
             first_error: None,
         }
     }
@@ -203,7 +208,7 @@ impl Probes {
         if let Some(number) = id.checked_sub(PULL_ID) {
             let publish = FIRST_PROBE + number;
             if result.as_ref().is_ok_and(|answer| answer.publishes.contains(&publish)) {
-                self.receive(Receipt { conn: *conn, publish, at_us: now_us() }, true);
+                self.receive(Receipt { conn: *conn, publish, stamp: None, at_us: now_us() });
             }
         } else if let Some(number) = id.checked_sub(PROBE_ID).and_then(|number| usize::try_from(number).ok()) {
             match result {
@@ -241,7 +246,7 @@ impl Probes {
     }
 
     /// A probe arrived.
-    pub(super) fn receive(&mut self, receipt: Receipt, pulled: bool) {
+    pub(super) fn receive(&mut self, receipt: Receipt) {
         let number = receipt.publish.checked_sub(FIRST_PROBE).and_then(|number| usize::try_from(number).ok());
         let Some(number) = number else { return };
         let Some(probe) = self.sent.get_mut(number) else { return };
@@ -249,11 +254,14 @@ impl Probes {
         let Some(place) = room.members.iter().position(|member| *member == receipt.conn) else { return };
         let bit = 1 << place;
         if probe.missing & bit == 0 {
-            self.twice += u64::from(!pulled);
+            if let Some(stamp) = receipt.stamp {
+                self.twice += 1;
+                self.odd.push(format!("publish {number} came again to client {} as {stamp:?}", receipt.conn));
+            }
             return;
         }
         probe.missing &= !bit;
-        probe.pulled += u32::from(pulled);
+        probe.pulled += u32::from(receipt.stamp.is_none());
         if probe.missing == 0 {
             probe.received_us = receipt.at_us;
             let done = probe.stored_us > 0;
@@ -278,6 +286,22 @@ impl Probes {
                 }
             }
         }
+    }
+
+    /// What should not have been, in words; a few of it, if it is much.
+    pub(super) fn take_odd(&mut self) -> Vec<String> {
+        let mut odd = std::mem::take(&mut self.odd);
+        for (number, probe) in self.sent.iter().enumerate().skip(self.judged).filter(|(_, probe)| probe.missing != 0) {
+            let members = self.rooms.get(probe.room).map(|room| room.members.as_slice()).unwrap_or_default();
+            let away: Vec<_> =
+                members.iter().enumerate().filter(|(place, _)| probe.missing & (1 << place) != 0).collect();
+            let (room, by, stored, stamp) = (probe.room, probe.by, probe.stored_us > 0, probe.stamp);
+            odd.push(format!(
+                "publish {number} of client {by} to room-{room} (stored: {stored}, {stamp:?}) is missing at {away:?}"
+            ));
+        }
+        odd.truncate(MOST_ODD);
+        odd
     }
 
     /// What the probes since [`Self::begin`] showed.

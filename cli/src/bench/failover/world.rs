@@ -12,7 +12,7 @@ use super::args::FailoverArgs;
 use super::child::{Child, Place};
 use super::faults::{Blow, Fault};
 use super::net::Net;
-use super::operator::Operator;
+use super::operator::{Names, Operator};
 use super::stores::{self, Kind, Store};
 use crate::bench::fleet::Endpoint;
 
@@ -38,6 +38,9 @@ pub(super) struct World {
     pub(super) secret: String,
     _folder: Folder,
 }
+
+/// In which order the first Pods start.
+const ORDER: [Role; 3] = [Role::Chatroom, Role::Message, Role::Gateway];
 
 /// One process of a role.
 struct Pod {
@@ -84,7 +87,7 @@ impl World {
         let config = folder.0.join("throng.yaml");
         fs::write(&config, configuration(args, &cluster, &redis_url, &etcd_url, &secret).to_string())?;
         let mut world = Self {
-            operator: Operator::start(&etcd_url, NAMESPACE, &cluster, PODS)?,
+            operator: Operator::start(&etcd_url, NAMESPACE, &cluster, first_names())?,
             pods: Vec::new(),
             graves: Vec::new(),
             redis,
@@ -97,11 +100,8 @@ impl World {
             secret,
             _folder: folder,
         };
-        for role in [Role::Chatroom, Role::Message, Role::Gateway] {
-            for _ in 0..PODS {
-                world.add(role)?;
-            }
-        }
+        world.operator.placed()?;
+        world.replace()?;
         Ok(world)
     }
 
@@ -170,7 +170,7 @@ impl World {
     /// Starts another Pod for each that is gone, as Kubernetes would.
     pub(super) fn replace(&mut self) -> anyhow::Result<()> {
         self.graves.clear();
-        for role in Role::ALL {
+        for role in ORDER {
             while self.pods.iter().filter(|pod| pod.role == role).count() < PODS {
                 self.add(role)?;
             }
@@ -179,7 +179,7 @@ impl World {
     }
 
     fn add(&mut self, role: Role) -> anyhow::Result<()> {
-        let name = format!("bench-{role}-1-{}", self.started);
+        let name = name(role, self.started);
         self.started += 1;
         let place = Place::new(self.net.as_mut())?;
         let [grpc, http, public] = [place.listen(7070)?, place.listen(7080)?, place.listen(8080)?];
@@ -216,6 +216,17 @@ impl World {
         let stores = [&self.redis, &self.etcd].into_iter().flatten().map(|store| &store.place);
         pods.chain(stores).collect()
     }
+}
+
+fn name(role: Role, number: u32) -> String {
+    format!("bench-{role}-1-{number}")
+}
+
+/// Names of the Pods that start first and own slots.
+fn first_names() -> Names {
+    let mut numbers = 0..;
+    let mut some = |role| (role, numbers.by_ref().take(PODS).map(|number| name(role, number)).collect());
+    ORDER.into_iter().map(&mut some).filter(|(role, _)| *role != Role::Gateway).collect()
 }
 
 /// The net, where one can be made; an error if a fault cannot be done without it.
