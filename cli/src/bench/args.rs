@@ -188,7 +188,7 @@ pub(super) struct SlowArgs {
     /// Share of them that stops reading.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=90))]
     pub(super) stalled_percent: u32,
-    /// Lanes 2-3 are offered at so many times what the bare loop writes, one message a write.
+    /// Lanes 2-3 are offered at so many times what the bare loop writes, in bytes.
     #[arg(long, default_value_t = 5.0)]
     pub(super) overload: f64,
     /// Messages a second on lanes 2-3, instead of --overload.
@@ -197,8 +197,8 @@ pub(super) struct SlowArgs {
     /// Length of the measured window.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub(super) seconds: u64,
-    /// Size of a message's content.
-    #[arg(long, default_value_t = 100)]
+    /// Size of a message's content on lanes 2-3.
+    #[arg(long, default_value_t = 8_000)]
     pub(super) payload_bytes: usize,
 }
 

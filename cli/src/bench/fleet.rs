@@ -57,6 +57,8 @@ pub(super) struct Fleet {
     scratch: Vec<u8>,
     conns: Vec<Conn>,
     endpoints: Vec<Endpoint>,
+    /// Size of each socket's receive buffer; none: the kernel's choice.
+    pub(super) receive_bytes: Option<usize>,
     pub(super) shared: Shared,
 }
 
@@ -68,6 +70,7 @@ impl Fleet {
             scratch: vec![0; 256 << 10],
             conns: Vec::new(),
             endpoints,
+            receive_bytes: None,
             shared: Shared::default(),
         })
     }
@@ -126,7 +129,7 @@ impl Fleet {
     pub(super) fn open(&mut self, id: ConnId) -> anyhow::Result<()> {
         let Some(conn) = self.conns.get_mut(id) else { return Ok(()) };
         let Some(endpoint) = self.endpoints.get(conn.identity.endpoint) else { return Ok(()) };
-        let mut stream = connect(endpoint.address, source(id))
+        let mut stream = connect(endpoint.address, source(id), self.receive_bytes)
             .context("cannot open another socket: the bench needs two files per connection, see `ulimit -n`")?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, Token(id), interest).context("cannot watch a socket")?;
@@ -173,10 +176,13 @@ fn source(id: ConnId) -> Option<Ipv4Addr> {
     (block > 0).then(|| Ipv4Addr::new(127, 0, 0, 1 + block))
 }
 
-fn connect(to: SocketAddr, from: Option<Ipv4Addr>) -> io::Result<TcpStream> {
+fn connect(to: SocketAddr, from: Option<Ipv4Addr>, receive_bytes: Option<usize>) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
+    if let Some(bytes) = receive_bytes {
+        socket.set_recv_buffer_size(bytes)?;
+    }
     if let Some(from) = from.filter(|_| to.ip().is_loopback() && to.is_ipv4()) {
         socket.bind(&SocketAddr::new(IpAddr::V4(from), 0).into())?;
     }
