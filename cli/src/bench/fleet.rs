@@ -93,6 +93,21 @@ impl Fleet {
         }
     }
 
+    /// Ends a connection, and its session with it.
+    pub(super) fn forget_session(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.forget_session();
+        }
+    }
+
+    /// Keeps where each connection stands, and nothing that only a verdict needs.
+    pub(super) fn forget_past(&mut self) {
+        for conn in &mut self.conns {
+            conn.forget_past();
+        }
+        self.shared.parser.forget_past();
+    }
+
     /// From now on a connection reads nothing of what the server sends.
     pub(super) fn stall(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id) {

@@ -116,6 +116,11 @@ impl Parser {
         self.truths.iter().map(Truth::conflicts).sum()
     }
 
+    /// Forgets what clients together knew of the rooms.
+    pub(super) fn forget_past(&mut self) {
+        self.truths.fill_with(Truth::default);
+    }
+
     /// From now on publishes from this number on are measured. Frames read before keep what they meant then.
     pub(super) fn measure_from(&mut self, publish: u64) {
         self.measured_from = publish;

@@ -7,12 +7,17 @@
 //! [`drive`] keep the pace. A scenario puts these together and fills in a [`report`]: [`floor`] is the limit of the machine,
 //! [`fanout`] the cost of a delivery, [`idle`] that of a connection at rest, [`joins`] the traffic of members,
 //! [`storm`] what it takes when all come back at once, [`slow`] what reaches readers when others stall and too much is said.
+//!
+//! [`crowd`] lends the same clients, without a referee, to `throng dev`: [`comers`] says who comes when, [`recent`] what
+//! happened lately.
 
 mod args;
 mod checker;
 mod clock;
+mod comers;
 mod commands;
 mod conn;
+pub(crate) mod crowd;
 mod drive;
 mod fanout;
 mod fleet;
@@ -26,6 +31,7 @@ mod opening;
 mod process;
 mod progress;
 mod publisher;
+pub(crate) mod recent;
 mod report;
 mod runs;
 mod scan;
