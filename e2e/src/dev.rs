@@ -95,6 +95,11 @@ impl Dev {
     /// Asks it to end and waits; whether it ended by itself with success.
     pub fn end(&mut self, within: Duration) -> Result<bool> {
         drop(self.child.stdin.take());
+        self.wait(within)
+    }
+
+    /// Waits for its end; whether it came by itself, with success.
+    pub fn wait(&mut self, within: Duration) -> Result<bool> {
         let until = Instant::now() + within;
         while Instant::now() < until {
             if let Some(status) = self.child.try_wait()? {

@@ -3,7 +3,7 @@
 const wait = ms => new Promise(done => setTimeout(done, ms));
 
 export class Client {
-  // options: url, token() -> promise of a JWT, rooms, onState, onMessage, onGap, onEvent
+  // options: url, token() -> promise of a JWT, rooms, onState, onMessage(room, message, "history" or nothing), onGap, onEvent
   constructor(options) {
     this.options = options;
     this.cursors = new Map();
@@ -86,7 +86,7 @@ export class Client {
 
   async join(socket, room) {
     const joined = await this.ask(socket, { join: { room, history: 20 } });
-    for (const message of joined.messages ?? []) this.options.onMessage(room, message);
+    for (const message of joined.messages ?? []) this.options.onMessage(room, message, "history");
     this.cursors.set(room, { epoch: joined.epoch, seq: joined.seq });
     this.options.onEvent({ kind: "count", room, members: joined.members });
   }

@@ -1,6 +1,8 @@
 // The page of `throng dev`: two people in one room, and the pools behind them.
 
 import { Client } from "/dev/client.js";
+import { Figures } from "/dev/figures.js";
+import { Pools } from "/dev/pools.js";
 
 const ROOM = "lobby";
 const SHOWN = 200;
@@ -13,6 +15,14 @@ const log = text => {
   while (list.children.length > 100) list.lastChild.remove();
 };
 
+// What a message says, in words.
+const words = ({ type, data }) => {
+  if (type === "like") return "♥";
+  if (type === "entry") return "enters";
+  if (type === "gift") return `gives a ${data?.gift ?? "gift"}`;
+  return data?.text ?? JSON.stringify(data);
+};
+
 class Pane {
   constructor(root) {
     this.user = root.dataset.user;
@@ -21,13 +31,15 @@ class Pane {
     this.list = root.querySelector(".messages");
     this.state = root.querySelector(".state");
     this.latency = root.querySelector(".latency");
+    this.shown = root.querySelector(".figures");
+    this.figures = new Figures();
     this.pending = [];
     this.frame = 0;
     root.querySelector("form").addEventListener("submit", event => {
       event.preventDefault();
-      const input = event.target.elements.text;
-      if (input.value.trim()) this.send("text", { text: input.value.trim() }, 2);
-      input.value = "";
+      const { text, lane } = event.target.elements;
+      if (text.value.trim()) this.send("text", { text: text.value.trim() }, Number(lane.value));
+      text.value = "";
     });
     root.querySelector(".like").addEventListener("click", () => this.send("like", {}, 3));
     this.client = new Client({
@@ -35,11 +47,12 @@ class Pane {
       token: () => fetch(`/dev/token?user=${this.user}`).then(reply => reply.text()),
       rooms: [ROOM],
       onState: (state, why) => this.show(state, why),
-      onMessage: (room, message) => this.take(message),
-      onGap: (room, gap) => this.note(`${gap.to - gap.from + 1} message(s) of lane ${gap.lane} skipped`),
+      onMessage: (room, message, past) => this.take(message, past),
+      onGap: (room, gap) => this.gap(gap),
       onEvent: event => event.kind === "count" && this.members(event.members),
     });
     this.client.start();
+    setInterval(() => this.tell(), 1000);
   }
 
   async send(type, data, lane) {
@@ -57,16 +70,29 @@ class Pane {
   }
 
   members(count) {
-    this.state.textContent = `connected, ${count} here`;
+    this.state.textContent = `connected, ${count.toLocaleString("en")} here`;
   }
 
-  take(message) {
+  take(message, past) {
+    if (!past) this.figures.message(message);
     const own = message.from === this.user;
-    if (own && message.data && message.data.sent_ms) {
+    if (own && !past && message.data?.sent_ms) {
       this.latency.textContent = `${Math.max(0, performance.timeOrigin + performance.now() - message.data.sent_ms).toFixed(0)} ms`;
     }
-    const text = message.type === "like" ? "♥" : message.data && message.data.text !== undefined ? message.data.text : JSON.stringify(message.data);
-    this.add(`${message.from}: ${text}`, own ? "own" : "");
+    const bot = message.from.startsWith("bot-");
+    this.add(`${message.from}: ${words(message)}`, own ? "own" : bot ? "bot" : "");
+  }
+
+  // What is sampled out of lanes 2-3 is counted only; a hole in the others is news.
+  gap(gap) {
+    this.figures.gap(gap);
+    if (gap.lane < 2) this.note(`${gap.to - gap.from + 1} message(s) of lane ${gap.lane} skipped`);
+  }
+
+  tell() {
+    const { perSecond, skippedPerSecond, p50, p99 } = this.figures.read();
+    const latency = p50 === null ? "" : `, p50 ${p50.toFixed(0)} ms, p99 ${p99.toFixed(0)} ms`;
+    this.shown.textContent = `${perSecond.toFixed(1)} msg/s, ${skippedPerSecond.toFixed(1)} left out/s${latency}`;
   }
 
   note(text) {
@@ -97,66 +123,20 @@ class Pane {
   }
 }
 
-// ---- the pools
-
-const act = async (verb, name) => {
-  const reply = await fetch(`/dev/pods/${verb}`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ name }) });
-  const text = await reply.text();
-  log(reply.ok ? `${verb} ${name}` : `${verb} ${name}: ${text}`);
-  refresh();
-};
-
-const button = (label, verb, name) => {
-  const made = document.createElement("button");
-  made.textContent = label;
-  made.addEventListener("click", () => act(verb, name));
-  return made;
-};
-
-const drawPools = state => {
-  const pools = document.querySelector("#pools");
-  pools.replaceChildren();
-  for (const role of ["gateway", "chatroom", "message"]) {
-    const head = document.createElement("div");
-    head.className = "pool";
-    const title = document.createElement("b");
-    title.textContent = role;
-    head.append(title, button("add", "add", role));
-    pools.append(head);
-    for (const pod of state.pods.filter(pod => pod.role === role)) {
-      const row = document.createElement("div");
-      row.className = `pod ${pod.state}`;
-      row.dataset.pod = pod.name;
-      const name = document.createElement("b");
-      name.textContent = pod.name;
-      const what = document.createElement("span");
-      what.className = "what";
-      what.textContent = pod.summary;
-      row.append(name, what);
-      if (pod.state === "draining") row.append(button("undrain", "undrain", pod.name));
-      else if (pod.state !== "dead") row.append(button("drain", "drain", pod.name));
-      if (pod.state !== "dead") row.append(button("kill", "kill", pod.name));
-      pools.append(row);
-    }
+const pools = new Pools(async (verb, name) => {
+  try {
+    const body = JSON.stringify({ name });
+    const reply = await fetch(`/dev/pods/${verb}`, { method: "POST", headers: { "content-type": "application/json" }, body });
+    log(reply.ok ? `${verb} ${name}` : `${verb} ${name}: ${await reply.text()}`);
+  } catch {
+    log(`${verb} ${name}: no answer, perhaps the gateway that was asked is the one that ended`);
   }
-};
-
-const drawRooms = state => {
-  const body = document.querySelector("#rooms tbody");
-  body.replaceChildren(...state.rooms.map(room => {
-    const row = document.createElement("tr");
-    for (const cell of [room.room, room.members, room.messages_per_second.toFixed(1), room.tick_ms ? `${room.tick_ms} ms` : "none", room.owner]) {
-      row.append(Object.assign(document.createElement("td"), { textContent: cell }));
-    }
-    return row;
-  }));
-};
+  refresh();
+});
 
 const refresh = async () => {
   try {
-    const state = await (await fetch("/dev/state")).json();
-    drawPools(state);
-    drawRooms(state);
+    pools.draw(await (await fetch("/dev/state")).json());
   } catch {
     // The gateway that served this page may just have been killed; the next request goes to another.
   }

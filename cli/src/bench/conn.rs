@@ -224,6 +224,19 @@ impl Conn {
         self.out = Vec::new();
     }
 
+    /// Ends the connection; next time it begins a new session.
+    pub(super) fn forget_session(&mut self) {
+        self.cut();
+        self.resume = None;
+    }
+
+    /// Keeps of its rooms where it stands, and nothing of how it came there.
+    pub(super) fn forget_past(&mut self) {
+        for seat in &mut self.seats {
+            seat.ledger.forget_past();
+        }
+    }
+
     fn close(&mut self, id: ConnId, closing: Closing, shared: &mut Shared) {
         let was = self.phase;
         self.cut();
@@ -392,6 +405,7 @@ impl Conn {
         }
         for gap in &item.gaps {
             seat.ledger.declared(*gap);
+            stats.declared += (gap.to + 1).saturating_sub(gap.from);
         }
         let receipt = |(stamp, publish): &(Stamp, u64)| Receipt {
             conn: id,

@@ -97,6 +97,7 @@ impl Fleet {
         }
     }
 
+<<<<<<< HEAD
     /// The next connection goes to another gateway.
     pub(super) fn redirect(&mut self, id: ConnId, endpoint: usize) {
         if let Some(conn) = self.conns.get_mut(id) {
@@ -116,6 +117,21 @@ impl Fleet {
         if let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_ready()) {
             conn.rejoin(id, room, &mut self.shared);
         }
+=======
+    /// Ends a connection, and its session with it.
+    pub(super) fn forget_session(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.forget_session();
+        }
+    }
+
+    /// Keeps where each connection stands, and nothing that only a verdict needs.
+    pub(super) fn forget_past(&mut self) {
+        for conn in &mut self.conns {
+            conn.forget_past();
+        }
+        self.shared.parser.forget_past();
+>>>>>>> dev
     }
 
     /// From now on a connection reads nothing of what the server sends.

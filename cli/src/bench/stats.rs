@@ -64,6 +64,8 @@ impl Latency {
 pub(super) struct Stats {
     /// Messages received, measured or not.
     pub(super) received: u64,
+    /// Messages declared as not delivered.
+    pub(super) declared: u64,
     /// Measured messages received.
     pub(super) delivered: u64,
     /// Frames with segments received.

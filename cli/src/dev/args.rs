@@ -9,6 +9,7 @@ use clap::Args;
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   throng dev                                    open http://127.0.0.1:8080 and chat
+  throng dev --bots 2000 --rate 200             beside 2,000 bots that say 200 messages/s
   throng dev --gateways 4 --listen 0.0.0.0:9000
   throng dev --redis redis://127.0.0.1:6379 --etcd http://127.0.0.1:2379
   throng dev --set gateway.max_rate=40          any key of docs/configuration.md")]
@@ -25,6 +26,13 @@ pub(crate) struct DevArgs {
     /// Message Pods to begin with.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) messages: u16,
+    /// Bots in the room of the page, `lobby`: real clients over loopback. They come when the cluster is ready, and come back
+    /// when a gateway dies.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=50_000))]
+    pub(crate) bots: u32,
+    /// Messages a second that all bots together say: chat, likes, entries, now and then a gift.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub(crate) rate: u32,
     /// A Redis to keep rooms in, instead of memory.
     #[arg(long, value_name = "URL")]
     pub(crate) redis: Option<String>,

@@ -1,16 +1,21 @@
 //! `throng dev`: a whole cluster in one process, for people who try it out and for the tests.
 //!
 //! [`world`] holds the Pods, [`pod`] runs one on a thread of its own with real sockets to the others, [`planner`] decides
-//! with the production planner where slots should be, [`web`] serves the page.
+//! with the production planner where slots should be, [`web`] serves the page, [`pools`] has its figures. [`port`] keeps the
+//! public port; [`bots`] fill a room with people who [`talk`].
 
 mod args;
+mod bots;
 mod child;
 mod planner;
 mod pod;
+mod pools;
+mod port;
+mod talk;
 mod web;
 mod world;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,7 +33,9 @@ pub(crate) use args::DevArgs;
 pub(crate) use child::run as run_child;
 
 use crate::{logs, roles, token};
+use bots::{Bots, LOBBY};
 use pod::{Ingredients, Stores};
+use port::Port;
 use world::World;
 
 /// Key of the server API in dev.
@@ -40,13 +47,19 @@ const READY_WITHIN: Duration = Duration::from_secs(20);
 pub(crate) fn run(args: &DevArgs) -> Result<ExitCode> {
     logs::start("warn");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(start(args))
+    let result = runtime.block_on(start(args));
+    // A thread may still wait for standard input; nobody waits for it.
+    runtime.shutdown_background();
+    result
 }
 
 async fn start(args: &DevArgs) -> Result<ExitCode> {
     let began = Instant::now();
-    let listen = free_address(args.listen)?;
-    let config = Arc::new(roles::dev_config(&Sources { file: args.config.clone(), sets: args.sets.clone() })?);
+    let port = Port::take(args.listen)?;
+    let listen = port.address();
+    let mut config = roles::dev_config(&Sources { file: args.config.clone(), sets: args.sets.clone() })?;
+    bots::make_room(args, &mut config)?;
+    let config = Arc::new(config);
     let cluster = format!("dev-{}", uuid::Uuid::new_v4().simple());
     let registry = registry(args, &cluster)?;
     let stores = match &args.redis {
@@ -75,6 +88,9 @@ async fn start(args: &DevArgs) -> Result<ExitCode> {
     add_all(&world, args).await?;
     wait_ready(&world).await?;
     report(&world, args, listen, began.elapsed())?;
+    if args.bots > 0 {
+        world.send_bots(Bots::start(args, &format!("ws://{}/connect", near(listen)))?);
+    }
 
     let tidying = tokio::spawn(tidy(Arc::clone(&world)));
     wait_for_end(args.json).await?;
@@ -96,15 +112,14 @@ fn registry(args: &DevArgs, cluster: &str) -> Result<Arc<dyn Registry>> {
     Ok(Arc::new(registry.context("cannot use this etcd")?))
 }
 
-/// The address to listen on, with a port if none was given. Gateways share it (`SO_REUSEPORT`), so whether somebody else
-/// has it must be found out before, with a socket that does not share.
-fn free_address(wanted: SocketAddr) -> Result<SocketAddr> {
-    match TcpListener::bind(wanted) {
-        Ok(listener) => Ok(listener.local_addr()?),
-        Err(error) => bail!(
-            "cannot listen on {wanted}: {error}. Another program has it, perhaps another throng dev; choose another with --listen 127.0.0.1:PORT"
-        ),
-    }
+/// How this machine reaches itself, where it listens on all of its addresses.
+fn near(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
 }
 
 async fn add_all(world: &Arc<World>, args: &DevArgs) -> Result<()> {
@@ -182,8 +197,12 @@ fn report(world: &World, args: &DevArgs, listen: SocketAddr, took: Duration) -> 
         return Ok(());
     }
     let token = token::sign(token::DEV_SECRET, "you", 1, &[], 24 * 3600)?;
+    let bots = match (args.bots, args.rate) {
+        (0, _) => String::new(),
+        (bots, rate) => format!("\n{bots} bots are on their way to the room {LOBBY}, to say {rate} messages/s."),
+    };
     println!(
-        "Throng dev is ready ({} ms): {} gateways, {} chatroom and {} message Pods.
+        "Throng dev is ready ({} ms): {} gateways, {} chatroom and {} message Pods.{bots}
 
   page    {http}/
   connect {url}
@@ -191,8 +210,8 @@ fn report(world: &World, args: &DevArgs, listen: SocketAddr, took: Duration) -> 
   API     curl -H 'Authorization: Bearer {DEV_API_KEY}' {http}/v1/rooms
 
 Say hello from another terminal (the first line answers):
-  {{\"id\":1,\"hello\":{{\"token\":\"<token>\"}}}}  {{\"id\":2,\"join\":{{\"room\":\"lobby\"}}}}
-  examples/python/chat.py --url {url} --token <token> --room lobby
+  {{\"id\":1,\"hello\":{{\"token\":\"<token>\"}}}}  {{\"id\":2,\"join\":{{\"room\":\"{LOBBY}\"}}}}
+  examples/python/chat.py --url {url} --token <token> --room {LOBBY}
 
 NOT FOR PRODUCTION: fixed keys, and everything is in memory. Ctrl-C ends it and leaves nothing behind.",
         took.as_millis(),

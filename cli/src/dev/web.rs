@@ -11,6 +11,8 @@ use rust_embed::RustEmbed;
 use serde::{Deserialize, Serialize};
 use throng_core::Role;
 
+use super::bots::BotsRow;
+use super::pools::{PodRow, Rates};
 use super::world::World;
 use crate::token;
 
@@ -25,25 +27,22 @@ const TOKEN_S: u64 = 24 * 3600;
 #[derive(Serialize)]
 pub(crate) struct PageState {
     pub(crate) pods: Vec<PodRow>,
+    pub(crate) rates: Rates,
     pub(crate) rooms: Vec<RoomRow>,
+    pub(crate) bots: Option<BotsRow>,
 }
 
-/// One Pod.
-#[derive(Serialize)]
-pub(crate) struct PodRow {
-    pub(crate) name: String,
-    pub(crate) role: Role,
-    /// `running`, `draining` or `dead`.
-    pub(crate) state: &'static str,
-    pub(crate) summary: String,
-}
-
-/// One room.
+/// One room. What is delivered is measured by clients: without bots in the room nobody knows it.
 #[derive(Serialize)]
 pub(crate) struct RoomRow {
     pub(crate) room: String,
     pub(crate) members: u64,
-    pub(crate) messages_per_second: f64,
+    pub(crate) messages_per_s: f64,
+    pub(crate) delivered_per_s: Option<u64>,
+    pub(crate) dropped_per_s: Option<u64>,
+    /// From sending to receipt, over ten seconds.
+    pub(crate) p50_ms: Option<f64>,
+    pub(crate) p99_ms: Option<f64>,
     pub(crate) tick_ms: u32,
     pub(crate) owner: String,
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use throng_core::Role;
@@ -12,8 +12,10 @@ use throng_proto::link::chatroom_client::ChatroomClient;
 use throng_proto::link::{DrainRequest, ListRoomsRequest, RoomDescription};
 use tonic::transport::Endpoint;
 
+use super::bots::{Bots, BotsRow};
 use super::pod::{Ingredients, Pod};
-use super::web::{PageState, PodRow, RoomRow};
+use super::pools::{self, PodRow, Rates};
+use super::web::{PageState, RoomRow};
 
 /// Rooms that the page shows.
 const ROOMS_SHOWN: u32 = 20;
@@ -28,6 +30,7 @@ const DRAIN_DEADLINE_MS: u64 = 30_000;
 pub(crate) struct World {
     ingredients: Ingredients,
     pods: Mutex<Pods>,
+    bots: Mutex<Option<Bots>>,
 }
 
 #[derive(Default)]
@@ -38,11 +41,20 @@ struct Pods {
 
 impl World {
     pub(crate) fn new(ingredients: Ingredients) -> Self {
-        Self { ingredients, pods: Mutex::default() }
+        Self { ingredients, pods: Mutex::default(), bots: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Pods> {
         self.pods.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn bots(&self) -> MutexGuard<'_, Option<Bots>> {
+        self.bots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bots that live as long as the Pods do.
+    pub(crate) fn send_bots(&self, bots: Bots) {
+        *self.bots() = Some(bots);
     }
 
     /// Starts another Pod of a role; returns its name.
@@ -82,8 +94,9 @@ impl World {
         Ok(())
     }
 
-    /// Ends all Pods, gateways first, each with a goodbye; waits for them at most a few seconds.
+    /// Ends bots and all Pods, gateways first, each with a goodbye; waits for them at most a few seconds.
     pub(crate) fn stop(&self) {
+        drop(self.bots().take());
         let mut by_name = std::mem::take(&mut self.lock().by_name);
         for role in [Role::Gateway, Role::Message, Role::Chatroom] {
             for pod in by_name.values_mut().filter(|pod| pod.role == role) {
@@ -128,50 +141,53 @@ impl World {
 
     /// What the page shows.
     pub(crate) async fn page_state(&self) -> PageState {
-        let (rows, chatrooms) = {
-            let pods = self.lock();
-            let rows = pods.by_name.iter().map(|(name, pod)| row(name, pod)).collect();
-            let chatrooms: Vec<(String, SocketAddr)> = pods
-                .by_name
-                .iter()
-                .filter(|(_, pod)| pod.role == Role::Chatroom && pod.died.is_none())
-                .map(|(name, pod)| (name.clone(), pod.grpc))
-                .collect();
-            (rows, chatrooms)
-        };
+        let bots = self.bots().as_ref().map(Bots::row);
+        let (pods, rates, chatrooms) = self.figures();
         let mut rooms = Vec::new();
         for (name, address) in chatrooms {
             let asked = tokio::time::timeout(ASK, list_rooms(address, &self.ingredients.pod_key)).await;
-            rooms.extend(asked.into_iter().flatten().flatten().map(|room| RoomRow {
-                room: room.room,
-                members: room.members,
-                messages_per_second: room.messages_per_second,
-                tick_ms: room.tick_ms,
-                owner: name.clone(),
-            }));
+            let listed = asked.into_iter().flatten().flatten();
+            rooms.extend(listed.map(|room| room_row(room, &name, bots.as_ref())));
         }
         rooms.sort_by(|a, b| b.members.cmp(&a.members).then_with(|| a.room.cmp(&b.room)));
         rooms.truncate(ROOMS_SHOWN as usize);
-        PageState { pods: rows, rooms }
+        PageState { pods, rates, rooms, bots }
+    }
+
+    /// The Pods, what they carry together, and who can be asked for rooms.
+    fn figures(&self) -> (Vec<PodRow>, Rates, Vec<(String, SocketAddr)>) {
+        let (mut rows, mut rates, mut chatrooms) = (Vec::new(), Rates::default(), Vec::new());
+        for (name, pod) in &self.lock().by_name {
+            if let Some(died) = pod.died {
+                rows.push(pools::dead(name, pod.role, died.elapsed().as_secs()));
+                continue;
+            }
+            let sample = pod.hooks.sample();
+            rates.add(pod.role, &sample);
+            let described = (pod.role == Role::Chatroom).then(|| pod.hooks.describe());
+            rows.push(pools::row(name, pod.role, &sample, described.as_ref()));
+            if pod.role == Role::Chatroom {
+                chatrooms.push((name.clone(), pod.grpc));
+            }
+        }
+        (rows, rates, chatrooms)
     }
 }
 
-fn row(name: &str, pod: &Pod) -> PodRow {
-    let sample = pod.hooks.sample();
-    let state = match pod.died {
-        Some(_) => "dead",
-        None if sample.draining => "draining",
-        None => "running",
-    };
-    let mut load: Vec<_> = sample.load.iter().collect();
-    load.sort_by_key(|(name, _)| name.as_str());
-    let load = load.iter().map(|(name, load)| format!("{} {load:.0}", name.replace('_', " ")));
-    let summary = match (state, load.collect::<Vec<_>>().join(", ")) {
-        ("dead", _) => format!("ended {:.0} s ago", pod.died.map_or(0.0, |died: Instant| died.elapsed().as_secs_f64())),
-        ("draining", load) => format!("{} left, {load}", sample.left),
-        (_, load) => load,
-    };
-    PodRow { name: name.to_owned(), role: pod.role, state, summary }
+/// A room as its owner tells it, with what bots in it say of what reaches them.
+fn room_row(room: RoomDescription, owner: &str, bots: Option<&BotsRow>) -> RoomRow {
+    let heard = bots.filter(|bots| bots.room == room.room).map(|bots| bots.lately);
+    RoomRow {
+        room: room.room,
+        members: room.members,
+        messages_per_s: room.messages_per_second,
+        delivered_per_s: heard.map(|heard| heard.counts.delivered),
+        dropped_per_s: heard.map(|heard| heard.counts.dropped),
+        p50_ms: heard.and_then(|heard| heard.p50_ms),
+        p99_ms: heard.and_then(|heard| heard.p99_ms),
+        tick_ms: room.tick_ms,
+        owner: owner.to_owned(),
+    }
 }
 
 async fn list_rooms(address: SocketAddr, key: &PodKey) -> Result<Vec<RoomDescription>> {
