@@ -92,7 +92,7 @@ impl GraceState {
     /// The call that is due. `mine`: the slots whose fences are to be written before a grace is created; none if it must
     /// not be.
     pub(super) fn due(&mut self, mine: Option<Vec<(Slot, Epoch)>>, now: Millis) -> Option<StoreCall> {
-        if self.asking || now < self.next_at {
+        if !self.is_due(now) {
             return None;
         }
         let call = match self.held {
@@ -101,6 +101,11 @@ impl GraceState {
         };
         self.asking = true;
         Some(call)
+    }
+
+    /// Whether a call is due.
+    pub(super) fn is_due(&self, now: Millis) -> bool {
+        !self.asking && now >= self.next_at
     }
 
     pub(super) fn wake_at(&self) -> Option<Millis> {

@@ -209,10 +209,18 @@ impl Ownership {
 
     /// Takes one input at a monotonic time and adds what is to be done, in order.
     pub fn handle(&mut self, input: Input, now: Millis, out: &mut Vec<Output>) {
+        self.handle_all([input], now, out);
+    }
+
+    /// Takes several inputs that arrived by the same time. A take-over of thousands of slots is as many answers, and what
+    /// follows from all of them is worked out once.
+    pub fn handle_all(&mut self, inputs: impl IntoIterator<Item = Input>, now: Millis, out: &mut Vec<Output>) {
         // First: rights that ended while nothing was called. No answer that arrives now may save them.
         self.lapse(now, out);
-        self.take(input, now, out);
-        self.lapse(now, out);
+        for input in inputs {
+            self.take(input, now, out);
+            self.lapse(now, out);
+        }
         self.flush(now, out);
     }
 

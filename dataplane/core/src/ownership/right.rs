@@ -147,6 +147,9 @@ impl Ownership {
         if !self.config.fences() || self.leaving.is_stopping() {
             return;
         }
+        if !self.grace.is_due(now) {
+            return;
+        }
         let tenures = || self.places.iter().filter_map(|(&slot, place)| Some((slot, place.tenure.as_ref()?)));
         // A slot that was opened without its fence gets it first, the careful way.
         let may_create = now < self.lease.until() && tenures().all(|(_, tenure)| tenure.fenced);

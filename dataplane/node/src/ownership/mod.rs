@@ -200,11 +200,11 @@ impl Driver {
         while !stopped {
             let mut outputs = Vec::new();
             inputs.push(Input::Reactors(self.now() - pulse()));
-            for input in inputs.drain(..) {
-                let now = self.now();
-                self.calls.hear(&input);
-                self.machine.handle(input, now, &mut outputs);
+            for input in &inputs {
+                self.calls.hear(input);
             }
+            let now = self.now();
+            self.machine.handle_all(inputs.drain(..), now, &mut outputs);
             let mut gathers: Vec<(Slot, Epoch)> = Vec::new();
             for output in outputs {
                 if let Some(change) = output.slot_change() {
