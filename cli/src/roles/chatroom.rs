@@ -21,6 +21,7 @@ pub(super) fn assemble(options: Options, parts: Parts) -> Result<Running> {
     let Membership { driver, ownership, slots } = Membership::new(&identity, &registry);
     let mut metrics = Metrics::default();
     let (log, log_events, writing) = StoredLog::new(store, BehindOptions::default());
+    throng_chatroom::queue_metrics::register(log.behind(), &mut metrics);
     let hooks = Arc::new(Chatroom::default());
     let node = InterceptedService::new(NodeService::server(Arc::clone(&hooks) as Arc<dyn Hooks>), pod_key.demand());
     let service = Service::new(

@@ -22,6 +22,7 @@ mod loading;
 mod log;
 mod options;
 pub mod outbox;
+pub mod queue_metrics;
 mod service;
 mod stored;
 mod stream;
