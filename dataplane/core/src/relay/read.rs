@@ -58,17 +58,6 @@ pub struct Page {
 pub(crate) struct HistoryCache(SmallVec<[(usize, Cursor, Vec<Packed>); 1]>);
 
 impl Ring {
-    /// Whether a reader at `cursor` wants what lies before the log, which the room's owner may still have.
-    #[must_use]
-    pub fn wants_older(&self, cursor: Cursor) -> bool {
-        self.began_late() && cursor.epoch == self.start.epoch && !reached(cursor.seq, self.start.seq)
-    }
-
-    /// Whether the log began inside an epoch, and nothing of it was dropped since.
-    pub(crate) fn began_late(&self) -> bool {
-        self.start.seq != Seqs::ZERO && !self.dropped
-    }
-
     /// Everything behind `since` and up to `until` (none: the head), each number once: in a segment or in a gap.
     ///
     /// Errors: [`ReadError::Future`] if `since` or `until` lies ahead of the log (it may catch up in a moment),
@@ -183,17 +172,22 @@ impl Ring {
         segments
     }
 
-    /// Whether a history of `limit` would be cut short by the start of the log rather than by that of the room.
+    /// Whether a history of `limit` would be cut short by the start of the log rather than by that of the room, as far as
+    /// numbers tell.
     #[must_use]
     pub fn is_short_of(&self, limit: usize) -> bool {
-        let numbers: u64 = [Lane::Control, Lane::Protected, Lane::Normal]
-            .into_iter()
-            .map(|lane| {
-                let from = if self.head.epoch == self.start.epoch { self.start.seq[lane] } else { 0 };
-                self.head.seq[lane].saturating_sub(from)
-            })
-            .sum();
-        self.began_late() && numbers < limit.min(MAX_MESSAGES) as u64
+        let begins = Cursor { epoch: self.oldest_epoch(), seq: Seqs::ZERO };
+        if self.start == begins {
+            return false;
+        }
+        let numbers = |after: Seqs, last: Seqs| {
+            let lanes = [Lane::Control, Lane::Protected, Lane::Normal];
+            lanes.into_iter().map(|lane| last[lane].saturating_sub(after[lane])).sum::<u64>()
+        };
+        let behind = |epoch: Epoch| if epoch == self.start.epoch { self.start.seq } else { Seqs::ZERO };
+        let ended = self.ends.range(self.start.epoch..self.head.epoch);
+        let older: u64 = ended.map(|(epoch, end)| numbers(behind(*epoch), end.last)).sum();
+        older + numbers(behind(self.head.epoch), self.head.seq) < limit.min(MAX_MESSAGES) as u64
     }
 
     /// Up to `limit` messages and [`MAX_BYTES`] of one lane behind `after`, of `epoch` (zero: the current one). Numbers that
