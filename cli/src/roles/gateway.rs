@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use throng_gateway::api::{self, ApiDeps};
+use throng_gateway::api::{self, ApiDeps, Calls};
 use throng_gateway::{Deps, Handle, Load, Options, Service};
 use throng_node::health::Readiness;
 use throng_node::ownership::{Handle as Ownership, Identity};
@@ -30,11 +30,13 @@ pub(super) fn assemble(mut options: Options, parts: Parts) -> Result<Running> {
     let listeners = (0..options.reactors).map(|_| throng_gateway::bind(public)).collect::<std::io::Result<_>>();
     let listeners = listeners.with_context(|| format!("cannot listen on {public}"))?;
     let routes = watch_routes(&*registry);
+    let calls = Calls::default();
     let api = api::router(ApiDeps {
         keys: options.auth.api_keys.iter().map(|key| key.0.clone()).collect(),
         routes: routes.clone(),
         pod_key: pod_key.clone(),
         deadline: api::DEADLINE,
+        counted: calls.clone(),
     });
     let (service, handle) = Service::new(Deps {
         options,
@@ -51,7 +53,9 @@ pub(super) fn assemble(mut options: Options, parts: Parts) -> Result<Running> {
     let node = InterceptedService::new(NodeService::server(Arc::clone(&hooks) as Arc<dyn Hooks>), pod_key.demand());
     grpc.set_nonblocking(true)?;
     let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(grpc)?);
-    serve_health(http, Readiness::default(), Metrics::default(), cut.clone())?;
+    let mut metrics = Metrics::default();
+    throng_gateway::metrics::register(&handle, &calls, &mut metrics);
+    serve_health(http, Readiness::default(), metrics, cut.clone())?;
     let serve = Box::pin(async move {
         let end = cut.clone();
         tokio::spawn(async move {

@@ -23,6 +23,7 @@ mod log;
 mod options;
 pub mod outbox;
 mod parked;
+pub mod queue_metrics;
 mod service;
 mod stored;
 mod stream;

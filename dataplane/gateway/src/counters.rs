@@ -2,7 +2,35 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use throng_proto::codes::CloseCode;
+use throng_core::{Gap, Lane};
+use throng_proto::codes::{CloseCode, ErrorCode};
+
+/// Why a subscriber was not sent a message; it was declared as a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "every reason has its place in the counters")]
+pub enum Withheld {
+    /// Over the subscriber's budget.
+    Budget,
+    /// The subscriber reads too slowly.
+    Slow,
+    /// It did not reach this gateway.
+    Lost,
+}
+
+impl Withheld {
+    /// All reasons, by their place in the counters.
+    pub const ALL: [Self; 3] = [Self::Budget, Self::Slow, Self::Lost];
+
+    /// The label of the metric.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Budget => "budget",
+            Self::Slow => "slow",
+            Self::Lost => "lost",
+        }
+    }
+}
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -12,6 +40,12 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: u64,)*
             /// Connections closed by the server, by the place of the code in [`CloseCode::ALL`].
             pub closes: [u64; CloseCode::ALL.len()],
+            /// Commands answered with an error, by the place of the code in [`ErrorCode::ALL`].
+            pub errors: [u64; ErrorCode::ALL.len()],
+            /// Messages of rooms handed to subscribers, by lane.
+            pub delivered: [u64; Lane::COUNT],
+            /// Messages of rooms that subscribers were not sent, by [`Withheld`] and lane.
+            pub withheld: [[u64; Lane::COUNT]; Withheld::ALL.len()],
         }
 
         /// The same for the whole process, since it began.
@@ -20,8 +54,18 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: AtomicU64,)*
             /// Connections closed by the server, by the place of the code in [`CloseCode::ALL`].
             pub closes: [AtomicU64; CloseCode::ALL.len()],
+            /// Commands answered with an error, by the place of the code in [`ErrorCode::ALL`].
+            pub errors: [AtomicU64; ErrorCode::ALL.len()],
+            /// Messages of rooms handed to subscribers, by lane.
+            pub delivered: [AtomicU64; Lane::COUNT],
+            /// Messages of rooms that subscribers were not sent, by [`Withheld`] and lane.
+            pub withheld: [[AtomicU64; Lane::COUNT]; Withheld::ALL.len()],
             /// Connections now.
             pub connections: AtomicU64,
+            /// Connections that something waits for because they read slowly, every two seconds.
+            pub waiting_connections: AtomicU64,
+            /// Bytes that wait for them.
+            pub waiting_bytes: AtomicU64,
             /// Longest time that a reactor took for one turn lately, microseconds.
             pub slowest_turn_us: AtomicU64,
         }
@@ -30,8 +74,11 @@ macro_rules! counters {
             /// Adds what a reactor counted.
             pub fn add(&self, counts: &Counts) {
                 $(if counts.$name > 0 { self.$name.fetch_add(counts.$name, Ordering::Relaxed); })*
-                for (total, count) in self.closes.iter().zip(counts.closes) {
-                    if count > 0 { total.fetch_add(count, Ordering::Relaxed); }
+                add_all(&self.closes, &counts.closes);
+                add_all(&self.errors, &counts.errors);
+                add_all(&self.delivered, &counts.delivered);
+                for (totals, counts) in self.withheld.iter().zip(&counts.withheld) {
+                    add_all(totals, counts);
                 }
             }
 
@@ -68,14 +115,14 @@ counters! {
     closed_by_client,
     /// Commands.
     commands,
-    /// Commands answered with an error.
-    errors,
     /// Joins begun.
     joins,
     /// Messages sent on to be ordered.
     publishes,
-    /// Messages handed to subscribers.
+    /// Messages handed to subscribers, directed ones included.
     deliveries,
+    /// Messages handed to the user that they were directed to.
+    directed,
     /// Writes to sockets.
     writes,
     /// Bytes written.
@@ -88,7 +135,50 @@ counters! {
     goaways,
 }
 
+fn add_all(totals: &[AtomicU64], counts: &[u64]) {
+    for (total, count) in totals.iter().zip(counts) {
+        if *count > 0 {
+            total.fetch_add(*count, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Counts {
+    /// Counts an error that a command is answered with.
+    pub fn failed(&mut self, code: ErrorCode) {
+        let at = ErrorCode::ALL.iter().position(|known| *known == code);
+        if let Some(count) = at.and_then(|at| self.errors.get_mut(at)) {
+            *count += 1;
+        }
+    }
+
+    /// Counts messages of a room that so many subscribers got.
+    pub fn deliver(&mut self, by_lane: &[u32; Lane::COUNT], subscribers: u64) {
+        for (total, count) in self.delivered.iter_mut().zip(by_lane) {
+            *total += u64::from(*count) * subscribers;
+            self.deliveries += u64::from(*count) * subscribers;
+        }
+    }
+
+    /// Counts messages that so many subscribers did not get.
+    pub fn withhold(&mut self, why: Withheld, by_lane: &[u32; Lane::COUNT], subscribers: u64) {
+        let totals = self.withheld.get_mut(why as usize).into_iter().flatten();
+        for (total, count) in totals.zip(by_lane) {
+            *total += u64::from(*count) * subscribers;
+        }
+    }
+
+    /// Counts gaps that so many subscribers are told of.
+    pub fn declare(&mut self, why: Withheld, gaps: &[Gap], subscribers: u64) {
+        self.gaps += gaps.len() as u64 * subscribers;
+        for gap in gaps {
+            let totals = self.withheld.get_mut(why as usize);
+            if let Some(total) = totals.and_then(|totals| totals.get_mut(gap.lane.index())) {
+                *total += (gap.to + 1).saturating_sub(gap.from) * subscribers;
+            }
+        }
+    }
+
     /// Counts a close by the server.
     pub fn closed(&mut self, code: CloseCode) {
         let at = CloseCode::ALL.iter().position(|known| *known == code);

@@ -21,6 +21,9 @@ pub(crate) struct State {
     pub(crate) alive: Vec<Arc<AtomicU64>>,
     pub(crate) threads: Vec<Arc<AtomicU64>>,
     pub(crate) links_up: AtomicU64,
+    /// Links that stand and links that do not, to chatroom and to message Pods.
+    pub(crate) links: [(AtomicU64, AtomicU64); 2],
+    pub(crate) open_rooms: AtomicU64,
     pub(crate) began: Instant,
     pub(crate) orders: mpsc::Sender<ToShard>,
 }

@@ -19,6 +19,7 @@ mod handle;
 mod http;
 pub mod hub;
 mod links;
+pub mod metrics;
 pub mod options;
 mod reactor;
 mod runner;

@@ -135,7 +135,8 @@ pub(crate) struct Reactor {
     pending_accepts: bool,
     /// The last accept failed: try again, but not at once.
     accepts_fail: bool,
-    connections: u64,
+    /// Connections, those that something waits for, and bytes that wait, as the counters of the process have them.
+    told: [u64; 3],
 }
 
 impl Reactor {
@@ -159,7 +160,7 @@ impl Reactor {
             again: Vec::new(),
             pending_accepts: false,
             accepts_fail: false,
-            connections: 0,
+            told: [0; 3],
         };
         Ok((reactor, waker))
     }
@@ -221,14 +222,15 @@ impl Reactor {
             self.wiring.stop.store(true, Ordering::Relaxed);
         }
         self.wiring.counters.add(&self.shard.take_counts());
-        let connections = self.shard.connections() as u64;
-        let total = &self.wiring.counters.connections;
-        if connections >= self.connections {
-            total.fetch_add(connections - self.connections, Ordering::Relaxed);
-        } else {
-            total.fetch_sub(self.connections - connections, Ordering::Relaxed);
+        let (waiting, bytes) = self.shard.waiting();
+        let counters = &self.wiring.counters;
+        let gauges = [&counters.connections, &counters.waiting_connections, &counters.waiting_bytes];
+        let now = [self.shard.connections() as u64, waiting, bytes];
+        for ((gauge, told), now) in gauges.into_iter().zip(&mut self.told).zip(now) {
+            // All reactors add to one number; it never goes below zero, for each takes away only what it added.
+            gauge.fetch_add(now.wrapping_sub(*told), Ordering::Relaxed);
+            *told = now;
         }
-        self.connections = connections;
     }
 
     /// Opens and closes the listener as the drain demands.

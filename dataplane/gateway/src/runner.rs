@@ -20,6 +20,8 @@ use crate::traffic::{ToHub, ToShard};
 
 /// How long a stuck reactor holds the hub back.
 const STUCK: Duration = Duration::from_secs(1);
+/// How often the gauges of metrics are brought up to date.
+const TELL_EVERY: Duration = Duration::from_millis(500);
 
 /// A reactor, as the hub's loop sees it.
 pub(crate) struct ShardEnd {
@@ -54,6 +56,7 @@ impl Runner {
         let routes = Arc::clone(&inputs.routes.borrow_and_update());
         self.hub.routes(routes);
         self.act();
+        let mut told = Instant::now();
         loop {
             let idle = Duration::from_millis(self.hub.idle_ms());
             tokio::select! {
@@ -90,11 +93,25 @@ impl Runner {
             }
             self.hub.tick();
             self.act();
+            if told.elapsed() >= TELL_EVERY {
+                told = Instant::now();
+                self.tell_metrics();
+            }
         }
     }
 
     fn at(&mut self) {
         self.hub.at(Millis(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)));
+    }
+
+    fn tell_metrics(&self) {
+        let state = &self.handle.state;
+        state.open_rooms.store(self.hub.open_rooms() as u64, Ordering::Relaxed);
+        for (gauges, role) in state.links.iter().zip([Role::Chatroom, Role::Message]) {
+            let (up, down) = self.hub.links_to(role);
+            gauges.0.store(up, Ordering::Relaxed);
+            gauges.1.store(down, Ordering::Relaxed);
+        }
     }
 
     fn count_links(&self, event: &FromLink) {

@@ -108,6 +108,8 @@ impl Service {
             alive: (0..reactors).map(|_| Arc::default()).collect(),
             threads: (0..=reactors).map(|_| Arc::default()).collect(),
             links_up: AtomicU64::new(0),
+            links: Default::default(),
+            open_rooms: AtomicU64::new(0),
             began,
             orders,
         };

@@ -3,7 +3,7 @@
 use axum::extract::{Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use sha2::{Digest as _, Sha256};
 
 use super::Api;
@@ -33,8 +33,15 @@ fn difference(a: &[u8; 32], b: &[u8; 32]) -> u8 {
     a.iter().zip(b).fold(0, |difference, (x, y)| difference | (x ^ y))
 }
 
-/// Lets a call with a key through, if there is room for it.
-pub(super) async fn admit(State(api): State<Api>, request: Request, next: Next) -> Result<Response, ApiError> {
+/// Lets a call with a key through, if there is room for it, and counts it with its answer.
+pub(super) async fn admit(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let response = admitted(&api, request, next).await.into_response();
+    api.0.counted.count(&method, &path, response.status());
+    response
+}
+
+async fn admitted(api: &Api, request: Request, next: Next) -> Result<Response, ApiError> {
     check(&api.0.keys, &request)?;
     let _place = api.0.calls.try_acquire().map_err(|_| ApiError::too_many_calls())?;
     Ok(next.run(request).await)

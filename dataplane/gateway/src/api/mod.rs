@@ -11,6 +11,7 @@
 //! Nothing here outlives a call except the channels to other Pods; a restart loses nothing.
 
 mod auth;
+mod calls;
 mod content;
 mod error;
 mod input;
@@ -41,6 +42,7 @@ use self::auth::Keys;
 use self::error::ApiError;
 use self::pool::Pool;
 
+pub use self::calls::Calls;
 pub use self::table::TABLE;
 
 /// Largest body of a call.
@@ -61,6 +63,8 @@ pub struct ApiDeps {
     pub pod_key: PodKey,
     /// How long one call may wait for its body, and again for other Pods.
     pub deadline: Duration,
+    /// Where calls are counted.
+    pub counted: Calls,
 }
 
 /// The API as a router with whole paths (`/v1/...`) and without a fallback, so that it can be merged into another one.
@@ -74,6 +78,7 @@ pub fn router(deps: ApiDeps) -> Router {
         pod_key: deps.pod_key,
         pool: Pool::default(),
         deadline: deps.deadline,
+        counted: deps.counted,
     }));
     table::routes()
         .route("/v1", any(no_such_path))
@@ -100,6 +105,7 @@ struct Shared {
     pod_key: PodKey,
     pool: Pool,
     deadline: Duration,
+    counted: Calls,
 }
 
 impl Api {

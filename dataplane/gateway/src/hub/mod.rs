@@ -197,6 +197,19 @@ impl Hub {
         }
     }
 
+    /// Rooms that are open here.
+    #[must_use]
+    pub fn open_rooms(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// Links to Pods of a role: those that stand, and those that are being made.
+    #[must_use]
+    pub fn links_to(&self, role: Role) -> (u64, u64) {
+        let links = self.links.iter().filter(|((of, _), _)| *of == role);
+        links.fold((0, 0), |(up, down), (_, stands)| if *stands { (up + 1, down) } else { (up, down + 1) })
+    }
+
     /// How long until something may be due.
     #[must_use]
     pub fn idle_ms(&self) -> u64 {

@@ -192,6 +192,7 @@ impl<T: Transport> Shard<T> {
             let reply = Reply { id: 0, body: Body::Event(Box::new(event.clone())) };
             let frame = reply_frame(self.format_of(conn), &reply);
             self.counts.deliveries += 1;
+            self.counts.directed += 1;
             self.send(conn, Lane::Protected, frame);
         }
         self.close_failed();

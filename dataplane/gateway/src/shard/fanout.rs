@@ -12,6 +12,7 @@ use throng_proto::codes::CloseCode;
 use super::frames::{Built, Frames, frame, gap_frame, reply_frame};
 use super::room::merge;
 use super::{Sent, Shard, Transport};
+use crate::counters::Withheld;
 
 /// How long a room's count waits for a segment to travel with.
 const EVENT_WAIT_MS: u64 = 500;
@@ -68,7 +69,7 @@ impl<T: Transport> Shard<T> {
             }
             let built = if own.is_empty() { None } else { own.get_mut(&sub.conn) };
             let Some(built) = built.or_else(|| frames.at(place)) else { continue };
-            self.counts.deliveries += u64::from(built.messages);
+            built.subscribers += 1;
             let Some(record) = self.conns.get_mut(sub.conn as usize) else { continue };
             match &mut record.outbox {
                 Some(outbox) => {
@@ -104,6 +105,10 @@ impl<T: Transport> Shard<T> {
         if let Some(room) = self.rooms.get_mut(number as usize) {
             room.subs = subs;
         }
+        for built in frames.all().chain(own.values()) {
+            self.counts.deliver(&built.messages, built.subscribers);
+            self.counts.withhold(Withheld::Budget, &built.left_out, built.subscribers);
+        }
     }
 
     /// Finds who sent what a group does not get, and builds for each its own frame.
@@ -124,9 +129,10 @@ impl<T: Transport> Shard<T> {
     pub(super) fn declared(&mut self, name: &RoomId, gaps: &[Gap], at: Cursor) {
         let Some(number) = self.room_of.get(name).copied() else { return };
         self.flush_room(number);
-        self.counts.gaps += gaps.len() as u64;
         if !gaps.is_empty() {
-            for conn in self.subscribers(number) {
+            let subscribers = self.subscribers(number);
+            self.counts.declare(Withheld::Lost, gaps, subscribers.len() as u64);
+            for conn in subscribers {
                 self.declare(conn, name, gaps);
             }
         }

@@ -43,8 +43,12 @@ pub(super) struct Built {
     selection: Selection,
     /// Everything in one frame.
     pub(super) whole: Bytes,
-    /// Messages in it.
-    pub(super) messages: u32,
+    /// Messages in it, by lane.
+    pub(super) messages: [u32; Lane::COUNT],
+    /// Messages of the segment that are not in it, by lane.
+    pub(super) left_out: [u32; Lane::COUNT],
+    /// Subscribers that got it.
+    pub(super) subscribers: u64,
     /// The same by lane, for connections that are behind; built when the first of them comes.
     split: Option<Vec<(Lane, Entry)>>,
 }
@@ -136,19 +140,22 @@ impl<'a> Frames<'a> {
                     &segment.gaps,
                     &mut payload,
                 );
-                segment.messages.len()
+                by_lane(segment.messages.iter())
             }
             Selection::Some(chosen) => {
                 let messages = chosen.messages(segment);
                 format.write_segment(&segment.room, segment.epoch, messages, chosen.gaps(), &mut payload);
-                chosen.messages(segment).count()
+                by_lane(chosen.messages(segment))
             }
         };
         if let Some(event) = self.event {
             format.write(&Reply { id: 0, body: Body::Event(Box::new(event.clone())) }, &mut payload);
         }
-        let messages = u32::try_from(messages).unwrap_or(u32::MAX);
-        Built { format, selection, whole: frame(format, &payload), messages, split: None }
+        let mut left_out = by_lane(segment.messages.iter());
+        for (left_out, messages) in left_out.iter_mut().zip(messages) {
+            *left_out = left_out.saturating_sub(messages);
+        }
+        Built { format, selection, whole: frame(format, &payload), messages, left_out, subscribers: 0, split: None }
     }
 }
 
@@ -165,7 +172,23 @@ impl Built {
     }
 }
 
+/// How many messages there are of each lane.
+pub(super) fn by_lane<'m>(messages: impl Iterator<Item = &'m Message>) -> [u32; Lane::COUNT] {
+    let mut counts = [0; Lane::COUNT];
+    for message in messages {
+        if let Some(count) = counts.get_mut(message.lane.index()) {
+            *count += 1;
+        }
+    }
+    counts
+}
+
 impl<'a> Frames<'a> {
+    /// All that were built.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Built> {
+        self.built.iter()
+    }
+
     /// The segment.
     pub(super) fn segment(&self) -> &'a Segment {
         self.segment

@@ -12,7 +12,7 @@ use throng_proto::client::{Body, Join, Ok, Reply, Sealed};
 use throng_proto::codes::ErrorCode;
 
 use super::conn::{Membership, Place};
-use super::frames::{frame, reply_frame};
+use super::frames::{by_lane, frame, reply_frame};
 use super::past::{after, history, past_frames};
 use super::room::{Room, Sub};
 use super::{Shard, Transport};
@@ -327,7 +327,7 @@ impl<T: Transport> Shard<T> {
                     let mut payload = Vec::new();
                     format.write_segment(&rest.room, rest.epoch, rest.messages.iter(), &rest.gaps, &mut payload);
                     let entry = Entry { frame: frame(format, &payload), room: Some(pending.room), covers: None };
-                    self.counts.deliveries += rest.messages.len() as u64;
+                    self.counts.deliver(&by_lane(rest.messages.iter()), 1);
                     self.send_entry(pending.conn, Lane::Protected, entry);
                 }
                 Held::Sealed(sealed) if sealed.epoch >= from.epoch => {

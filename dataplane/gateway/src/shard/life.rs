@@ -19,6 +19,8 @@ const LINGER_MS: u64 = 2000;
 const OUTBOX_LOOK_MS: u64 = 1000;
 /// How often pending joins and empty rooms are looked through.
 const SWEEP_MS: u64 = 500;
+/// How often what waits for slow clients is summed up.
+const SUM_MS: u64 = 2000;
 /// How long an empty room stays subscribed, for those who come back.
 const ROOM_LINGER_MS: u64 = 5000;
 
@@ -128,6 +130,11 @@ impl<T: Transport> Shard<T> {
             self.sweep_pending();
             self.sweep_rooms();
             self.close_failed();
+        }
+        if self.now.since(self.summed) >= SUM_MS {
+            self.summed = self.now;
+            let outboxes = self.conns.iter().filter_map(|(_, conn)| conn.outbox.as_ref());
+            self.waiting = outboxes.fold((0, 0), |(conns, bytes), outbox| (conns + 1, bytes + outbox.bytes() as u64));
         }
     }
 

@@ -106,6 +106,9 @@ pub struct Shard<T> {
     /// Connections that failed during a fan-out.
     failed: Vec<(u32, CloseCode)>,
     swept: Millis,
+    /// Connections that something waits for and how many bytes, and when that was found.
+    waiting: (u64, u64),
+    summed: Millis,
     drain: Option<drain::Drain>,
     hub: Vec<ToHub>,
     counts: Counts,
@@ -135,6 +138,8 @@ impl<T: Transport> Shard<T> {
             arrived: Vec::new(),
             failed: Vec::new(),
             swept: Millis::ZERO,
+            waiting: (0, 0),
+            summed: Millis::ZERO,
             drain: None,
             hub: Vec::new(),
             counts: Counts::default(),
@@ -245,6 +250,12 @@ impl<T: Transport> Shard<T> {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.conns.len()
+    }
+
+    /// Connections that something waits for because they read slowly, and how many bytes; every two seconds.
+    #[must_use]
+    pub fn waiting(&self) -> (u64, u64) {
+        self.waiting
     }
 
     fn conn(&self, conn: u32) -> Option<&Conn> {

@@ -9,6 +9,7 @@ use throng_proto::codes::{CloseCode, ErrorCode};
 use super::conn::{Conn, Stage};
 use super::frames::{gap_frame, reply_frame};
 use super::{Sent, Shard, Transport};
+use crate::counters::Withheld;
 use crate::traffic::Failure;
 
 impl<T: Transport> Shard<T> {
@@ -30,8 +31,8 @@ impl<T: Transport> Shard<T> {
 
     /// Answers a command with an error.
     pub(super) fn fail(&mut self, conn: u32, id: u64, failure: Failure) {
-        self.counts.errors += 1;
         let Failure { code, message, retry_ms } = failure;
+        self.counts.failed(code);
         self.reply(conn, id, Body::Error(Error { code, message, retry_ms }));
     }
 
@@ -107,7 +108,7 @@ impl<T: Transport> Shard<T> {
                         Some(room) => gap_frame(format, &room.id, &gaps),
                         None => Bytes::new(),
                     };
-                    self.counts.gaps += gaps.len() as u64;
+                    self.counts.declare(Withheld::Slow, &gaps, 1);
                     outbox.declare(frame, self.now);
                 }
                 Some(Next::Write(bytes)) => match self.io.send(conn, &bytes) {
