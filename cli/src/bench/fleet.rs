@@ -97,7 +97,6 @@ impl Fleet {
         }
     }
 
-<<<<<<< HEAD
     /// The next connection goes to another gateway.
     pub(super) fn redirect(&mut self, id: ConnId, endpoint: usize) {
         if let Some(conn) = self.conns.get_mut(id) {
@@ -117,7 +116,8 @@ impl Fleet {
         if let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_ready()) {
             conn.rejoin(id, room, &mut self.shared);
         }
-=======
+    }
+
     /// Ends a connection, and its session with it.
     pub(super) fn forget_session(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id) {
@@ -131,7 +131,6 @@ impl Fleet {
             conn.forget_past();
         }
         self.shared.parser.forget_past();
->>>>>>> dev
     }
 
     /// From now on a connection reads nothing of what the server sends.

@@ -120,15 +120,14 @@ impl Parser {
         self.truths.iter().map(Truth::conflicts).sum()
     }
 
-<<<<<<< HEAD
     /// Stamps with two contents, in all rooms.
     pub(super) fn two_contents(&self) -> u64 {
         self.truths.iter().map(Truth::two_contents).sum()
-=======
+    }
+
     /// Forgets what clients together knew of the rooms.
     pub(super) fn forget_past(&mut self) {
         self.truths.fill_with(Truth::default);
->>>>>>> dev
     }
 
     /// From now on publishes from this number on are measured. Frames read before keep what they meant then.

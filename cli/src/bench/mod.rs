@@ -6,15 +6,11 @@
 //! [`server`] starts what is measured, [`process`] and [`metrics`] look at it from outside, [`opening`], [`publisher`] and
 //! [`drive`] keep the pace. A scenario puts these together and fills in a [`report`]: [`floor`] is the limit of the machine,
 //! [`fanout`] the cost of a delivery, [`idle`] that of a connection at rest, [`joins`] the traffic of members,
-<<<<<<< HEAD
 //! [`storm`] what it takes when all come back at once, [`slow`] what reaches readers when others stall and too much is said,
 //! [`failover`] what it costs when processes, stores and links fail.
-=======
-//! [`storm`] what it takes when all come back at once, [`slow`] what reaches readers when others stall and too much is said.
 //!
 //! [`crowd`] lends the same clients, without a referee, to `throng dev`: [`comers`] says who comes when, [`recent`] what
 //! happened lately.
->>>>>>> dev
 
 mod args;
 mod checker;
