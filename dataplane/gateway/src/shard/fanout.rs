@@ -61,6 +61,7 @@ impl<T: Transport> Shard<T> {
         let mut frames = Frames::new(segment, event, self.now);
         // Who gets something of its own beside what its group gets.
         let mut own: HashMap<u32, Built> = HashMap::new();
+        let mut behind = Vec::new();
         for sub in &subs {
             let Some(room) = self.rooms.get_mut(number as usize) else { break };
             let (place, fresh) = frames.place(sub.group, room);
@@ -80,6 +81,15 @@ impl<T: Transport> Shard<T> {
                     if pushed == Err(Overflow) {
                         self.failed.push((sub.conn, CloseCode::Slow));
                     }
+                }
+                none if built.is_large() => {
+                    let mut outbox = Box::new(Outbox::default());
+                    for (lane, entry) in built.split(segment, number) {
+                        let _ = outbox.push(*lane, entry.clone(), self.now, &self.limits);
+                    }
+                    *none = Some(outbox);
+                    self.watch_outbox(sub.conn);
+                    behind.push(sub.conn);
                 }
                 none => match self.io.send(sub.conn, &built.whole) {
                     Sent::Bytes(sent) => {
@@ -108,6 +118,9 @@ impl<T: Transport> Shard<T> {
         for built in frames.all().chain(own.values()) {
             self.counts.deliver(&built.messages, built.subscribers);
             self.counts.withhold(Withheld::Budget, &built.left_out, built.subscribers);
+        }
+        for conn in behind {
+            self.writable(conn);
         }
     }
 

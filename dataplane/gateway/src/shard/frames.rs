@@ -11,6 +11,11 @@ use super::conn::Group;
 use super::room::Room;
 use throng_core::Millis;
 
+/// A frame larger than this is cut into pieces by lane.
+const LARGE_BYTES: usize = 64 << 10;
+/// Content of such a piece, about: what a message of a more important lane waits for at most.
+const PIECE_BYTES: usize = 16 << 10;
+
 /// Puts a payload into a WebSocket frame of the format's kind.
 pub(super) fn frame(format: Format, payload: &[u8]) -> Bytes {
     let mut builder = match format {
@@ -160,13 +165,18 @@ impl<'a> Frames<'a> {
 }
 
 impl Built {
+    /// Too much to be written in one piece: what is begun must be ended before anything more important.
+    pub(super) fn is_large(&self) -> bool {
+        self.whole.len() > LARGE_BYTES
+    }
+
     /// The frames by lane, most important first, for a connection that is behind.
     pub(super) fn split(&mut self, frames_of: &Segment, room: u32) -> &[(Lane, Entry)] {
         let (format, selection) = (self.format, &self.selection);
         self.split.get_or_insert_with(|| {
             Lane::ALL
                 .into_iter()
-                .filter_map(|lane| Some((lane, entry(format, selection, frames_of, lane, room)?)))
+                .flat_map(|lane| entries(format, selection, frames_of, lane, room).into_iter().map(move |e| (lane, e)))
                 .collect()
         })
     }
@@ -200,20 +210,41 @@ impl<'a> Frames<'a> {
     }
 }
 
-/// One lane of a segment.
-fn entry(format: Format, selection: &Selection, segment: &Segment, lane: Lane, room: u32) -> Option<Entry> {
-    let (after, last) = (segment.after[lane], segment.last()[lane]);
+/// One lane of a segment, in frames of about [`PIECE_BYTES`] each.
+fn entries(format: Format, selection: &Selection, segment: &Segment, lane: Lane, room: u32) -> Vec<Entry> {
     let (messages, gaps): (Vec<&Message>, &[Gap]) = match selection {
         Selection::All => (segment.messages.iter().collect(), &segment.gaps),
         Selection::Some(chosen) => (chosen.messages(segment).collect(), chosen.gaps()),
     };
     let messages: Vec<&Message> = messages.into_iter().filter(|message| message.lane == lane).collect();
-    let gaps: Vec<Gap> = gaps.iter().copied().filter(|gap| gap.lane == lane).collect();
+    let mut gaps: Vec<Gap> = gaps.iter().copied().filter(|gap| gap.lane == lane).collect();
     if messages.is_empty() && gaps.is_empty() {
-        return None;
+        return Vec::new();
     }
-    let mut payload = Vec::with_capacity(64 + messages.len() * 192);
-    format.write_segment(&segment.room, segment.epoch, messages.into_iter(), &gaps, &mut payload);
-    let covers = (!lane.is_lossless()).then_some(Gap { epoch: segment.epoch, lane, from: after + 1, to: last });
-    Some(Entry { frame: frame(format, &payload), room: Some(room), covers })
+    let (mut from, mut rest) = (segment.after[lane] + 1, messages.as_slice());
+    let mut entries = Vec::new();
+    loop {
+        let (piece, later) = rest.split_at(piece(rest));
+        let to = if later.is_empty() { segment.last()[lane] } else { piece.last().map_or(from, |message| message.seq) };
+        // A gap goes with the messages before which it lies; the last piece takes what is left.
+        let here: Vec<Gap> = gaps.extract_if(.., |gap| later.is_empty() || gap.from <= to).collect();
+        let mut payload = Vec::with_capacity(64 + piece.len() * 192);
+        format.write_segment(&segment.room, segment.epoch, piece.iter().copied(), &here, &mut payload);
+        let covers = (!lane.is_lossless()).then_some(Gap { epoch: segment.epoch, lane, from, to });
+        entries.push(Entry { frame: frame(format, &payload), room: Some(room), covers });
+        if later.is_empty() {
+            return entries;
+        }
+        (from, rest) = (to + 1, later);
+    }
+}
+
+/// How many of these messages go into one frame: at least one, if there is one.
+fn piece(messages: &[&Message]) -> usize {
+    let mut bytes = 0;
+    let fits = |message: &&&Message| {
+        bytes += message.data.len();
+        bytes <= PIECE_BYTES
+    };
+    messages.iter().take_while(fits).count().max(1).min(messages.len())
 }
