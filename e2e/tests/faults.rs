@@ -68,13 +68,8 @@ impl Pair {
     }
 }
 
-/// Of the full tests only: about one kill in thirty loses the push of a message that reached the new owner before its
-/// relays did. See docs/failure-modes.md.
 #[tokio::test]
 async fn rooms_go_on_when_their_owner_is_killed() {
-    if std::env::var_os("THRONG_TEST_FULL").is_none() {
-        return;
-    }
     let dev = Dev::start(&[]).unwrap();
     let mut pair = Pair::in_rooms(&dev).await;
     pair.talk(0, Duration::from_secs(3)).await;
