@@ -480,3 +480,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn owners_that_are_linked_hear_how_busy_the_gateway_is() {
+    let mut world = World::new();
+    world.hub.from_link(Role::Chatroom, &address("b"), FromLink::Down);
+    world.hub.take_actions();
+    world.hub.load(42);
+    let told = world.hub.take_actions();
+    let [Action::Chatroom(to, gateway_to_chatroom::Kind::LoadPercent(42))] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert_eq!(&**to, "a");
+}
