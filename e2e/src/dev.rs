@@ -28,6 +28,8 @@ pub struct Ready {
     pub http: String,
     /// Key of the server API.
     pub api_key: String,
+    /// What it signs and checks tokens with.
+    pub token_secret: String,
     /// The Pods.
     pub pods: Vec<ReadyPod>,
 }
@@ -125,6 +127,34 @@ impl Dev {
             "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n\
              Authorization: Bearer {key}\r\nContent-Length: {length}\r\n\r\n{body}"
         )?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    /// One request to the server API, by its status and JSON body.
+    pub fn api(&self, method: &str, path: &str, body: &serde_json::Value) -> Result<(u16, serde_json::Value)> {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let answer = self.http(method, path, &body)?;
+        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no status")?;
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        Ok((status, serde_json::from_str(body).unwrap_or(serde_json::Value::Null)))
+    }
+
+    /// Memory that the cluster's process holds now, in bytes.
+    pub fn rss_bytes(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib * 1024)
+    }
+
+    /// The text of `/metrics` of a Pod.
+    pub fn metrics(&self, pod: &ReadyPod) -> Result<String> {
+        let address = pod.http.strip_prefix("http://").context("http")?;
+        let mut socket = TcpStream::connect(address)?;
+        socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+        write!(socket, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
         let mut answer = String::new();
         socket.read_to_string(&mut answer)?;
         Ok(answer)

@@ -4,6 +4,10 @@
 
 #![allow(clippy::indexing_slicing, reason = "a JSON value answers null where nothing is")]
 
+pub mod bench;
 pub mod browser;
 pub mod client;
 pub mod dev;
+pub mod raw;
+pub mod talk;
+pub mod tokens;

@@ -29,6 +29,8 @@ enum Bound {
     LatencyOverFloor(f64),
     /// A value at a JSON pointer must not be larger.
     AtMost(&'static str, f64),
+    /// A value at a JSON pointer must not be larger than so many times that of the run before.
+    OverPrevious(&'static str, f64),
     /// A rate at a JSON pointer must not be smaller than a third of this.
     Rate(&'static str, f64),
 }
@@ -38,15 +40,16 @@ impl Figure {
         Self { args: line.split_whitespace().map(ToOwned::to_owned).collect(), bounds }
     }
 
-    /// Holds a report against the bounds.
-    pub(crate) fn judge(&self, report: &str) -> Result<()> {
+    /// Holds a report against the bounds. Some compare it with the report of the run before.
+    pub(crate) fn judge(&self, report: &str, previous: &str) -> Result<()> {
         let report: Value = serde_json::from_str(report.trim())?;
-        self.bounds.iter().try_for_each(|bound| bound.judge(&report))
+        let previous = serde_json::from_str(previous.trim()).unwrap_or_default();
+        self.bounds.iter().try_for_each(|bound| bound.judge(&report, &previous))
     }
 }
 
 impl Bound {
-    fn judge(&self, report: &Value) -> Result<()> {
+    fn judge(&self, report: &Value, previous: &Value) -> Result<()> {
         match *self {
             Self::Time(at, ms) => at_most(at, number(report, at)?, ms * SLACK),
             Self::CpuPerDelivery(us) => {
@@ -59,6 +62,7 @@ impl Bound {
                 at_most("/latency_ms/p99", number(report, "/latency_ms/p99")?, floor * times * SLACK)
             }
             Self::AtMost(at, most) => at_most(at, number(report, at)?, most),
+            Self::OverPrevious(at, times) => at_most(at, number(report, at)?, number(previous, at)? * times),
             Self::Rate(at, least) => {
                 let rate = number(report, at)?;
                 ensure!(rate >= least / SLACK, "{at} is {rate}, at least {} is promised here", least / SLACK);
@@ -80,8 +84,9 @@ fn at_most(at: &str, value: f64, most: f64) -> Result<()> {
 
 /// The runs; shortened unless `full`.
 pub(crate) fn figures(full: bool) -> Vec<Figure> {
-    let (fanout_s, joins_s) = if full { (20, 30) } else { (10, 10) };
+    let (fanout_s, joins_s, times) = if full { (20, 30, 5) } else { (10, 10, 1) };
     let fanout = format!("fanout --subscribers 5000 --seconds {fanout_s} --max-rate 0 --gateways 1");
+    let budget = format!("fanout --subscribers 5000 --seconds {fanout_s} --gateways 1 --floor-seconds 0");
     vec![
         Figure::new(
             &format!("{fanout} --rate 200"),
@@ -109,6 +114,17 @@ pub(crate) fn figures(full: bool) -> Vec<Figure> {
             ],
         ),
         Figure::new("storm --connections 8000", &[Bound::Time("/back_ms/p99", 10_000.0)]),
+        Figure::new(
+            &format!("slow --subscribers 2000 --stalled-percent 20 --overload 5 --seconds {fanout_s}"),
+            &[Bound::Time("/lossless_latency_ms/p99", 300.0)],
+        ),
+        // With the default budget a flooded room costs its viewers hardly more than a lively one.
+        Figure::new(&format!("{budget} --rate 40"), &[]),
+        Figure::new(&format!("{budget} --rate 1000"), &[Bound::OverPrevious("/bytes_per_viewer_per_s", 1.3)]),
+        Figure::new(
+            &format!("failover --members 1000 --rate 100 --rooms 4000 --slack {SLACK} --times {times}"),
+            &[Bound::Time("/outage_ms_max", 5_000.0), Bound::Time("/move_gap_ms_max", 500.0)],
+        ),
     ]
 }
 
@@ -117,7 +133,8 @@ mod tests {
     use super::*;
 
     fn judge(bound: &Bound, report: &str) -> bool {
-        bound.judge(&serde_json::from_str(report).unwrap_or_default()).is_ok()
+        let previous = serde_json::json!({"bytes_per_viewer_per_s": 1000.0});
+        bound.judge(&serde_json::from_str(report).unwrap_or_default(), &previous).is_ok()
     }
 
     #[test]
@@ -133,5 +150,8 @@ mod tests {
         assert!(judge(&cpu, &report(0.34, 0.1)));
         assert!(judge(&cpu, &report(0.5, 0.4)));
         assert!(!judge(&cpu, &report(0.5, 0.2)));
+        let ratio = Bound::OverPrevious("/bytes_per_viewer_per_s", 1.3);
+        assert!(judge(&ratio, r#"{"bytes_per_viewer_per_s":1300.0}"#));
+        assert!(!judge(&ratio, r#"{"bytes_per_viewer_per_s":1301.0}"#));
     }
 }

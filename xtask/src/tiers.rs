@@ -100,20 +100,22 @@ fn run_e2e(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
 fn run_bench(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
     let throng = release(root).join("throng");
     let mut all = true;
+    let mut previous = String::new();
     for figure in bench::figures(choice.full) {
         eprintln!("\n=== throng bench {}", figure.args.join(" "));
         let began = std::time::Instant::now();
         let output =
             Command::new(&throng).arg("bench").args(&figure.args).arg("--json").stderr(Stdio::inherit()).output()?;
-        let report = String::from_utf8_lossy(&output.stdout);
+        let report = String::from_utf8_lossy(&output.stdout).into_owned();
         println!("{report}");
-        let verdict = figure.judge(&report);
+        let verdict = figure.judge(&report, &previous);
         if let Err(broken) = &verdict {
             println!("{broken:#}");
         }
         let passed = output.status.success() && verdict.is_ok();
         tally.note(&format!("bench {}", figure.args.join(" ")), passed, began.elapsed());
         all &= passed;
+        previous = report;
     }
     Ok(all)
 }

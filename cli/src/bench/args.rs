@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::failover::FailoverArgs;
 use super::opening::Pace;
 
 /// Measures Throng, and checks every message on the way.
@@ -40,6 +41,9 @@ pub(super) enum Scenario {
     /// Stalled readers and an overload: what must not be lost arrives all the same.
     #[command(after_help = "Example:\n  throng bench slow --subscribers 2000 --stalled-percent 20 --overload 5 --json")]
     Slow(SlowArgs),
+    /// Processes, stores and links fail while people talk; then every slot moves.
+    #[command(after_help = super::failover::EXAMPLES)]
+    Failover(FailoverArgs),
     /// The child process of `floor`.
     #[command(hide = true)]
     FloorLoop(FloorLoopArgs),
@@ -184,7 +188,7 @@ pub(super) struct SlowArgs {
     /// Share of them that stops reading.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=90))]
     pub(super) stalled_percent: u32,
-    /// Lanes 2-3 are offered at so many times what the bare loop writes, one message a write.
+    /// Lanes 2-3 are offered at so many times what the bare loop writes, in bytes.
     #[arg(long, default_value_t = 5.0)]
     pub(super) overload: f64,
     /// Messages a second on lanes 2-3, instead of --overload.
@@ -193,8 +197,8 @@ pub(super) struct SlowArgs {
     /// Length of the measured window.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub(super) seconds: u64,
-    /// Size of a message's content.
-    #[arg(long, default_value_t = 100)]
+    /// Size of a message's content on lanes 2-3.
+    #[arg(long, default_value_t = 8_000)]
     pub(super) payload_bytes: usize,
 }
 

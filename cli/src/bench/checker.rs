@@ -4,7 +4,7 @@
 //! (cursor at join + 1)..last, in order and none twice. A number that was both received and declared counts as received.
 //! `last` is what `sealed` said of an ended epoch, else the largest number that anybody knows. Numbers above it lie outside.
 
-use throng_core::{Cursor, Epoch, Gap, Lane, Seqs};
+use throng_core::{Cursor, Epoch, Gap, Lane, Seqs, Stamp};
 
 use super::runs::Runs;
 use super::truth::Truth;
@@ -121,6 +121,15 @@ impl Ledger {
         if next_epoch > epoch && self.position(next_epoch).is_none() {
             self.epochs.push(EpochLedger::new(next_epoch, Seqs::ZERO));
         }
+    }
+
+    /// Whether a message was received, or declared missing, or came before the join.
+    pub(super) fn accounts_for(&self, stamp: Stamp) -> bool {
+        let Stamp { epoch, lane, seq } = stamp;
+        let Some(ledger) = self.position(epoch).and_then(|at| self.epochs.get(at)) else { return false };
+        let within =
+            |seen: &LaneLedger| seen.received.count_within(seq, seq) + seen.declared.count_within(seq, seq) > 0;
+        seq <= ledger.start[lane] || ledger.lanes.get(lane.index()).is_some_and(within)
     }
 
     /// Faults so far.

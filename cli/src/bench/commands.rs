@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use throng_core::{Cursor, Lane};
+use throng_core::{Cursor, Epoch, Lane, Stamp};
 
 #[derive(Serialize)]
 struct Command<'c> {
@@ -16,9 +16,27 @@ struct Command<'c> {
 #[serde(rename_all = "lowercase")]
 enum What<'c> {
     Hello(Hello<'c>),
-    Join { room: &'c str },
+    Join(Join<'c>),
+    Ping {},
+    Pull(Pull<'c>),
     Leave { room: &'c str },
     Publish(Publish<'c>),
+}
+
+#[derive(Serialize)]
+struct Join<'c> {
+    room: &'c str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<Cursor>,
+}
+
+#[derive(Serialize)]
+struct Pull<'c> {
+    room: &'c str,
+    epoch: Epoch,
+    lane: Lane,
+    after: u64,
+    limit: u32,
 }
 
 #[derive(Default, Serialize)]
@@ -39,6 +57,10 @@ struct Publish<'c> {
     lane: Lane,
     r#type: &'static str,
     data: Data<'c>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'c str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ack: Option<&'static str>,
 }
 
 /// The content: see [`super::scan::Mark`].
@@ -61,7 +83,29 @@ pub(super) fn resume(id: u64, token: &str, rooms: BTreeMap<&str, Cursor>, max_ra
 
 /// Enters a room.
 pub(super) fn join(id: u64, room: &str) -> String {
-    text(id, What::Join { room })
+    text(id, What::Join(Join { room, since: None }))
+}
+
+/// Enters a room and goes on from a cursor.
+pub(super) fn join_since(id: u64, room: &str, since: Cursor) -> String {
+    text(id, What::Join(Join { room, since: Some(since) }))
+}
+
+/// Asks whether the server is there.
+pub(super) fn ping(id: u64) -> String {
+    text(id, What::Ping {})
+}
+
+/// Asks for one message by its stamp.
+pub(super) fn pull(id: u64, room: &str, stamp: Stamp) -> String {
+    let Stamp { epoch, lane, seq } = stamp;
+    text(id, What::Pull(Pull { room, epoch, lane, after: seq.saturating_sub(1), limit: 1 }))
+}
+
+/// A publish that is to be stored, and may be repeated: its number is its key.
+pub(super) fn publish_stored(id: u64, room: &str, lane: Lane, sent_us: u64, publish: u64) -> String {
+    let (data, key) = (Data { t: sent_us, n: publish, p: "" }, format!("p{publish}"));
+    text(id, What::Publish(Publish { room, lane, r#type: "text", data, key: Some(&key), ack: Some("stored") }))
 }
 
 /// Leaves a room.
@@ -72,7 +116,7 @@ pub(super) fn leave(id: u64, room: &str) -> String {
 /// Publish number `publish` of the bench, sent at `sent_us`.
 pub(super) fn publish(id: u64, room: &str, lane: Lane, sent_us: u64, publish: u64, filler: &str) -> String {
     let data = Data { t: sent_us, n: publish, p: filler };
-    text(id, What::Publish(Publish { room, lane, r#type: "text", data }))
+    text(id, What::Publish(Publish { room, lane, r#type: "text", data, key: None, ack: None }))
 }
 
 /// The filler that makes `data` about `payload_bytes` long.
@@ -88,7 +132,7 @@ fn text(id: u64, what: What<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use throng_core::{Epoch, Seqs};
+    use throng_core::Seqs;
 
     use super::*;
 
@@ -102,6 +146,20 @@ mod tests {
             r#"{"id":3,"publish":{"room":"final","lane":2,"type":"text","data":{"t":7,"n":8,"p":"xx"}}}"#
         );
         let cursor = Cursor { epoch: Epoch(7), seq: Seqs([0, 3, 118, 9]) };
+        assert_eq!(
+            join_since(500, "final", cursor),
+            r#"{"id":500,"join":{"room":"final","since":{"epoch":7,"seq":[0,3,118,9]}}}"#
+        );
+        assert_eq!(
+            publish_stored(3, "final", Lane::Protected, 7, 8),
+            r#"{"id":3,"publish":{"room":"final","lane":1,"type":"text","data":{"t":7,"n":8,"p":""},"key":"p8","ack":"stored"}}"#
+        );
+        let stamp = Stamp { epoch: Epoch(7), lane: Lane::Protected, seq: 4 };
+        assert_eq!(
+            pull(6, "final", stamp),
+            r#"{"id":6,"pull":{"room":"final","epoch":7,"lane":1,"after":3,"limit":1}}"#
+        );
+        assert_eq!(ping(9), r#"{"id":9,"ping":{}}"#);
         assert_eq!(
             resume(1, "r", BTreeMap::from([("final", cursor)]), None),
             r#"{"id":1,"hello":{"resume":"r","rooms":{"final":{"epoch":7,"seq":[0,3,118,9]}}}}"#

@@ -4,17 +4,19 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 
 use mio::net::TcpStream;
-use throng_core::{Cursor, Epoch, Seqs};
+use throng_core::{Cursor, Epoch, Seqs, Stamp};
 
 use super::checker::Ledger;
 use super::commands;
 use super::frames::{Item, OkReply, RoomKey, SegmentItem};
-use super::notes::{Closing, Note, Opened, Shared};
+use super::notes::{Answer, Closing, Note, Opened, Receipt, Shared};
 use super::wire::{self, Op};
 
 /// Id of the hello; joins follow. Scenarios choose ids from [`FIRST_FREE_ID`].
 const HELLO_ID: u64 = 1;
 const FIRST_JOIN_ID: u64 = 2;
+/// Ids of joins that go on from a cursor.
+const FIRST_REJOIN_ID: u64 = 500;
 /// First id that a scenario may use.
 pub(super) const FIRST_FREE_ID: u64 = 1_000;
 
@@ -67,6 +69,9 @@ pub(super) struct Tally {
     pub(super) pings: u32,
     /// Messages of lanes 2-3 inside the window.
     pub(super) budgeted: u64,
+    /// When anything was last heard, or the connection was last opened.
+    pub(super) heard_us: u64,
+    segment_us: u64,
     second: u64,
     in_second: u64,
 }
@@ -119,9 +124,30 @@ impl Conn {
     /// Takes a socket that connects, and asks for the upgrade as soon as it can.
     pub(super) fn open(&mut self, stream: TcpStream, upgrade: Vec<u8>) {
         self.stream = Some(stream);
+        self.tally.heard_us = super::clock::now_us();
         self.partial.clear();
         self.out = upgrade;
         self.phase = Phase::Upgrading;
+    }
+
+    /// Neither open nor on its way there.
+    pub(super) fn is_away(&self) -> bool {
+        matches!(self.phase, Phase::Idle | Phase::Closed)
+    }
+
+    /// What it saw of a room.
+    pub(super) fn ledger(&self, room: RoomKey) -> Option<&Ledger> {
+        self.seats.iter().find(|seat| seat.room == room).map(|seat| &seat.ledger)
+    }
+
+    /// Enters a room again that a resume left out, from where it had come.
+    pub(super) fn rejoin(&mut self, id: ConnId, room: RoomKey, shared: &mut Shared) {
+        let place = self.identity.rooms.iter().position(|own| *own == room);
+        let cursor = self.ledger(room).and_then(Ledger::cursor);
+        if let (Some(place), Some(cursor)) = (place, cursor) {
+            let text = commands::join_since(FIRST_REJOIN_ID + place as u64, shared.parser.name(room), cursor);
+            self.send(id, &text, shared);
+        }
     }
 
     /// Ledgers of the rooms it was in.
@@ -233,6 +259,7 @@ impl Conn {
             self.send(id, &hello, shared);
         }
         let now_us = super::clock::now_us();
+        self.tally.heard_us = now_us;
         loop {
             let rest = bytes.get(at..).unwrap_or_default();
             let Some(frame) = wire::decode(rest).map_err(|error| Closing::broken(&error.to_string()))? else {
@@ -268,9 +295,12 @@ impl Conn {
         let items = shared.parser.parse(payload).map_err(|error| Closing::broken(&error.to_string()))?;
         for item in items.iter() {
             match item {
-                Item::Segment(segment) => self.segment(segment, now_us, shared),
+                Item::Segment(segment) => self.segment(id, segment, now_us, shared),
                 Item::Sealed { room, epoch, last, next_epoch } => {
                     self.seat(*room).sealed(*epoch, *last, *next_epoch);
+                }
+                Item::Reply { id: command, result } if (FIRST_REJOIN_ID..FIRST_FREE_ID).contains(command) => {
+                    self.rejoined(id, *command - FIRST_REJOIN_ID, result.as_deref().ok(), shared);
                 }
                 Item::Reply { id: command, result } if *command < FIRST_FREE_ID => {
                     let ok = result.as_ref().map_err(|error| {
@@ -282,7 +312,7 @@ impl Conn {
                 }
                 Item::Reply { id: command, result } => {
                     let result = match result {
-                        Ok(ok) => Ok((ok.stamp(), ok.members)),
+                        Ok(ok) => Ok(Answer::from(&**ok)),
                         Err(error) => Err(error.clone()),
                     };
                     shared.notes.push(Note::Reply { conn: id, id: *command, result });
@@ -306,10 +336,13 @@ impl Conn {
             (Phase::Greeting, HELLO_ID) if self.resume.is_some() => {
                 self.resume.clone_from(&ok.resume);
                 let all = ok.rooms.values().all(|room| room.recovered && room.code.is_none());
-                let found = |room: &RoomKey| ok.rooms.keys().any(|name| shared.parser.find(name) == Some(*room));
-                let complete = all && self.identity.rooms.iter().all(found);
-                self.how = if complete { Opened::Recovered } else { Opened::Partly };
+                let inside = |room: &RoomKey| {
+                    ok.rooms.iter().any(|(name, line)| line.code.is_none() && shared.parser.find(name) == Some(*room))
+                };
+                let outside: Vec<_> = self.identity.rooms.iter().copied().filter(|room| !inside(room)).collect();
+                self.how = if all && outside.is_empty() { Opened::Recovered } else { Opened::Partly };
                 self.ready(id, shared);
+                shared.notes.extend(outside.into_iter().map(|room| Note::Unjoined { conn: id, room }));
             }
             (Phase::Greeting, HELLO_ID) => {
                 self.resume.clone_from(&ok.resume);
@@ -341,13 +374,27 @@ impl Conn {
         Ok(())
     }
 
+    /// The answer to a join from a cursor: the law goes on where it was.
+    fn rejoined(&mut self, id: ConnId, place: u64, ok: Option<&OkReply>, shared: &mut Shared) {
+        let place = usize::try_from(place).unwrap_or(usize::MAX);
+        let Some(room) = self.identity.rooms.get(place).copied() else { return };
+        match ok {
+            Some(ok) => {
+                for gap in &ok.gaps {
+                    self.seat(room).declared(*gap);
+                }
+            }
+            None => shared.notes.push(Note::Unjoined { conn: id, room }),
+        }
+    }
+
     fn ready(&mut self, id: ConnId, shared: &mut Shared) {
         self.phase = Phase::Ready;
         shared.notes.push(Note::Ready { conn: id, how: self.how });
     }
 
     #[expect(clippy::indexing_slicing, reason = "an array by lane")]
-    fn segment(&mut self, item: &SegmentItem, now_us: u64, shared: &mut Shared) {
+    fn segment(&mut self, id: ConnId, item: &SegmentItem, now_us: u64, shared: &mut Shared) {
         let stats = &mut shared.stats;
         let Some(seat) = self.seats.iter_mut().find(|seat| seat.room == item.room) else {
             stats.strangers += 1;
@@ -359,6 +406,19 @@ impl Conn {
         for gap in &item.gaps {
             seat.ledger.declared(*gap);
             stats.declared += (gap.to + 1).saturating_sub(gap.from);
+        }
+        let receipt = |(stamp, publish): &(Stamp, u64)| Receipt {
+            conn: id,
+            publish: *publish,
+            stamp: Some(*stamp),
+            at_us: now_us,
+        };
+        shared.receipts.extend(item.probes.iter().map(receipt));
+        if shared.silence.room == Some(item.room) {
+            if self.tally.segment_us > shared.silence.since_us {
+                shared.silence.times.record_us(now_us.saturating_sub(self.tally.segment_us));
+            }
+            self.tally.segment_us = now_us;
         }
         stats.received += item.messages;
         stats.delivered += item.measured.len() as u64;

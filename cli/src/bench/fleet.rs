@@ -10,6 +10,7 @@ use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::conn::{Conn, ConnId, Identity};
+use super::frames::RoomKey;
 use super::notes::{Note, Shared};
 use super::wire;
 
@@ -56,6 +57,8 @@ pub(super) struct Fleet {
     scratch: Vec<u8>,
     conns: Vec<Conn>,
     endpoints: Vec<Endpoint>,
+    /// Size of each socket's receive buffer; none: the kernel's choice.
+    pub(super) receive_bytes: Option<usize>,
     pub(super) shared: Shared,
 }
 
@@ -67,6 +70,7 @@ impl Fleet {
             scratch: vec![0; 256 << 10],
             conns: Vec::new(),
             endpoints,
+            receive_bytes: None,
             shared: Shared::default(),
         })
     }
@@ -90,6 +94,27 @@ impl Fleet {
     pub(super) fn cut(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id) {
             conn.cut();
+        }
+    }
+
+    /// The next connection goes to another gateway.
+    pub(super) fn redirect(&mut self, id: ConnId, endpoint: usize) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.identity.endpoint = endpoint;
+        }
+    }
+
+    /// A gateway was replaced by one elsewhere.
+    pub(super) fn replace(&mut self, place: usize, endpoint: Endpoint) {
+        if let Some(old) = self.endpoints.get_mut(place) {
+            *old = endpoint;
+        }
+    }
+
+    /// Enters a room again that a resume left out.
+    pub(super) fn rejoin(&mut self, id: ConnId, room: RoomKey) {
+        if let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_ready()) {
+            conn.rejoin(id, room, &mut self.shared);
         }
     }
 
@@ -119,7 +144,7 @@ impl Fleet {
     pub(super) fn open(&mut self, id: ConnId) -> anyhow::Result<()> {
         let Some(conn) = self.conns.get_mut(id) else { return Ok(()) };
         let Some(endpoint) = self.endpoints.get(conn.identity.endpoint) else { return Ok(()) };
-        let mut stream = connect(endpoint.address, source(id))
+        let mut stream = connect(endpoint.address, source(id), self.receive_bytes)
             .context("cannot open another socket: the bench needs two files per connection, see `ulimit -n`")?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, Token(id), interest).context("cannot watch a socket")?;
@@ -166,10 +191,13 @@ fn source(id: ConnId) -> Option<Ipv4Addr> {
     (block > 0).then(|| Ipv4Addr::new(127, 0, 0, 1 + block))
 }
 
-fn connect(to: SocketAddr, from: Option<Ipv4Addr>) -> io::Result<TcpStream> {
+fn connect(to: SocketAddr, from: Option<Ipv4Addr>, receive_bytes: Option<usize>) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
+    if let Some(bytes) = receive_bytes {
+        socket.set_recv_buffer_size(bytes)?;
+    }
     if let Some(from) = from.filter(|_| to.ip().is_loopback() && to.is_ipv4()) {
         socket.bind(&SocketAddr::new(IpAddr::V4(from), 0).into())?;
     }

@@ -14,6 +14,8 @@ use throng_core::{Cursor, Epoch, Gap, Lane, Seqs, Stamp};
 use super::scan::{self, Mark, Scanned, ScannedMessage};
 use super::truth::Truth;
 
+/// Publishes from this number on are probes: every receipt of one is told ([`super::notes::Receipt`]).
+pub(super) const FIRST_PROBE: u64 = 1 << 40;
 /// Frames kept. A gateway speaks to so many cohorts of a room between two ticks, and the order of sockets mixes them.
 const KEPT_FRAMES: usize = 32;
 
@@ -45,6 +47,8 @@ pub(super) struct SegmentItem {
     pub(super) budgeted: u64,
     /// Lane and send stamp (microseconds) of those that are measured.
     pub(super) measured: Vec<(Lane, u64)>,
+    /// Probes in it: their stamps and numbers.
+    pub(super) probes: Vec<(Stamp, u64)>,
 }
 
 /// Messages `from..=to` of a lane.
@@ -116,6 +120,11 @@ impl Parser {
         self.truths.iter().map(Truth::conflicts).sum()
     }
 
+    /// Stamps with two contents, in all rooms.
+    pub(super) fn two_contents(&self) -> u64 {
+        self.truths.iter().map(Truth::two_contents).sum()
+    }
+
     /// Forgets what clients together knew of the rooms.
     pub(super) fn forget_past(&mut self) {
         self.truths.fill_with(Truth::default);
@@ -185,6 +194,7 @@ impl Parser {
             messages: scanned.messages.len() as u64,
             budgeted: 0,
             measured: Vec::new(),
+            probes: Vec::new(),
         };
         for ScannedMessage { lane, seq, mark } in scanned.messages {
             match item.runs.last_mut() {
@@ -195,6 +205,9 @@ impl Parser {
             truth.saw(epoch, lane, seq);
             let Some(Mark { sent_us, publish }) = mark else { continue };
             truth.carries(Stamp { epoch, lane, seq }, publish);
+            if publish >= FIRST_PROBE {
+                item.probes.push((Stamp { epoch, lane, seq }, publish));
+            }
             if measured_from > 0 && publish >= measured_from {
                 item.measured.push((lane, sent_us));
             }
@@ -227,10 +240,28 @@ pub(super) struct OkReply {
     pub(super) epoch: Option<Epoch>,
     pub(super) lane: Option<Lane>,
     pub(super) seq: Option<SeqField>,
-    pub(super) members: Option<u64>,
+    /// Of a publish: `accepted` or `stored`.
+    pub(super) state: Option<String>,
+    /// Of a pull.
+    #[serde(default)]
+    pub(super) messages: Vec<PulledLine>,
+    /// Of a join with a cursor, and of a pull.
+    #[serde(default)]
+    pub(super) gaps: Vec<Gap>,
+}
+
+/// A message that was pulled; only what the bench wrote into it.
+#[derive(Debug, Deserialize)]
+pub(super) struct PulledLine {
+    data: serde_json::Value,
 }
 
 impl OkReply {
+    /// Numbers of this bench's publishes among the messages.
+    pub(super) fn publishes(&self) -> Vec<u64> {
+        self.messages.iter().filter_map(|message| message.data.get("n")?.as_u64()).collect()
+    }
+
     /// The cursor of a join.
     pub(super) fn cursor(&self) -> Option<Cursor> {
         match (self.epoch, &self.seq) {

@@ -6,7 +6,8 @@
 //! [`server`] starts what is measured, [`process`] and [`metrics`] look at it from outside, [`opening`], [`publisher`] and
 //! [`drive`] keep the pace. A scenario puts these together and fills in a [`report`]: [`floor`] is the limit of the machine,
 //! [`fanout`] the cost of a delivery, [`idle`] that of a connection at rest, [`joins`] the traffic of members,
-//! [`storm`] what it takes when all come back at once, [`slow`] what reaches readers when others stall and too much is said.
+//! [`storm`] what it takes when all come back at once, [`slow`] what reaches readers when others stall and too much is said,
+//! [`failover`] what it costs when processes, stores and links fail.
 //!
 //! [`crowd`] lends the same clients, without a referee, to `throng dev`: [`comers`] says who comes when, [`recent`] what
 //! happened lately.
@@ -19,6 +20,7 @@ mod commands;
 mod conn;
 pub(crate) mod crowd;
 mod drive;
+mod failover;
 mod fanout;
 mod fleet;
 mod floor;
@@ -69,6 +71,7 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
         Scenario::Joins(args) => (joins::scenario(&args, cores, &progress)?, args.server.json),
         Scenario::Storm(args) => (storm::scenario(&args, cores, &progress)?, args.server.json),
         Scenario::Slow(args) => (slow::scenario(&args, cores, &progress)?, args.server.json),
+        Scenario::Failover(args) => (failover::scenario(&args, &progress)?, args.json),
         Scenario::FloorLoop(args) => {
             return floor::child(&args).map(|()| ExitCode::SUCCESS);
         }

@@ -3,20 +3,60 @@
 use throng_core::Stamp;
 
 use super::conn::{ConnId, Phase};
-use super::frames::{ErrorReply, EventLine, Parser};
-use super::stats::Stats;
+use super::frames::{ErrorReply, EventLine, OkReply, Parser, RoomKey};
+use super::stats::{Latency, Stats};
 
 /// Something that a scenario may want to act on. What is counted only is in [`Stats`].
 #[derive(Debug)]
 pub(super) enum Note {
     /// The connection is open and in its rooms.
     Ready { conn: ConnId, how: Opened },
-    /// The answer to a command of the scenario: stamp of a publish, members of a join; or the error.
-    Reply { conn: ConnId, id: u64, result: Result<(Option<Stamp>, Option<u64>), ErrorReply> },
+    /// The answer to a command of the scenario, or the error.
+    Reply { conn: ConnId, id: u64, result: Result<Answer, ErrorReply> },
+    /// The connection went on with its session, but not in this room.
+    Unjoined { conn: ConnId, room: RoomKey },
     /// Something in a room; counts only on watched connections.
     Event { conn: ConnId, event: EventLine },
     /// The connection ended, not by the scenario's wish.
     Closed { conn: ConnId, closing: Closing },
+}
+
+/// What the answer to a command said.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Answer {
+    /// Of a publish.
+    pub(super) stamp: Option<Stamp>,
+    /// Whether a publish is in the store.
+    pub(super) stored: bool,
+    /// Numbers of the publishes that a pull brought.
+    pub(super) publishes: Vec<u64>,
+}
+
+impl From<&OkReply> for Answer {
+    fn from(ok: &OkReply) -> Self {
+        let stored = ok.state.as_deref() == Some("stored");
+        Self { stamp: ok.stamp(), stored, publishes: ok.publishes() }
+    }
+}
+
+/// A probe arrived at a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Receipt {
+    pub(super) conn: ConnId,
+    pub(super) publish: u64,
+    /// Its stamp; none if it was pulled.
+    pub(super) stamp: Option<Stamp>,
+    pub(super) at_us: u64,
+}
+
+/// Times between two segments of one room at one connection.
+#[derive(Debug, Default)]
+pub(super) struct Silence {
+    /// In this room; none: not measured.
+    pub(super) room: Option<RoomKey>,
+    /// Since then.
+    pub(super) since_us: u64,
+    pub(super) times: Latency,
 }
 
 /// How a connection came into its rooms.
@@ -77,6 +117,9 @@ pub(super) struct Shared {
     /// Connections that ended after they were ready, and why the first did.
     pub(super) ended: Vec<ConnId>,
     pub(super) first_end: Option<Closing>,
+    /// Probes that arrived since they were last taken.
+    pub(super) receipts: Vec<Receipt>,
+    pub(super) silence: Silence,
 }
 
 impl Shared {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::Context as _;
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// CPU time of all threads of a process since its start, in microseconds, to the clock tick (10 ms).
@@ -38,8 +38,13 @@ pub(super) fn rss_bytes_now(pid: u32) -> Option<u64> {
 
 /// Ends a process at once, as a crash would.
 pub(super) fn kill(pid: u32) -> anyhow::Result<()> {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("no number of a process")?;
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).context("cannot kill the gateway")
+    signal(pid, Signal::KILL)
+}
+
+/// Sends a signal to one process.
+pub(super) fn signal(pid: u32, signal: Signal) -> anyhow::Result<()> {
+    let number = i32::try_from(pid).ok().and_then(Pid::from_raw).context("no number of a process")?;
+    rustix::process::kill_process(number, signal).with_context(|| gone(pid))
 }
 
 fn rss(rollup: &str) -> Option<u64> {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use throng_core::Lane;
+use throng_core::{Lane, Stamp};
 
 use super::clock::now_us;
 use super::commands;
@@ -13,6 +13,8 @@ use super::notes::{Note, Shared};
 
 /// Ids of publishes begin here; the scenario's other commands stay below.
 const FIRST_ID: u64 = 1 << 32;
+/// Ids from here on are the scenario's again.
+pub(super) const AFTER_LAST_ID: u64 = 1 << 48;
 const _: () = assert!(FIRST_ID > FIRST_FREE_ID, "ids of publishes must not meet those of other commands");
 
 /// Messages to publish.
@@ -54,6 +56,8 @@ pub(super) struct Publisher {
     /// By lane of the wish.
     pub(super) measured: [Published; Lane::COUNT],
     pub(super) first_refusal: Option<String>,
+    /// What was acknowledged, in the order of the answers.
+    pub(super) accepted: Vec<(RoomKey, Stamp)>,
 }
 
 #[derive(Debug)]
@@ -147,16 +151,17 @@ impl Publisher {
     #[expect(clippy::indexing_slicing, reason = "an array by lane")]
     pub(super) fn note(&mut self, note: &Note, shared: &mut Shared) {
         let Note::Reply { id, result, .. } = note else { return };
-        let Some(id) = id.checked_sub(FIRST_ID) else { return };
+        let Some(id) = id.checked_sub(FIRST_ID).filter(|_| *id < AFTER_LAST_ID) else { return };
         let (publish, place) = (id / FLOWS, usize::try_from(id % FLOWS).unwrap_or(0));
         let Some(flow) = self.flows.get(place) else { return };
         let measured = u64::from(self.measured_from.is_some_and(|from| publish >= from));
         let count = &mut self.measured[flow.stream.lane.index()];
         match result {
-            Ok((stamp, _)) => {
+            Ok(answer) => {
                 count.accepted += measured;
-                if let Some(stamp) = stamp {
-                    shared.parser.truth(flow.stream.room).carries(*stamp, publish);
+                if let Some(stamp) = answer.stamp {
+                    shared.parser.truth(flow.stream.room).carries(stamp, publish);
+                    self.accepted.push((flow.stream.room, stamp));
                 }
             }
             Err(error) if error.code == "limited" => {

@@ -74,6 +74,9 @@ pub(crate) struct Report {
     /// Bytes that a client received in a second of the window, on average.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
     pub(crate) bytes_per_subscriber_per_s: Option<f64>,
+    /// The same of clients that only look on.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
+    pub(crate) bytes_per_viewer_per_s: Option<f64>,
     /// Messages of lanes 2-3 a second, over the whole window, of the client that got most; clients that publish do not count.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
     pub(crate) viewer_messages_per_s_max: Option<f64>,
@@ -137,6 +140,12 @@ pub(crate) struct Report {
     /// Messages a second that were offered on lanes 2-3.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
     pub(crate) offered_per_s: Option<f64>,
+    /// The same in megabytes a second, to all members together.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
+    pub(crate) offered_mb_per_s: Option<f64>,
+    /// Megabytes a second that one core writes to so many sockets, by the bare loop.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
+    pub(crate) floor_mb_per_s: Option<f64>,
     /// Members that stopped reading.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stalled: Option<u64>,
@@ -167,6 +176,27 @@ pub(crate) struct Report {
     /// The most resident memory of all gateways meanwhile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rss_peak_bytes: Option<u64>,
+    /// Rooms of `failover`, beside the one that all are in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rooms: Option<u64>,
+    /// What each fault cost, in their order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) faults: Vec<super::failover::FaultReport>,
+    /// The worst outage of the faults that interrupt something, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
+    pub(crate) outage_ms_max: Option<f64>,
+    /// The longest time without a message in the planned moves, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
+    pub(crate) move_gap_ms_max: Option<f64>,
+    /// Messages that were acknowledged as stored and that a member neither received nor could pull.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lost_after_stored: Option<u64>,
+    /// Messages that were acknowledged as accepted, which a member neither received nor was told to be missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lost_after_accepted: Option<u64>,
+    /// Numbers neither received nor declared, summed over clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) undeclared_gaps: Option<u64>,
     /// Where the processes ran.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cores: Option<Cores>,

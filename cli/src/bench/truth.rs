@@ -10,7 +10,8 @@ pub(super) struct Truth {
     last: BTreeMap<Epoch, Seqs>,
     contents: HashMap<Stamp, u64>,
     stamps: HashMap<u64, Stamp>,
-    conflicts: u64,
+    two_contents: u64,
+    two_stamps: u64,
 }
 
 impl Truth {
@@ -32,12 +33,18 @@ impl Truth {
         self.saw(stamp.epoch, stamp.lane, stamp.seq);
         let other_content = *self.contents.entry(stamp).or_insert(publish) != publish;
         let other_stamp = *self.stamps.entry(publish).or_insert(stamp) != stamp;
-        self.conflicts += u64::from(other_content || other_stamp);
+        self.two_contents += u64::from(other_content);
+        self.two_stamps += u64::from(other_stamp && !other_content);
     }
 
     /// Stamps seen with two contents, and publishes seen under two stamps.
     pub(super) const fn conflicts(&self) -> u64 {
-        self.conflicts
+        self.two_contents + self.two_stamps
+    }
+
+    /// Stamps seen with two contents.
+    pub(super) const fn two_contents(&self) -> u64 {
+        self.two_contents
     }
 
     /// Largest known numbers of an epoch.

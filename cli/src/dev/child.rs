@@ -61,6 +61,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         let parts = Parts {
             // A gateway keeps nothing.
             store: Arc::new(MemoryDb::default().store(identity.instance.clone())),
+            store_is_shared: false,
             identity,
             registry,
             pod_key: PodKey::new(&brief.pod_key).context("the key between Pods is visible ASCII")?,

@@ -64,7 +64,7 @@ async fn start(args: &DevArgs) -> Result<ExitCode> {
     let registry = registry(args, &cluster)?;
     let stores = match &args.redis {
         Some(url) => Stores::Redis { url: url.clone(), cluster },
-        None => Stores::Memory(MemoryDb::default()),
+        None => Stores::Memory(MemoryDb::founded()),
     };
     let pod_key_text = uuid::Uuid::new_v4().to_string();
     let pod_key = PodKey::new(&pod_key_text).context("a generated key is visible ASCII")?;

@@ -92,6 +92,7 @@ impl Pod {
         let identity = identity(role, name, grpc, http)?;
         let parts = Parts {
             store: with.stores.of(&identity.instance)?,
+            store_is_shared: true,
             identity,
             registry: Arc::clone(&with.registry),
             pod_key: with.pod_key.clone(),

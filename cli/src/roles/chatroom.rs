@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use anyhow::Result;
 use throng_chatroom::{Handle, Options, Service, Start, StoredLog};
+use throng_core::Slot;
 use throng_node::health::Readiness;
-use throng_node::ownership::{Handle as Ownership, Identity};
+use throng_node::ownership::{BoxFuture, Handle as Ownership, Identity, Rooms};
 use throng_node::service::{Hooks, NodeService};
-use throng_proto::link::{DescribeReply, DrainRequest, PressureSample, SlotActivity};
-use throng_store::BehindOptions;
+use throng_proto::link::{DescribeReply, DrainRequest, GatheredRoom, PressureSample, SlotActivity};
+use throng_store::{BehindOptions, WriteBehind};
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use tracing::error;
@@ -17,10 +19,11 @@ use tracing::error;
 use super::{Membership, Metrics, Parts, Running, describe, sample, serve_health};
 
 pub(super) fn assemble(options: Options, parts: Parts) -> Result<Running> {
-    let Parts { identity, registry, store, pod_key, grpc, http, stop, cut, .. } = parts;
-    let Membership { driver, ownership, slots } = Membership::new(&identity, &registry);
+    let Membership { driver, ownership, slots } = Membership::new(&parts);
+    let Parts { identity, store, pod_key, grpc, http, stop, cut, .. } = parts;
     let mut metrics = Metrics::default();
     let (log, log_events, writing) = StoredLog::new(store, BehindOptions::default());
+    let behind = log.behind().clone();
     let hooks = Arc::new(Chatroom::default());
     let node = InterceptedService::new(NodeService::server(Arc::clone(&hooks) as Arc<dyn Hooks>), pod_key.demand());
     let service = Service::new(
@@ -40,6 +43,10 @@ pub(super) fn assemble(options: Options, parts: Parts) -> Result<Running> {
         },
         &mut metrics,
     );
+    let owner = ownership.clone();
+    let service = service.tell_ownership(ownership.news()).with_rights(move || owner.holds_rights());
+    let handle = service.handle();
+    let driver = driver.with_rooms(Arc::new(RoomSlots { handle: handle.clone(), behind }));
     // Set once, here.
     let _ = hooks.0.set(State { identity, handle: service.handle(), ownership });
     let readiness = Readiness::default();
@@ -47,13 +54,32 @@ pub(super) fn assemble(options: Options, parts: Parts) -> Result<Running> {
     let serve = Box::pin(async move {
         tokio::spawn(writing.run());
         let serving = tokio::spawn(service.run());
-        driver.run(|| 0, stop).await;
+        driver.run(move || handle.silent_ms(), stop).await;
         cut.cancel();
         if let Ok(Err(error)) = serving.await {
             error!(%error, "the chatroom role has failed");
         }
     });
     Ok(Running { hooks, serve })
+}
+
+/// So long a slot that is to be moved may have writes on their way.
+const SETTLE_WITHIN: Duration = Duration::from_secs(2);
+
+/// What ownership asks of the role.
+struct RoomSlots {
+    handle: Handle,
+    behind: WriteBehind,
+}
+
+impl Rooms for RoomSlots {
+    fn gathered(&self, slot: Slot, rooms: Vec<GatheredRoom>) -> BoxFuture<'_, ()> {
+        Box::pin(self.handle.gathered(slot, rooms))
+    }
+
+    fn settled(&self, slot: Slot) -> BoxFuture<'_, bool> {
+        Box::pin(self.behind.settle(slot, SETTLE_WITHIN))
+    }
 }
 
 /// What the node asks of the role.

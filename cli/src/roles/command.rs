@@ -134,6 +134,7 @@ async fn serve(role: Role, node: &Node, config: Config) -> Result<ExitCode> {
         identity,
         registry,
         store,
+        store_is_shared: !node.redis.is_empty() && role != Role::Gateway,
         pod_key: PodKey::new(&key.0).context("node.pod_key holds characters that are not visible ASCII")?,
         grpc,
         http,

@@ -22,13 +22,13 @@ use super::{Membership, Metrics, Parts, Running, describe, sample, serve_health,
 const RATES_OVER: Duration = Duration::from_secs(1);
 
 pub(super) fn assemble(mut options: Options, parts: Parts) -> Result<Running> {
-    let Parts { identity, registry, pod_key, grpc, http, public, page, stop, cut, store: _ } = parts;
+    let Membership { driver, ownership, slots: _ } = Membership::new(&parts);
+    let Parts { identity, registry, pod_key, grpc, http, public, page, stop, cut, .. } = parts;
     if options.reactors == 0 {
         options.reactors = std::thread::available_parallelism().map_or(1, usize::from);
     }
     let listeners = (0..options.reactors).map(|_| throng_gateway::bind(public)).collect::<std::io::Result<_>>();
     let listeners = listeners.with_context(|| format!("cannot listen on {public}"))?;
-    let Membership { driver, ownership, slots: _ } = Membership::new(&identity, &registry);
     let routes = watch_routes(&*registry);
     let api = api::router(ApiDeps {
         keys: options.auth.api_keys.iter().map(|key| key.0.clone()).collect(),

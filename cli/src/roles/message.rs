@@ -16,8 +16,8 @@ use tracing::error;
 use super::{Membership, Metrics, Parts, Running, describe, sample, serve_health, watch_routes};
 
 pub(super) fn assemble(options: Options, parts: Parts) -> Result<Running> {
+    let Membership { driver, ownership, slots } = Membership::new(&parts);
     let Parts { identity, registry, pod_key, grpc, http, stop, cut, .. } = parts;
-    let Membership { driver, ownership, slots } = Membership::new(&identity, &registry);
     let mut metrics = Metrics::default();
     let hooks = Arc::new(Message::default());
     let node = InterceptedService::new(NodeService::server(Arc::clone(&hooks) as Arc<dyn Hooks>), pod_key.demand());

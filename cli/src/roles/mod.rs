@@ -74,6 +74,8 @@ pub(crate) struct Parts {
     pub(crate) registry: Arc<dyn Registry>,
     /// Where rooms outlive their owner, in the name of this process.
     pub(crate) store: Arc<dyn Store>,
+    /// Other processes use the same store: fences and grace mean something.
+    pub(crate) store_is_shared: bool,
     pub(crate) pod_key: PodKey,
     /// gRPC of the role and of `Node`.
     pub(crate) grpc: TcpListener,
@@ -116,9 +118,11 @@ struct Membership {
 }
 
 impl Membership {
-    fn new(identity: &Identity, registry: &Arc<dyn Registry>) -> Self {
+    fn new(parts: &Parts) -> Self {
         let (changes, slots) = mpsc::channel(SLOT_QUEUE);
-        let (driver, ownership) = Driver::new(identity.clone(), Arc::clone(registry), changes);
+        let (driver, ownership) = Driver::new(parts.identity.clone(), Arc::clone(&parts.registry), changes);
+        let driver = driver.with_peers(parts.pod_key.clone());
+        let driver = if parts.store_is_shared { driver.with_store(Arc::clone(&parts.store)) } else { driver };
         Self { driver, ownership, slots }
     }
 }
@@ -168,6 +172,12 @@ fn describe(identity: &Identity, ownership: &Ownership) -> DescribeReply {
     if status.taking > 0 {
         reasons.push(format!("{} slots are being taken over", status.taking));
     }
+    if !status.store {
+        reasons.push("the store does not answer it".to_owned());
+    }
+    if status.blind > 0 {
+        reasons.push(format!("{} slots were opened without the store", status.blind));
+    }
     if status.unowned > 0 {
         reasons.push(format!("{} slots have no owner", status.unowned));
     }
@@ -180,6 +190,7 @@ fn describe(identity: &Identity, ownership: &Ownership) -> DescribeReply {
         ready: reasons.is_empty(),
         draining: ownership.is_draining(),
         reasons,
+        incarnation: status.incarnation,
         slots: Vec::new(),
     }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use throng_core::room::{Asker, Now, Pod, RoomState, Stats};
+use throng_core::ownership::Input as News;
+use throng_core::room::{Activity, Asker, Now, Pod, RoomState, Stats};
 use throng_core::routes::SlotChange;
 use throng_core::{Epoch, RoomId, Slot};
 use throng_proto::key::PodKey;
@@ -21,6 +22,7 @@ use crate::links::Links;
 use crate::loading::{Loaded, Loading};
 use crate::log::{Log, LogEvent};
 use crate::options::{Options, Rooms};
+use crate::parked::Parked;
 use crate::stream::Clock;
 use crate::{convert, handover};
 
@@ -29,6 +31,15 @@ const TURN: usize = 256;
 /// How often paused streams are looked at.
 const RESUME_EVERY: Duration = Duration::from_millis(20);
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+/// How often the task shows that it lives: the lease of the process hangs on it.
+const BEAT_EVERY: Duration = Duration::from_millis(250);
+/// Between two looks at rights that have run out.
+const RIGHTS_EVERY: Duration = Duration::from_millis(5);
+/// After so long ownership is taken to hang, and every slot is closed.
+const RIGHTS_WITHIN: Duration = Duration::from_secs(1);
+
+/// Whether every open slot may be served at this instant.
+pub(crate) type Rights = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// What comes in.
 pub(crate) struct Inbox {
@@ -48,10 +59,12 @@ pub(crate) struct Actor {
     pub(crate) next_call: u64,
     pub(crate) address: String,
     pub(crate) handle: Handle,
-    /// Who is told of slots that were handed over, with the epoch that they were handed over to.
-    pub(crate) handed_over: Option<mpsc::Sender<(Slot, Epoch)>>,
+    /// Ownership, where it wants to hear of hand-overs, later epochs, slots that somebody waits for, and activity.
+    pub(crate) news: Option<mpsc::Sender<News>>,
+    pub(crate) rights: Rights,
     loading: Loading,
-    key: PodKey,
+    parked: Parked,
+    hand_over: handover::Sender,
     clock: Clock,
     sampled: Stats,
 }
@@ -74,8 +87,10 @@ impl Actor {
             next_call: 0,
             address,
             handle,
-            handed_over: None,
-            key,
+            news: None,
+            rights: Arc::new(|| true),
+            parked: Parked::default(),
+            hand_over: handover::Sender::new(key),
             clock,
             sampled: Stats::default(),
         }
@@ -86,6 +101,8 @@ impl Actor {
         let mut turn = Vec::with_capacity(TURN);
         let mut samples = tokio::time::interval(SAMPLE_EVERY);
         samples.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut beats = tokio::time::interval(BEAT_EVERY);
+        beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let wake = self.wake_at();
             tokio::select! {
@@ -94,6 +111,7 @@ impl Actor {
                     if count == 0 {
                         break;
                     }
+                    self.regain_rights(&mut inbox.slots).await;
                     let now = self.now();
                     for input in turn.drain(..) {
                         self.take(now, input);
@@ -108,7 +126,11 @@ impl Actor {
                     self.pod.set_defaults(self.now(), settings);
                 }
                 _ = samples.tick() => self.sample(),
+                _ = beats.tick() => self.handle.beat(),
                 () = tokio::time::sleep_until(wake) => {}
+            }
+            while let Some(slot) = self.parked.overdue() {
+                self.unpark(slot);
             }
             self.pod.run_due(self.now());
             self.deliver();
@@ -121,27 +143,51 @@ impl Actor {
         self.clock.now()
     }
 
+    /// A process that was stopped for a while may wake up without a right. It takes nothing until it knows which slots are
+    /// not its own any more.
+    async fn regain_rights(&mut self, slots: &mut mpsc::Receiver<SlotChange>) {
+        let until = Instant::now() + RIGHTS_WITHIN;
+        while !(self.rights)() {
+            while let Ok(change) = slots.try_recv() {
+                self.change_slot(change);
+            }
+            if Instant::now() >= until {
+                warn!("ownership does not answer: nothing is served until it does");
+                let open: Vec<_> = self.pod.open_slots().map(|(slot, _)| slot).collect();
+                for slot in open {
+                    self.pod.close(slot, None);
+                }
+                break;
+            }
+            tokio::time::sleep(RIGHTS_EVERY).await;
+        }
+    }
+
     fn wake_at(&self) -> Instant {
         let far = Instant::now() + SAMPLE_EVERY;
         let due = self.pod.next_due().and_then(|due| self.clock.at(due));
         let paused = self.links.has_paused().then(|| Instant::now() + RESUME_EVERY);
-        [due, paused].into_iter().flatten().fold(far, Instant::min)
+        [due, paused, self.parked.due()].into_iter().flatten().fold(far, Instant::min)
     }
 
     // ---- slots
 
     fn change_slot(&mut self, change: SlotChange) {
         match change {
-            SlotChange::Open { slot, epoch } => self.loading.open(slot, epoch),
+            SlotChange::Open { slot, epoch, origin } => {
+                if let Some(rooms) = self.loading.open(slot, epoch, origin) {
+                    self.open(Loaded { slot, epoch, late: false, rooms });
+                }
+            }
+            SlotChange::ReadLog { slot, epoch } => self.loading.read_late(slot, epoch),
             SlotChange::Close { slot, moved_to } => {
                 self.loading.close(slot);
-                if let (Some(owner), Some((epoch, rooms))) = (&moved_to, self.pod.slot_state(self.now(), slot)) {
-                    let (address, key, next_epoch) = (owner.address.clone(), self.key.clone(), owner.epoch);
-                    tokio::spawn(async move {
-                        if let Err(problem) = handover::send(address, key, slot, epoch, next_epoch, rooms).await {
-                            warn!(%slot, problem, "the slot was not handed over: its next owner has what is stored");
-                        }
-                    });
+                match (&moved_to, self.pod.slot_state(self.now(), slot)) {
+                    (Some(owner), Some((epoch, rooms))) => {
+                        self.hand_over.send(&owner.address, slot, epoch, owner.epoch, rooms);
+                    }
+                    (None, Some((_, rooms))) => self.loading.keep(slot, rooms),
+                    (_, None) => {}
                 }
                 self.pod.close(slot, moved_to);
             }
@@ -150,8 +196,39 @@ impl Actor {
     }
 
     fn open(&mut self, loaded: Loaded) {
-        if let Some(rooms) = loaded.rooms {
-            self.pod.open(self.now(), loaded.slot, loaded.epoch, rooms);
+        let Loaded { slot, epoch, late, rooms } = loaded;
+        if late {
+            self.pod.absorb_stored(self.now(), slot, epoch, rooms);
+        } else {
+            self.pod.open(self.now(), slot, epoch, rooms);
+        }
+        self.unpark(slot);
+    }
+
+    /// Answers what waited for a slot, whether it is open by now or not.
+    fn unpark(&mut self, slot: Slot) {
+        for input in self.parked.take(slot) {
+            self.take_now(self.now(), input);
+        }
+    }
+
+    /// The slot of a request that had better wait: it is about to be served here, and nobody else is known to serve it.
+    fn awaited(&self, input: &Input) -> Option<Slot> {
+        let room = match input {
+            Input::GatewayPublish { room, .. } | Input::RelayPublish { room, .. } => room,
+            Input::Subscribe(_, subscription) => &subscription.room,
+            _ => return None,
+        };
+        let slot = Slot::of(room.as_str());
+        let elsewhere = self.pod.moved_to(slot).is_some() && !self.loading.is_opening(slot);
+        (!self.pod.serves(slot) && !elsewhere).then_some(slot)
+    }
+
+    fn tell(&self, news: News) {
+        if let Some(ownership) = &self.news
+            && ownership.try_send(news).is_err()
+        {
+            warn!("ownership does not listen: it learns this later by itself");
         }
     }
 
@@ -171,11 +248,20 @@ impl Actor {
         if self.pod.stale(slot, epoch) {
             info!(%slot, %epoch, "closed a slot: it has a later owner");
         }
+        self.tell(News::Stale { slot, epoch });
     }
 
     // ---- inputs
 
     fn take(&mut self, now: Now, input: Input) {
+        let Some(slot) = self.awaited(&input) else { return self.take_now(now, input) };
+        self.loading.hurry(slot);
+        if let Some(input) = self.parked.park(slot, input) {
+            self.take_now(now, input);
+        }
+    }
+
+    fn take_now(&mut self, now: Now, input: Input) {
         match input {
             Input::GatewayOpened { link, instance, outbox, number } => {
                 let gateway = self.pod.gateway_opened(now, &instance);
@@ -233,11 +319,7 @@ impl Actor {
             Input::Gathered(slot, rooms) => self.learn(now, slot, Epoch::NONE, rooms),
             Input::HandOver { slot, epoch, next_epoch, rooms, taken } => {
                 self.learn(now, slot, epoch, rooms);
-                if let Some(handed_over) = &self.handed_over
-                    && handed_over.try_send((slot, next_epoch)).is_err()
-                {
-                    warn!(%slot, "nobody heard that the slot was handed over: it opens after the usual wait");
-                }
+                self.tell(News::HandedOver { slot, epoch: next_epoch });
                 let _ = taken.send(());
             }
         }
@@ -268,6 +350,8 @@ impl Actor {
             publishes_per_s: stats.publishes.saturating_sub(before.publishes) as f64,
         };
         let activity = self.pod.activity(self.now());
+        self.loading.tidy();
+        self.tell(News::Heat(activity.iter().map(|slot| (slot.slot, heat(slot))).collect()));
         self.handle.publish_sample(rates, activity);
         let metrics = &self.handle.metrics;
         let (gateways, relays) = self.links.counts();
@@ -280,4 +364,10 @@ impl Actor {
         set(&metrics.gateways, gateways as u64);
         set(&metrics.relays, relays as u64);
     }
+}
+
+/// How much a move of a slot is felt: its members, and its messages more.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is small and not negative")]
+fn heat(slot: &Activity) -> u64 {
+    slot.members.saturating_add((slot.messages_per_s * 100.0) as u64).saturating_add(u64::from(slot.rooms))
 }

@@ -48,7 +48,10 @@ impl Actor {
             Command::Update(settings) => {
                 pod.update(now, &room, convert::overrides(settings)).map(|room| describe(&room))
             }
-            Command::Destroy(_) => pod.destroy(now, &room, EndReason::Destroyed).map(nothing),
+            Command::Destroy(why) => {
+                let why = if why.is_empty() { "destroyed" } else { &why };
+                pod.destroy(now, &room, EndReason::Destroyed(why.into())).map(nothing)
+            }
             Command::Describe(_) => pod.describe(now, &room).map(|room| describe(&room)),
             Command::Members(page) => {
                 let after = if page.after.is_empty() { None } else { Some(base::user(&page.after)?) };

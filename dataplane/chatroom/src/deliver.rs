@@ -69,7 +69,8 @@ impl Actor {
             }
             Output::Removed { gateways, room, users, reason } => {
                 let users = users.iter().map(|user| user.as_str().to_owned()).collect();
-                let removed = link::Removed { room: room.as_str().to_owned(), users, reason: reason.to_owned() };
+                let removed =
+                    link::Removed { room: room.as_str().to_owned(), users, reason: reason.as_ref().to_owned() };
                 for gateway in gateways {
                     self.links.tell_gateway(gateway, ToGateway::Removed(removed.clone()));
                 }

@@ -1,7 +1,8 @@
 //! What the rest of the process sees of the role: counters, rates, the activity of slots.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -36,15 +37,35 @@ pub struct Handle {
     inputs: mpsc::Sender<Input>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    began: Instant,
+    /// When the task that owns the rooms last showed that it lives, in milliseconds since `began`.
+    beat_ms: AtomicU64,
     rates: Mutex<Rates>,
     activity: Mutex<Vec<Activity>>,
 }
 
 impl Handle {
     pub(crate) fn new(registry: &mut Registry, rooms: Rooms, inputs: mpsc::Sender<Input>) -> Self {
-        Self { metrics: Metrics::register(registry), shared: Arc::default(), rooms: watch::Sender::new(rooms), inputs }
+        let shared = Shared {
+            began: Instant::now(),
+            beat_ms: AtomicU64::new(0),
+            rates: Mutex::default(),
+            activity: Mutex::default(),
+        };
+        let metrics = Metrics::register(registry);
+        Self { metrics, shared: Arc::new(shared), rooms: watch::Sender::new(rooms), inputs }
+    }
+
+    /// So long the task that owns the rooms has shown no sign of life, in milliseconds.
+    #[must_use]
+    pub fn silent_ms(&self) -> u64 {
+        self.shared.now_ms().saturating_sub(self.shared.beat_ms.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn beat(&self) {
+        self.shared.beat_ms.store(self.shared.now_ms(), Ordering::Relaxed);
     }
 
     /// Members of all rooms of this Pod, as of the last second.
@@ -108,6 +129,12 @@ impl Handle {
     pub(crate) fn publish_sample(&self, rates: Rates, activity: Vec<Activity>) {
         *self.shared.rates.lock().unwrap_or_else(PoisonError::into_inner) = rates;
         *self.shared.activity.lock().unwrap_or_else(PoisonError::into_inner) = activity;
+    }
+}
+
+impl Shared {
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 

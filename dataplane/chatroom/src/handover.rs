@@ -1,14 +1,17 @@
 //! A slot on its way to its next owner: its rooms as bytes, in pieces.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use prost::Message as _;
 use throng_core::room::{ListEntry, RoomState};
-use throng_core::{Epoch, Millis, Slot, Stamp};
+use throng_core::{Epoch, Millis, Seqs, Slot, Stamp};
 use throng_proto::convert::{self as base, BadFrame};
 use throng_proto::key::PodKey;
 use throng_proto::link;
 use throng_proto::link::chatroom_client::ChatroomClient;
+use tonic::transport::{Channel, Endpoint};
+use tracing::warn;
 
 use crate::convert;
 
@@ -16,6 +19,8 @@ use crate::convert;
 const PIECE_BYTES: usize = 1024 * 1024;
 /// A hand-over that takes longer is given up: the next owner has the store.
 const WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
+/// Connections to next owners that are kept.
+const MAX_CHANNELS: usize = 64;
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct SavedRoom {
@@ -33,6 +38,8 @@ struct SavedRoom {
     messages: Vec<SavedMessage>,
     #[prost(message, repeated, tag = "7")]
     keys: Vec<SavedKey>,
+    #[prost(message, repeated, tag = "8")]
+    stored: Vec<link::Cursor>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -64,6 +71,7 @@ pub(crate) fn encode(state: &RoomState) -> Vec<Vec<u8>> {
         }],
         remove: vec![],
     };
+    let cursor = |(epoch, last): &(Epoch, Seqs)| link::Cursor { epoch: epoch.0, seq: last.0.to_vec() };
     let key = |(user, key, stamp): &(throng_core::UserId, Arc<str>, Stamp)| SavedKey {
         user: user.as_str().to_owned(),
         key: key.as_ref().to_owned(),
@@ -74,7 +82,8 @@ pub(crate) fn encode(state: &RoomState) -> Vec<Vec<u8>> {
         created_ms: state.created.map(|created| created.0),
         settings: Some(convert::to_overrides(&state.overrides)),
         lists: state.lists.iter().map(list).collect(),
-        ends: state.ends.iter().map(|(epoch, last)| link::Cursor { epoch: epoch.0, seq: last.0.to_vec() }).collect(),
+        ends: state.ends.iter().map(cursor).collect(),
+        stored: state.stored.iter().map(cursor).collect(),
         keys: state.keys.iter().map(key).collect(),
         messages: vec![],
     };
@@ -111,6 +120,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<RoomState, BadFrame> {
     for end in &saved.ends {
         state.ends.push((Epoch(end.epoch), base::seqs(&end.seq)?));
     }
+    for end in &saved.stored {
+        state.stored.push((Epoch(end.epoch), base::seqs(&end.seq)?));
+    }
     for message in saved.messages {
         let content = message.message.ok_or(BadFrame::Missing("message"))?;
         state.messages.push((Epoch(message.epoch), base::message(content)?));
@@ -122,9 +134,46 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<RoomState, BadFrame> {
     Ok(state)
 }
 
-/// Hands a slot to its next owner.
-pub(crate) async fn send(
-    address: Arc<str>,
+/// Hands slots over, on one connection for each next owner.
+pub(crate) struct Sender {
+    key: PodKey,
+    channels: HashMap<Arc<str>, Channel>,
+}
+
+impl Sender {
+    pub(crate) fn new(key: PodKey) -> Self {
+        Self { key, channels: HashMap::new() }
+    }
+
+    /// Starts to hand a slot to its next owner.
+    pub(crate) fn send(&mut self, address: &Arc<str>, slot: Slot, epoch: Epoch, next: Epoch, rooms: Vec<RoomState>) {
+        let Some(channel) = self.channel(address) else {
+            return warn!(%slot, %address, "the next owner of the slot has no address to hand it over to");
+        };
+        let key = self.key.clone();
+        tokio::spawn(async move {
+            if let Err(problem) = hand_over(channel, key, slot, epoch, next, rooms).await {
+                warn!(%slot, problem, "the slot was not handed over: its next owner has what is stored");
+            }
+        });
+    }
+
+    fn channel(&mut self, address: &Arc<str>) -> Option<Channel> {
+        if let Some(channel) = self.channels.get(address) {
+            return Some(channel.clone());
+        }
+        if self.channels.len() >= MAX_CHANNELS {
+            self.channels.clear();
+        }
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).ok()?;
+        let channel = endpoint.connect_timeout(WITHIN).tcp_nodelay(true).connect_lazy();
+        self.channels.insert(Arc::clone(address), channel.clone());
+        Some(channel)
+    }
+}
+
+async fn hand_over(
+    channel: Channel,
     key: PodKey,
     slot: Slot,
     epoch: Epoch,
@@ -147,9 +196,6 @@ pub(crate) async fn send(
     };
     let stream = tokio_stream::iter(pieces.map(piece).chain([last]).collect::<Vec<_>>());
     let call = async {
-        let endpoint =
-            tonic::transport::Endpoint::from_shared(format!("http://{address}")).map_err(|e| e.to_string())?;
-        let channel = endpoint.connect().await.map_err(|e| e.to_string())?;
         let mut client = ChatroomClient::with_interceptor(channel, key.attach());
         client.hand_over(stream).await.map_err(|e| e.message().to_owned())
     };
@@ -182,7 +228,7 @@ mod tests {
             lists: vec![(ListName::Block, ListEntry { user: user.clone(), until: Some(Millis(9)) })],
             ends: vec![(Epoch(7), Seqs([0, 0, 100, 0]))],
             messages: (1..=100).map(|seq| (Epoch(7), message(seq))).collect(),
-            stored: vec![],
+            stored: vec![(Epoch(7), Seqs([0, 0, 90, 0]))],
             keys: vec![(user.clone(), "k".into(), Stamp { epoch: Epoch(7), lane: Lane::Normal, seq: 3 })],
         };
         let pieces = encode(&state);

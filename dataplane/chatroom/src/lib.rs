@@ -22,12 +22,13 @@ mod loading;
 mod log;
 mod options;
 pub mod outbox;
+mod parked;
 mod service;
 mod stored;
 mod stream;
 
 pub use handle::{Handle, Rates};
-pub use log::{BoxFuture, Log, LogError, LogEvent, NoLog};
+pub use log::{BoxFuture, Log, LogEvent, NoLog, Unreachable};
 pub use options::{Options, Rooms};
 pub use service::{Error, Service, Start};
 pub use stored::{StoredLog, StoredLogTask};

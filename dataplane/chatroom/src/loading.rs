@@ -1,26 +1,34 @@
-//! Slots on their way to being open: their rooms are read from the store, those with waiting traffic first.
+//! Slots on their way to being open: their rooms are handed over by the owner before, or read from the store, those with
+//! waiting traffic first.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use throng_core::ownership::Origin;
 use throng_core::room::RoomState;
 use throng_core::{Epoch, Slot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::log::{Log, LogError};
+use crate::log::Log;
 
 const RETRY: Duration = Duration::from_millis(200);
+/// What was handed over for a slot that is not claimed yet, or kept of one that was closed, stays so long.
+const KEEP: Duration = Duration::from_secs(30);
 
 /// A slot whose rooms are here.
 pub(crate) struct Loaded {
     pub(crate) slot: Slot,
     pub(crate) epoch: Epoch,
-    /// None: a later owner has the slot.
-    pub(crate) rooms: Option<Vec<RoomState>>,
+    /// The slot is open: its rooms were read late.
+    pub(crate) late: bool,
+    pub(crate) rooms: Vec<RoomState>,
 }
+
+/// Rooms of a slot that is not open, and since when they are held.
+type Held = BTreeMap<Slot, (Instant, Vec<RoomState>)>;
 
 /// Slots that wait for their rooms.
 pub(crate) struct Loading {
@@ -30,11 +38,11 @@ pub(crate) struct Loading {
     opening: BTreeMap<Slot, Epoch>,
     queue: VecDeque<Slot>,
     running: JoinSet<Loaded>,
-    handed: BTreeMap<Slot, (Instant, Vec<RoomState>)>,
+    /// From the owner before, or gathered.
+    handed: Held,
+    /// Of this owner, from before it lost the slot to nobody.
+    kept: Held,
 }
-
-/// What was handed over for a slot that is not claimed yet is kept so long.
-const KEEP_HANDED: Duration = Duration::from_secs(30);
 
 impl Loading {
     pub(crate) fn new(log: Arc<dyn Log>, within_ms: u64, at_once: usize) -> Self {
@@ -46,20 +54,62 @@ impl Loading {
             queue: VecDeque::new(),
             running: JoinSet::new(),
             handed: BTreeMap::new(),
+            kept: BTreeMap::new(),
         }
     }
 
-    /// A slot was claimed.
-    pub(crate) fn open(&mut self, slot: Slot, epoch: Epoch) {
+    /// A slot was claimed. Its rooms, if nothing needs to be read.
+    pub(crate) fn open(&mut self, slot: Slot, epoch: Epoch, origin: Origin) -> Option<Vec<RoomState>> {
+        let held = match origin {
+            Origin::HandedOver => &mut self.handed,
+            Origin::Own => &mut self.kept,
+            _ => return self.read(slot, epoch),
+        };
+        match held.remove(&slot) {
+            Some((_, rooms)) => {
+                self.opening.remove(&slot);
+                Some(rooms)
+            }
+            None => self.read(slot, epoch),
+        }
+    }
+
+    fn read(&mut self, slot: Slot, epoch: Epoch) -> Option<Vec<RoomState>> {
         self.opening.insert(slot, epoch);
         self.queue.push_back(slot);
         self.start();
+        None
     }
 
-    /// A slot was lost before it opened.
+    /// The store is back: what it holds of a slot that was opened without it is read now.
+    pub(crate) fn read_late(&mut self, slot: Slot, epoch: Epoch) {
+        let (log, within) = (Arc::clone(&self.log), self.within);
+        self.running.spawn(async move {
+            let loaded = load(log, slot, epoch, Instant::now() + within).await;
+            Loaded { late: true, ..loaded }
+        });
+    }
+
+    /// Whether a slot is on its way to being open.
+    pub(crate) fn is_opening(&self, slot: Slot) -> bool {
+        self.opening.contains_key(&slot) || self.handed.contains_key(&slot)
+    }
+
+    /// A slot was lost before it opened, or closed.
     pub(crate) fn close(&mut self, slot: Slot) {
         self.opening.remove(&slot);
         self.handed.remove(&slot);
+    }
+
+    /// This owner may serve a slot no longer, but nobody else is known to: it may come back.
+    pub(crate) fn keep(&mut self, slot: Slot, rooms: Vec<RoomState>) {
+        self.kept.insert(slot, (Instant::now(), rooms));
+    }
+
+    /// Forgets what was held for too long.
+    pub(crate) fn tidy(&mut self) {
+        self.handed.retain(|_, (since, _)| since.elapsed() < KEEP);
+        self.kept.retain(|_, (since, _)| since.elapsed() < KEEP);
     }
 
     /// Somebody waits for a room of this slot.
@@ -72,9 +122,8 @@ impl Loading {
         }
     }
 
-    /// The owner before hands a slot over that is not open yet.
+    /// Others tell what they know of the rooms of a slot that is not open yet.
     pub(crate) fn hand_over(&mut self, slot: Slot, rooms: Vec<RoomState>) {
-        self.handed.retain(|_, (since, _)| since.elapsed() < KEEP_HANDED);
         self.handed.entry(slot).or_insert_with(|| (Instant::now(), Vec::new())).1.extend(rooms);
     }
 
@@ -84,11 +133,17 @@ impl Loading {
             let Some(done) = self.running.join_next().await else { std::future::pending().await };
             self.start();
             let Ok(mut loaded) = done else { continue };
+            if loaded.late {
+                return loaded;
+            }
             if self.opening.get(&loaded.slot) == Some(&loaded.epoch) {
                 self.opening.remove(&loaded.slot);
-                if let (Some(rooms), Some((_, handed))) = (&mut loaded.rooms, self.handed.remove(&loaded.slot)) {
-                    rooms.extend(handed);
-                }
+                let held = [self.kept.remove(&loaded.slot), self.handed.remove(&loaded.slot)];
+                let [kept, handed] = held.map(|held| held.map_or_else(Vec::new, |(_, rooms)| rooms));
+                // Of settings and lists the last one counts: what the store has is newer than what was kept.
+                let read = std::mem::replace(&mut loaded.rooms, kept);
+                loaded.rooms.extend(read);
+                loaded.rooms.extend(handed);
                 return loaded;
             }
         }
@@ -106,19 +161,16 @@ impl Loading {
 }
 
 async fn load(log: Arc<dyn Log>, slot: Slot, epoch: Epoch, deadline: Instant) -> Loaded {
+    let loaded = |rooms| Loaded { slot, epoch, late: false, rooms };
     loop {
-        let problem = match tokio::time::timeout_at(deadline, log.load(slot, epoch)).await {
-            Ok(Ok(rooms)) => return Loaded { slot, epoch, rooms: Some(rooms) },
-            Ok(Err(LogError::Stale(later))) => {
-                warn!(%slot, %epoch, %later, "a later owner has the slot");
-                return Loaded { slot, epoch, rooms: None };
-            }
+        let problem = match tokio::time::timeout_at(deadline, log.load(slot)).await {
+            Ok(Ok(rooms)) => return loaded(rooms),
             Ok(Err(problem)) => problem.to_string(),
             Err(_) => "no answer".to_owned(),
         };
         if Instant::now() + RETRY >= deadline {
             warn!(%slot, %epoch, problem, "the slot opens without its stored rooms");
-            return Loaded { slot, epoch, rooms: Some(Vec::new()) };
+            return loaded(Vec::new());
         }
         tokio::time::sleep(RETRY).await;
     }

@@ -9,17 +9,10 @@ use throng_core::{Epoch, Slot};
 /// A boxed future, as an object-safe trait needs it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Why rooms could not be loaded.
+/// Rooms could not be loaded.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LogError {
-    /// The store does not answer.
-    #[error("the store cannot be reached: {0}")]
-    Unreachable(String),
-    /// A later owner has the slot.
-    #[error("the slot has an owner of epoch {0}")]
-    Stale(Epoch),
-}
+#[error("the store cannot be reached: {0}")]
+pub struct Unreachable(pub String);
 
 /// What became of writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +56,8 @@ pub trait Log: Send + Sync + 'static {
     /// queue is bounded: what does not fit is told as [`LogEvent::Failed`].
     fn push(&self, slot: Slot, epoch: Epoch, ticket: u64, write: Write);
 
-    /// All rooms of a slot, for an owner of this epoch. From then on writes of smaller epochs are refused.
-    fn load(&self, slot: Slot, epoch: Epoch) -> BoxFuture<'_, Result<Vec<RoomState>, LogError>>;
+    /// All rooms of a slot. Its fence is the owner's already: nobody else writes.
+    fn load(&self, slot: Slot) -> BoxFuture<'_, Result<Vec<RoomState>, Unreachable>>;
 }
 
 /// No store at all: nothing outlives the process, nothing is ever `stored`.
@@ -74,7 +67,7 @@ pub struct NoLog;
 impl Log for NoLog {
     fn push(&self, _: Slot, _: Epoch, _: u64, _: Write) {}
 
-    fn load(&self, _: Slot, _: Epoch) -> BoxFuture<'_, Result<Vec<RoomState>, LogError>> {
+    fn load(&self, _: Slot) -> BoxFuture<'_, Result<Vec<RoomState>, Unreachable>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 }

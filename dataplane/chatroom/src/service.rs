@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::registry::Registry;
+use throng_core::InstanceId;
+use throng_core::ownership::Input as News;
 use throng_core::routes::SlotChange;
-use throng_core::{Epoch, InstanceId, Slot};
 use throng_proto::key::PodKey;
 use throng_proto::link::{self, chatroom_server::ChatroomServer};
 use tokio::sync::mpsc;
@@ -15,7 +16,7 @@ use tonic::service::{Routes, interceptor::InterceptedService};
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
-use crate::actor::{Actor, Inbox};
+use crate::actor::{Actor, Inbox, Rights};
 use crate::grpc::Calls;
 use crate::handle::Handle;
 use crate::input::Input;
@@ -75,7 +76,8 @@ pub struct Service {
     start: Start,
     handle: Handle,
     received: mpsc::Receiver<Input>,
-    handed_over: Option<mpsc::Sender<(Slot, Epoch)>>,
+    news: Option<mpsc::Sender<News>>,
+    rights: Option<Rights>,
 }
 
 impl Service {
@@ -84,13 +86,20 @@ impl Service {
     pub fn new(start: Start, registry: &mut Registry) -> Self {
         let (inputs, received) = mpsc::channel(INPUTS);
         let handle = Handle::new(registry, start.options.rooms.clone(), inputs);
-        Self { start, handle, received, handed_over: None }
+        Self { start, handle, received, news: None, rights: None }
     }
 
-    /// Tells `sender` of each slot that its owner before has handed over, with the epoch that it was handed over to.
+    /// Tells ownership what it must hear of slots: hand-overs, later epochs, activity.
     #[must_use]
-    pub fn tell_handed_over(mut self, sender: mpsc::Sender<(Slot, Epoch)>) -> Self {
-        self.handed_over = Some(sender);
+    pub fn tell_ownership(mut self, news: mpsc::Sender<News>) -> Self {
+        self.news = Some(news);
+        self
+    }
+
+    /// Asks before anything is taken whether every open slot may be served at that instant.
+    #[must_use]
+    pub fn with_rights(mut self, rights: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.rights = Some(Arc::new(rights));
         self
     }
 
@@ -102,7 +111,7 @@ impl Service {
 
     /// Serves until cancelled. Streams are cut then: gateways and relays link elsewhere.
     pub async fn run(self) -> Result<(), Error> {
-        let Self { start, handle, received, handed_over } = self;
+        let Self { start, handle, received, news, rights } = self;
         let clock = Clock::start();
         let calls = Calls {
             inputs: handle.inputs(),
@@ -115,7 +124,10 @@ impl Service {
         let inbox =
             Inbox { inputs: received, slots: start.slots, log_events: start.log_events, rooms: handle.watch_rooms() };
         let mut actor = Actor::new(&start.options, start.log, handle, start.key.clone(), start.address, clock);
-        actor.handed_over = handed_over;
+        actor.news = news;
+        if let Some(rights) = rights {
+            actor.rights = rights;
+        }
         let actor = tokio::spawn(actor.run(inbox, start.cancel.clone()));
 
         start.listener.set_nonblocking(true)?;

@@ -9,19 +9,17 @@ use serde::{Deserialize, Serialize};
 use throng_core::room::{KEY_MEMORY_MS, ListEntry, ListName, Overrides, Record, RoomState, Write};
 use throng_core::{Epoch, Lane, Millis, RoomId, Seqs, Slot, Stamp, UserId};
 use throng_store::{
-    Ack, AnySlot, BehindOptions, List, Notice, Notices, Raised, Remembered, RoomImage, Runner, Sealed, Store,
-    StoreError, Write as Stored, WriteBehind,
+    Ack, BehindOptions, List, Notice, Notices, Remembered, RoomImage, Runner, Sealed, Store, StoreError,
+    Write as Stored, WriteBehind,
 };
 use tokio::sync::{Notify, mpsc};
 
-use crate::log::{BoxFuture, Log, LogError, LogEvent};
+use crate::log::{BoxFuture, Log, LogEvent, Unreachable};
 
 /// Events that wait for the owner of the rooms; outcomes of writes are gathered meanwhile.
 const EVENTS: usize = 64;
 /// Messages of each lane and epoch that a new owner reads.
 const TAIL: usize = 200;
-/// Attempts at a fence that others want too.
-const FENCE_ATTEMPTS: u32 = 5;
 
 /// A [`Log`] on a store. Cheap to clone.
 #[derive(Clone)]
@@ -108,8 +106,7 @@ impl StoredLog {
         Box::new(move |outcome| outcomes.note(slot, epoch, ticket, outcome.is_ok()))
     }
 
-    async fn read(&self, slot: Slot, epoch: Epoch) -> Result<Vec<RoomState>, StoreError> {
-        self.raise_fence(slot, epoch).await?;
+    async fn read(&self, slot: Slot) -> Result<Vec<RoomState>, StoreError> {
         let mut rooms = Vec::new();
         for stored in self.store.rooms(slot).await? {
             if let Some(image) = self.store.load(stored.room.clone(), TAIL).await? {
@@ -117,18 +114,6 @@ impl StoredLog {
             }
         }
         Ok(rooms)
-    }
-
-    /// From here on writes of smaller epochs are refused.
-    async fn raise_fence(&self, slot: Slot, epoch: Epoch) -> Result<(), StoreError> {
-        let mut expected = self.store.fence(AnySlot::Room(slot)).await?.map(|fence| fence.instance);
-        for _ in 0..FENCE_ATTEMPTS {
-            match self.store.raise_fence(AnySlot::Room(slot), epoch, expected).await? {
-                Raised::Mine { .. } => return Ok(()),
-                Raised::Held { by } => expected = by.map(|fence| fence.instance),
-            }
-        }
-        Err(StoreError::Unavailable { reason: "its fence changes hands all the time".into() })
     }
 }
 
@@ -173,13 +158,8 @@ impl Log for StoredLog {
         }
     }
 
-    fn load(&self, slot: Slot, epoch: Epoch) -> BoxFuture<'_, Result<Vec<RoomState>, LogError>> {
-        Box::pin(async move {
-            self.read(slot, epoch).await.map_err(|error| match error {
-                StoreError::Stale { epoch } => LogError::Stale(epoch),
-                other => LogError::Unreachable(other.to_string()),
-            })
-        })
+    fn load(&self, slot: Slot) -> BoxFuture<'_, Result<Vec<RoomState>, Unreachable>> {
+        Box::pin(async move { self.read(slot).await.map_err(|error| Unreachable(error.to_string())) })
     }
 }
 
@@ -315,7 +295,7 @@ mod tests {
     use std::time::Duration;
     use throng_core::room::ListChange;
     use throng_core::{InstanceId, Message};
-    use throng_store::MemoryDb;
+    use throng_store::{AnySlot, MemoryDb, Raised};
 
     const NEW: Epoch = Epoch(9);
 
@@ -344,7 +324,12 @@ mod tests {
         let slot = Slot::of("final");
         let (log, mut events, task) = StoredLog::new(Arc::new(db.store(instance("a"))), BehindOptions::default());
         tokio::spawn(task.run());
-        assert_eq!(log.load(slot, Epoch(7)).await.unwrap(), []);
+        let fence = async |name, epoch, over| {
+            let raised = db.store(instance(name)).raise_fence(AnySlot::Room(slot), epoch, over).await.unwrap();
+            assert!(matches!(raised, Raised::Mine { .. }));
+        };
+        fence("a", Epoch(7), None).await;
+        assert_eq!(log.load(slot).await.unwrap(), []);
 
         let overrides = Overrides { messages_per_s: Some(50), mute_all: Some(true), ..Overrides::default() };
         let muted = ListEntry { user: user(), until: Some(Millis(99)) };
@@ -366,7 +351,7 @@ mod tests {
 
         let (successor, _, task) = StoredLog::new(Arc::new(db.store(instance("b"))), BehindOptions::default());
         tokio::spawn(task.run());
-        let rooms = successor.load(slot, NEW).await.unwrap();
+        let rooms = successor.load(slot).await.unwrap();
         let [found] = rooms.as_slice() else { panic!("one room") };
         assert_eq!((found.created, &found.overrides), (Some(Millis(5)), &overrides));
         assert_eq!(found.lists, [(ListName::Mute, muted)]);
@@ -374,6 +359,7 @@ mod tests {
         assert_eq!(found.messages.iter().map(|(_, message)| message.lane).collect::<Vec<_>>(), [Lane::Protected]);
         assert_eq!(found.keys.len(), 2);
 
+        fence("b", NEW, Some(instance("a"))).await;
         log.push(slot, Epoch(7), 6, Write { room: room(), record: message(Lane::Protected, 2) });
         let mut stale = false;
         while !stale {

@@ -9,6 +9,30 @@ use crate::{Epoch, Lane, Millis, RoomId, Seqs, UserId};
 /// Largest `data` of a message, in bytes of JSON; the frame around it is limited too.
 pub const MAX_DATA_BYTES: usize = 32 * 1024;
 
+/// Deepest nesting of `data`: readers of JSON give up or crash at some depth, and what one says all others read.
+pub const MAX_DATA_DEPTH: usize = 64;
+
+/// How deep arrays and objects are nested in a JSON text.
+#[must_use]
+pub fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut in_text, mut escaped) = (false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
 /// One ordered message. Its stamp is (epoch of its segment, `lane`, `seq`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
@@ -101,5 +125,19 @@ mod tests {
             gaps: vec![Gap { epoch: Epoch(7), lane: Lane::Low, from: 10, to: 14 }],
         };
         assert_eq!(segment.last(), Seqs([0, 3, 119, 14]));
+    }
+
+    #[test]
+    fn depth_counts_brackets_but_not_those_inside_of_text() {
+        for (json, expected) in [
+            ("1", 0),
+            ("[]", 1),
+            (r#"{"a":[1,[2]],"b":[]}"#, 3),
+            (r#""[[[""#, 0),
+            (r#"["\"[[[",{}]"#, 2),
+            (r#"["\\",[]]"#, 2),
+        ] {
+            assert_eq!(depth(json.as_bytes()), expected, "{json}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::ownership::Origin;
 use crate::slot::SLOTS;
 use crate::{Epoch, InstanceId, Slot};
 
@@ -82,6 +83,15 @@ pub enum SlotChange {
         /// The slot.
         slot: Slot,
         /// The epoch of the claim.
+        epoch: Epoch,
+        /// How it came here, and so where its rooms are to be had from.
+        origin: Origin,
+    },
+    /// The store is back after the slot was opened without it: take over what it holds.
+    ReadLog {
+        /// The slot.
+        slot: Slot,
+        /// The epoch that it is served under.
         epoch: Epoch,
     },
     /// Stop serving it, at once: take nothing more, keep connections.

@@ -57,7 +57,7 @@ impl Guard {
     /// A guard with nobody inside.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
-        let accepts_per_s = u64::from(limits.accepts_per_s.max(1));
+        let accepts_per_s = u64::from(limits.accepts_per_s);
         Self {
             users: Counts::default(),
             addresses: Counts::default(),
@@ -95,6 +95,9 @@ impl Guard {
     /// Takes in a `hello`, or says after how many milliseconds to come again. The last quarter of a second's allowance
     /// is kept for resumes: who was here before comes first.
     pub fn admit(&self, resume: bool, now: Millis) -> Result<(), u64> {
+        if self.accepts_per_s == 0 {
+            return Ok(());
+        }
         let mut bucket = locked(&self.bucket);
         let most = self.accepts_per_s * 1000;
         bucket.milli = (bucket.milli + now.since(bucket.at) * self.accepts_per_s).min(most);
@@ -139,8 +142,9 @@ mod tests {
 
     #[test]
     fn no_limit_counts_nothing() {
-        let guard = guard(&Limits { connections_per_address: 0, ..Limits::default() });
+        let guard = guard(&Limits { connections_per_address: 0, accepts_per_s: 0, ..Limits::default() });
         assert!((0..100_000).all(|_| guard.enter_address(1)));
+        assert!((0..100_000).all(|_| guard.admit(false, Millis::ZERO).is_ok()));
     }
 
     #[test]

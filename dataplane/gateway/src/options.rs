@@ -146,7 +146,8 @@ pub struct Limits {
     pub connections_per_user: u32,
     /// Rooms of one connection (error `too_many_rooms`).
     pub rooms_per_connection: usize,
-    /// `hello`s a second that the gateway takes in (close 1013 with `retry_ms`). Resumes are taken in before new ones.
+    /// `hello`s a second that the gateway takes in (close 1013 with `retry_ms`); 0: any number. Resumes are taken in
+    /// before new ones.
     pub accepts_per_s: u32,
     /// Connections of the whole gateway (close 1013); 0: any number.
     pub connections: u32,

@@ -26,6 +26,11 @@ const ROUND_MS: u64 = 500;
 const MAX_REPORTS: usize = 256;
 const REPORT_BYTES: usize = 64 << 10;
 
+/// Segments in one answer to a gather, in bytes: less than the taker's limit for a message.
+const GATHER_BYTES: usize = 16 << 20;
+/// And of the rooms of one slot.
+const SLOT_BYTES: usize = 2 << 20;
+
 /// What happens to the actor.
 pub(crate) enum Event {
     GatewayUp { gateway: GatewayId, instance: InstanceId, outbox: Arc<Outbox<link::MessageToGateway>> },
@@ -34,7 +39,7 @@ pub(crate) enum Event {
     LinkUp { link: LinkId, outbox: Arc<Outbox<link::RelayToChatroom>> },
     Owner { link: LinkId, says: OwnerSays },
     LinkDown { link: LinkId },
-    Gather { slot: Slot, epoch: Epoch, reply: oneshot::Sender<link::GatherReply> },
+    Gather { slots: Vec<(Slot, Epoch)>, reply: oneshot::Sender<link::GatherReply> },
     Direct { user: UserId, message: link::Directed, reply: oneshot::Sender<link::DirectReply> },
     Kick { user: UserId, session: Option<SessionId>, kick: link::KickUser, reply: oneshot::Sender<link::DirectReply> },
 }
@@ -156,7 +161,7 @@ impl Actor {
         let mut next = first;
         while let Some(change) = next {
             match change {
-                SlotChange::Open { slot, epoch } => self.homes.open(slot, epoch),
+                SlotChange::Open { slot, epoch, .. } => self.homes.open(slot, epoch),
                 SlotChange::Close { slot, .. } => self.homes.close(slot),
                 _ => tracing::warn!("a change of a slot that this version does not know"),
             }
@@ -241,7 +246,7 @@ impl Actor {
                 }
             }
             // Whoever asked may have gone; an answer that nobody takes is no loss.
-            Event::Gather { slot, epoch, reply } => reply.send(self.gather(slot, epoch, now)).unwrap_or_default(),
+            Event::Gather { slots, reply } => reply.send(self.gather(&slots, now)).unwrap_or_default(),
             Event::Direct { user, message, reply } => {
                 let answer = self.tell_user(&user, None, &message_to_gateway::Kind::Directed(message));
                 reply.send(answer).unwrap_or_default();
@@ -307,11 +312,18 @@ impl Actor {
         outbox.push(link::RelayToChatroom { kind: Some(relay_to_chatroom::Kind::Publish(publish)) }, bytes, 0);
     }
 
-    fn gather(&mut self, slot: Slot, epoch: Epoch, now: Millis) -> link::GatherReply {
-        match self.relay.gather(slot, epoch, now) {
-            Ok(rooms) => link::GatherReply { stale: 0, rooms: rooms.into_iter().map(wire::to_gathered).collect() },
-            Err(promised) => link::GatherReply { stale: promised.0, rooms: Vec::new() },
+    fn gather(&mut self, slots: &[(Slot, Epoch)], now: Millis) -> link::GatherReply {
+        let mut answer = link::GatherReply::default();
+        let most_bytes = (GATHER_BYTES / slots.len().max(1)).min(SLOT_BYTES);
+        for &(slot, epoch) in slots {
+            match self.relay.gather(slot, epoch, most_bytes, now) {
+                Ok(rooms) => answer.rooms.extend(rooms.into_iter().map(wire::to_gathered)),
+                Err(Epoch(epoch)) => {
+                    answer.stale.push(link::SlotEpoch { slot: u32::from(slot.number()), epoch });
+                }
+            }
         }
+        answer
     }
 
     /// Sends something to every gateway that has a connection of a user; MOVED if the user's home is elsewhere.

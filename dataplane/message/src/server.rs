@@ -57,11 +57,13 @@ impl link::relay_server::Relay for Server {
     }
 
     async fn gather(&self, request: Request<link::GatherRequest>) -> Answer<link::GatherReply> {
-        let request = request.into_inner();
-        let slot = u16::try_from(request.slot).ok().and_then(Slot::new);
-        let slot = slot.ok_or_else(|| Status::invalid_argument("a slot is a number below 4096"))?;
-        let epoch = throng_core::Epoch(request.epoch);
-        self.ask(|reply| Event::Gather { slot, epoch, reply }).await.map(Response::new)
+        let read = |asked: &link::SlotEpoch| {
+            let slot = u16::try_from(asked.slot).ok().and_then(Slot::new);
+            let slot = slot.ok_or_else(|| Status::invalid_argument("a slot is a number below 4096"))?;
+            Ok::<_, Status>((slot, throng_core::Epoch(asked.epoch)))
+        };
+        let slots = request.get_ref().slots.iter().map(read).collect::<Result<_, _>>()?;
+        self.ask(|reply| Event::Gather { slots, reply }).await.map(Response::new)
     }
 
     async fn direct(&self, request: Request<link::Directed>) -> Answer<link::DirectReply> {

@@ -216,15 +216,16 @@ async fn a_gather_is_a_promise_and_answers_with_what_is_known() {
     follow(&mut gateway, &mut follower, 1).await;
     let slot = u32::from(throng_core::Slot::of("final").number());
     let mut client = message.client(KEY).await;
-    let reply = client.gather(link::GatherRequest { slot, epoch: 12 }).await.unwrap().into_inner();
-    assert_eq!((reply.stale, reply.rooms.len()), (0, 1));
+    let promise = |slot, epoch| link::GatherRequest { slots: vec![link::SlotEpoch { slot, epoch }] };
+    let reply = client.gather(promise(slot, 12)).await.unwrap().into_inner();
+    assert_eq!((reply.stale.len(), reply.rooms.len()), (0, 1));
     assert_eq!(reply.rooms[0].seen, [link::Cursor { epoch: 7, seq: vec![0, 1, 0, 0] }]);
     assert_eq!(reply.rooms[0].tail.len(), 1);
     let stale = owner.hears(|kind| matches!(kind, relay_to_chatroom::Kind::Stale(_))).await;
     assert_eq!(stale, relay_to_chatroom::Kind::Stale(link::Stale { slot, epoch: 12 }));
-    let reply = client.gather(link::GatherRequest { slot, epoch: 11 }).await.unwrap().into_inner();
-    assert_eq!(reply.stale, 12);
-    let error = client.gather(link::GatherRequest { slot: 4096, epoch: 1 }).await.unwrap_err();
+    let reply = client.gather(promise(slot, 11)).await.unwrap().into_inner();
+    assert_eq!(reply.stale, [link::SlotEpoch { slot, epoch: 12 }]);
+    let error = client.gather(promise(4096, 1)).await.unwrap_err();
     assert_eq!(error.code(), tonic::Code::InvalidArgument);
 }
 
@@ -232,7 +233,7 @@ async fn a_gather_is_a_promise_and_answers_with_what_is_known() {
 async fn without_the_key_nobody_gets_in() {
     let message = Message::start(Options::default()).await;
     let mut client = message.client("guess").await;
-    let error = client.gather(link::GatherRequest { slot: 1, epoch: 1 }).await.unwrap_err();
+    let error = client.gather(link::GatherRequest::default()).await.unwrap_err();
     assert_eq!(error.code(), tonic::Code::Unauthenticated);
     let error = client.gateway(tokio_stream::empty()).await.unwrap_err();
     assert_eq!(error.code(), tonic::Code::Unauthenticated);

@@ -46,7 +46,9 @@ impl Pod {
     fn read(&mut self) {
         while let Ok(change) = self.slots.try_recv() {
             match change {
-                SlotChange::Open { slot, epoch } => assert!(self.open.insert(slot, epoch).is_none(), "opened twice"),
+                SlotChange::Open { slot, epoch, .. } => {
+                    assert!(self.open.insert(slot, epoch).is_none(), "opened twice")
+                }
                 SlotChange::Close { slot, .. } => {
                     assert!(self.open.remove(&slot).is_some(), "closed what was not open");
                 }

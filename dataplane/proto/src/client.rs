@@ -290,6 +290,10 @@ fn check_publish(publish: Publish) -> Result<Command, (ErrorCode, String)> {
         let most = throng_core::message::MAX_DATA_BYTES;
         return Err((ErrorCode::TooLarge, format!("data has {} bytes, {most} are allowed", publish.data.len())));
     }
+    let deepest = throng_core::message::MAX_DATA_DEPTH;
+    if throng_core::message::depth(&publish.data) > deepest {
+        return Err((ErrorCode::BadRequest, format!("data is nested more than {deepest} levels deep")));
+    }
     if publish.kind.is_empty() || publish.kind.len() > MAX_KIND_BYTES {
         return Err((ErrorCode::BadRequest, format!("type has 1 to {MAX_KIND_BYTES} bytes")));
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use throng_chatroom::{Handle, Options, Service, Start, StoredLog};
+use throng_core::ownership::Origin;
 use throng_core::routes::SlotChange;
 use throng_core::{Epoch, InstanceId, Slot};
 use throng_proto::key::PodKey;
@@ -83,7 +84,10 @@ impl Pod {
 
     pub async fn open(&self, rooms: &[&str], epoch: u64) {
         for room in rooms {
-            self.slots.send(SlotChange::Open { slot: Slot::of(room), epoch: Epoch(epoch) }).await.unwrap();
+            self.slots
+                .send(SlotChange::Open { slot: Slot::of(room), epoch: Epoch(epoch), origin: Origin::Gathered })
+                .await
+                .unwrap();
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -173,6 +173,8 @@ pub struct Status {
     pub grace: bool,
     /// The store answers.
     pub store: bool,
+    /// The largest incarnation that is known, 0 if none.
+    pub incarnation: u64,
 }
 
 impl Ownership {
@@ -407,6 +409,7 @@ impl Ownership {
             lease: now < self.lease.until(),
             grace: now < self.grace.until(),
             store: self.store_ok,
+            incarnation: self.known_incarnation,
         }
     }
 }

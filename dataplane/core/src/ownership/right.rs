@@ -7,6 +7,9 @@ use super::words::{LeaseId, Output, StoreCall, StoreReply};
 use super::{Ownership, RETRY_MS};
 use crate::{Epoch, Millis, Slot};
 
+/// Rights that end sooner than this are worked out anew, in milliseconds.
+const NEAR_MS: u64 = 500;
+
 /// What the process holds at this instant.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rights {
@@ -73,6 +76,22 @@ impl Ownership {
         for slot in ended {
             self.close(slot, out);
         }
+    }
+
+    /// Until when every slot that is served may be: what is taken from then on may be without a right. None: it has to be
+    /// worked out first, by the next input.
+    pub fn rights_until(&mut self, now: Millis) -> Option<Millis> {
+        if self.lapse_at == Millis::ZERO {
+            return None;
+        }
+        // Rights are prolonged all the time; looking at every slot each time would cost more than the renewal.
+        if self.lapse_at < now + NEAR_MS {
+            let rights = self.rights();
+            let tenures = self.places.values().filter_map(|place| place.tenure.as_ref());
+            let until = tenures.map(|tenure| rights.until(tenure)).min().unwrap_or(Millis(u64::MAX));
+            self.lapse_at = self.lapse_at.max(until);
+        }
+        Some(self.lapse_at)
     }
 
     /// Ends a tenure, if there is one. Whoever is known to hold the claim now is named.

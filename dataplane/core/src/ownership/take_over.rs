@@ -127,7 +127,7 @@ impl Ownership {
     /// Serves from now on, under the lease of the claim.
     fn open(&mut self, slot: Slot, origin: Origin, now: Millis, out: &mut Vec<Output>) {
         let right = self.lease.id().filter(|_| now < self.lease.until());
-        let run = self.grace.run();
+        let (run, rights) = (self.grace.run(), self.rights());
         let Some(place) = self.places.get_mut(&slot) else { return };
         let Some(next) = place.next.as_mut() else { return };
         if right != Some(next.lease) {
@@ -136,7 +136,7 @@ impl Ownership {
             return self.wake_by(now + RETRY_MS);
         }
         let Some(next) = place.next.take() else { return };
-        let before = place.tenure.replace(Tenure {
+        let tenure = Tenure {
             epoch: next.epoch,
             mod_revision: next.mod_revision,
             lease: Some(next.lease),
@@ -146,13 +146,15 @@ impl Ownership {
             fence_at: now,
             blind: self.config.fences() && !next.fenced && origin != Origin::HandedOver,
             moving: None,
-        });
+        };
+        // Not looked for among all slots: thousands open in one take-over.
+        self.lapse_at = self.lapse_at.min(rights.until(&tenure));
+        let before = place.tenure.replace(tenure);
         place.last = next.epoch;
         place.unbroken = true;
         place.incumbent = true;
         place.handed = None;
         self.first.remove(&slot);
-        self.lapse_at = Millis::ZERO;
         if let Some(before) = before {
             out.push(Output::Close { slot, epoch: before.epoch, moved_to: None });
         }

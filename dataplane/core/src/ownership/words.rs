@@ -468,7 +468,10 @@ impl Output {
     #[must_use]
     pub fn slot_change(&self) -> Option<SlotChange> {
         match self {
-            Self::Open { slot, epoch, .. } => Some(SlotChange::Open { slot: *slot, epoch: *epoch }),
+            Self::Open { slot, epoch, origin } => {
+                Some(SlotChange::Open { slot: *slot, epoch: *epoch, origin: *origin })
+            }
+            Self::ReadLog { slot, epoch } => Some(SlotChange::ReadLog { slot: *slot, epoch: *epoch }),
             Self::Close { slot, moved_to, .. } => Some(SlotChange::Close { slot: *slot, moved_to: moved_to.clone() }),
             _ => None,
         }

@@ -11,8 +11,6 @@ use super::room::{Ctx, Room, Target, Up};
 use crate::routes::Routes;
 use crate::{Cursor, Epoch, Lane, Millis, RoomId, Slot};
 
-/// Bytes of segments in one answer to a gather.
-const GATHER_BYTES: usize = 2 << 20;
 /// Time after which a room whose owner answered "not mine" is tried again.
 const MOVED_RETRY_MS: u64 = 300;
 
@@ -120,15 +118,22 @@ impl<C: Codec> Relay<C> {
     }
 
     /// A promise: from now on nothing of this slot is taken from an owner older than `epoch`. Answers with what is known
-    /// of its rooms; an error is the larger epoch that was promised before. Lost on a restart, as is everything known.
-    pub fn gather(&mut self, slot: Slot, epoch: Epoch, now: Millis) -> Result<Vec<GatheredRoom>, Epoch> {
+    /// of its rooms, with about `most_bytes` of their segments; an error is the larger epoch that was promised before.
+    /// Lost on a restart, as is everything known.
+    pub fn gather(
+        &mut self,
+        slot: Slot,
+        epoch: Epoch,
+        most_bytes: usize,
+        now: Millis,
+    ) -> Result<Vec<GatheredRoom>, Epoch> {
         let promised = self.promised.entry(slot).or_insert(epoch);
         if *promised > epoch {
             return Err(*promised);
         }
         *promised = epoch;
         let ids: Vec<RoomId> = self.rooms.values().filter(|room| room.slot == slot).map(|r| r.id.clone()).collect();
-        let share = GATHER_BYTES / ids.len().max(1);
+        let share = most_bytes / ids.len().max(1);
         let mut gathered = Vec::with_capacity(ids.len());
         for id in ids {
             self.with(&id, now, |room, ctx| {

@@ -8,6 +8,9 @@ use crate::{Cursor, Epoch, Gap, Lane, Message, Seqs};
 
 /// Most messages of one history or pull.
 pub const MAX_MESSAGES: usize = 200;
+/// Most bytes of one history or pull, as messages weigh; a single message is given whatever it weighs. What is asked for and
+/// not read waits in a gateway: this, and not what a room holds, is what it may cost there.
+pub const MAX_BYTES: usize = 128 * 1024;
 /// Histories kept: joins of one tick ask for the same one.
 const CACHED_HISTORIES: usize = 4;
 
@@ -55,17 +58,6 @@ pub struct Page {
 pub(crate) struct HistoryCache(SmallVec<[(usize, Cursor, Vec<Packed>); 1]>);
 
 impl Ring {
-    /// Whether a reader at `cursor` wants what lies before the log, which the room's owner may still have.
-    #[must_use]
-    pub fn wants_older(&self, cursor: Cursor) -> bool {
-        self.began_late() && cursor.epoch == self.start.epoch && !reached(cursor.seq, self.start.seq)
-    }
-
-    /// Whether the log began inside an epoch, and nothing of it was dropped since.
-    pub(crate) fn began_late(&self) -> bool {
-        self.start.seq != Seqs::ZERO && !self.dropped
-    }
-
     /// Everything behind `since` and up to `until` (none: the head), each number once: in a segment or in a gap.
     ///
     /// Errors: [`ReadError::Future`] if `since` or `until` lies ahead of the log (it may catch up in a moment),
@@ -136,7 +128,8 @@ impl Ring {
             return known.clone();
         }
         let mut newest: Vec<(Epoch, Message)> = Vec::with_capacity(limit);
-        for entry in self.entries.iter().rev() {
+        let mut bytes = 0;
+        'log: for entry in self.entries.iter().rev() {
             if newest.len() >= limit {
                 break;
             }
@@ -144,7 +137,13 @@ impl Ring {
             let Some((_, to)) = span(packed, Cursor::default(), until) else { continue };
             let messages = Self::content(packed, codec).messages;
             let wanted = messages.into_iter().rev().filter(|m| m.lane != Lane::Low && m.seq <= to[m.lane]);
-            newest.extend(wanted.take(limit - newest.len()).map(|message| (packed.epoch, message)));
+            for message in wanted.take(limit - newest.len()) {
+                bytes += message.weight();
+                if bytes > MAX_BYTES && !newest.is_empty() {
+                    break 'log;
+                }
+                newest.push((packed.epoch, message));
+            }
         }
         newest.reverse();
         let segments = self.selection(&newest, codec);
@@ -173,21 +172,26 @@ impl Ring {
         segments
     }
 
-    /// Whether a history of `limit` would be cut short by the start of the log rather than by that of the room.
+    /// Whether a history of `limit` would be cut short by the start of the log rather than by that of the room, as far as
+    /// numbers tell.
     #[must_use]
     pub fn is_short_of(&self, limit: usize) -> bool {
-        let numbers: u64 = [Lane::Control, Lane::Protected, Lane::Normal]
-            .into_iter()
-            .map(|lane| {
-                let from = if self.head.epoch == self.start.epoch { self.start.seq[lane] } else { 0 };
-                self.head.seq[lane].saturating_sub(from)
-            })
-            .sum();
-        self.began_late() && numbers < limit.min(MAX_MESSAGES) as u64
+        let begins = Cursor { epoch: self.oldest_epoch(), seq: Seqs::ZERO };
+        if self.start == begins {
+            return false;
+        }
+        let numbers = |after: Seqs, last: Seqs| {
+            let lanes = [Lane::Control, Lane::Protected, Lane::Normal];
+            lanes.into_iter().map(|lane| last[lane].saturating_sub(after[lane])).sum::<u64>()
+        };
+        let behind = |epoch: Epoch| if epoch == self.start.epoch { self.start.seq } else { Seqs::ZERO };
+        let ended = self.ends.range(self.start.epoch..self.head.epoch);
+        let older: u64 = ended.map(|(epoch, end)| numbers(behind(*epoch), end.last)).sum();
+        older + numbers(behind(self.head.epoch), self.head.seq) < limit.min(MAX_MESSAGES) as u64
     }
 
-    /// Up to `limit` messages of one lane behind `after`, of `epoch` (zero: the current one). Numbers that are not there
-    /// are declared.
+    /// Up to `limit` messages and [`MAX_BYTES`] of one lane behind `after`, of `epoch` (zero: the current one). Numbers that
+    /// are not there are declared.
     ///
     /// Errors: [`ReadError::Future`] if `after` is ahead of the room, [`ReadError::UnknownEpoch`].
     pub fn pull<C: Codec>(
@@ -207,8 +211,8 @@ impl Ring {
             return Err(ReadError::Future);
         }
         let mut content = Content::default();
-        let mut next = after + 1;
-        let limit = limit.clamp(1, MAX_MESSAGES);
+        let mut next = after.saturating_add(1);
+        let (limit, mut bytes) = (limit.clamp(1, MAX_MESSAGES), 0);
         let missing = |from, to| Gap { epoch, lane, from, to };
         for entry in &self.entries {
             let Item::Segment { packed, .. } = &entry.item else { continue };
@@ -219,7 +223,8 @@ impl Ring {
                 if message.lane != lane || message.seq < next {
                     continue;
                 }
-                if content.messages.len() == limit {
+                bytes += message.weight();
+                if content.messages.len() == limit || (bytes > MAX_BYTES && !content.messages.is_empty()) {
                     return Ok(Page { epoch, content });
                 }
                 if message.seq > next {

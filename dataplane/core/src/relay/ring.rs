@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use smallvec::SmallVec;
 
+use super::fill::Part;
 use super::packed::{ALL, Codec, Content, OVERHEAD_BYTES, Packed, Sealed, gaps, reached};
 use super::read::HistoryCache;
 use crate::{Cursor, Epoch, Gap, Lane, Millis, RoomId, Seqs};
@@ -260,23 +261,36 @@ impl Ring {
         }
     }
 
-    /// Puts older segments of the first epoch before the log. They must end exactly at its start, or nothing happens.
-    pub fn prepend(&mut self, parts: Vec<Packed>, now: Millis) -> bool {
-        let joins = parts.last().is_some_and(|last| last.epoch == self.start.epoch && last.last == self.start.seq);
-        if !joins {
+    /// Puts what begins behind `from` before the log: segments and ends without a hole, up to the log's start, or nothing
+    /// happens.
+    pub(crate) fn prepend(&mut self, from: Cursor, parts: Vec<Part>, now: Millis) -> bool {
+        let after = |part: &Part| match part {
+            Part::Segment(packed) => Cursor { epoch: packed.epoch, seq: packed.last },
+            Part::Sealed(end) => Cursor { epoch: end.next, seq: Seqs::ZERO },
+        };
+        if parts.last().map(after) != Some(self.start) {
             return false;
         }
-        for packed in parts.into_iter().rev() {
-            self.start = Cursor { epoch: packed.epoch, seq: packed.after };
-            let pos = Cursor { epoch: packed.epoch, seq: packed.last };
-            let item = Item::Segment { packed, complete: None, deleted: SmallVec::new() };
+        for part in parts.into_iter().rev() {
+            let pos = after(&part);
+            let item = match part {
+                Part::Segment(packed) => Item::Segment { packed, complete: None, deleted: SmallVec::new() },
+                Part::Sealed(end) => Item::Sealed(end),
+            };
             let entry = Entry { at: now, pos, item, old: false };
             self.bytes += entry.weight();
             self.entries.push_front(entry);
             self.first -= 1;
         }
+        self.start = from;
         self.aged = self.first;
+        self.history = HistoryCache::default();
         true
+    }
+
+    /// The oldest epoch that the log knows of.
+    pub(crate) fn oldest_epoch(&self) -> Epoch {
+        self.ends.keys().next().map_or(self.start.epoch, |epoch| self.start.epoch.min(*epoch))
     }
 
     /// Finds the place of a cursor.

@@ -126,7 +126,7 @@ impl Room {
             authority: Epoch::NONE,
             floor,
             moved: None,
-            fill: Fill::Untried,
+            fill: Fill::default(),
             reads: Vec::new(),
             named: BTreeSet::new(),
             told: BTreeMap::new(),
@@ -187,7 +187,7 @@ impl Room {
         let mut older: BTreeMap<Epoch, Seqs> = BTreeMap::new();
         for sub in self.subs.values() {
             if let Sub::Waiting { since: Some(since), .. } = sub
-                && cursor.is_some_and(|cursor| since.epoch < cursor.epoch)
+                && cursor.is_some_and(|cursor| since.epoch <= cursor.epoch && *since != cursor)
             {
                 let seq = older.entry(since.epoch).or_default();
                 *seq = seq.max(since.seq);
@@ -213,9 +213,7 @@ impl Room {
         self.up = Up::Asked(link);
         self.asked_at = ctx.now;
         self.retry_at = None;
-        if matches!(self.fill, Fill::Asked | Fill::Running { .. }) {
-            self.fill = Fill::Untried;
-        }
+        self.fill.interrupt();
         ctx.out.push(Effect::Up(link, Upstream::Subscribe(self.subscription(cursor))));
     }
 
@@ -297,10 +295,18 @@ impl Room {
         let Some(ring) = &mut self.ring else { return };
         self.authority = self.authority.max(sealed.next);
         self.floor = self.floor.max(sealed.next);
+        if sealed.epoch < ring.start().epoch && !ring.ends.contains_key(&sealed.epoch) {
+            // Nobody here was told of that epoch: there is nothing to tell again.
+            ring.note_end(sealed);
+        }
+        let filled = self.fill.offer_end(sealed, ring, ctx.now, ctx.codec);
         match ring.seal(sealed, ctx.now, ctx.codec) {
             Some(true) => self.flow(ctx),
             Some(false) => {}
             None => self.mend(None, ctx),
+        }
+        if filled {
+            self.settle(ctx);
         }
     }
 
@@ -364,7 +370,7 @@ impl Room {
             Sub::Waiting { since: Some(_), deadline } if self.ring.is_some() => Some(*deadline),
             _ => None,
         });
-        [idle, lost, asked, reads, subs.min(), self.retry_at].into_iter().flatten().min()
+        [idle, lost, asked, reads, subs.min(), self.fill.until(), self.retry_at].into_iter().flatten().min()
     }
 
     /// Every epoch that a waiting gateway stands in.

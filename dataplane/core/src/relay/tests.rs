@@ -407,7 +407,7 @@ fn after_a_promise_nothing_is_taken_from_an_older_owner() {
     let mut feed = Feed::new(1);
     world.send("a", feed.next(&[2]));
     let slot = Slot::of("r");
-    let gathered = world.relay.gather(slot, Epoch(9), world.now).unwrap();
+    let gathered = world.relay.gather(slot, Epoch(9), 1 << 20, world.now).unwrap();
     world.run();
     assert_eq!(gathered[0].seen, [at(1, [0, 0, 1, 0])]);
     assert_eq!(gathered[0].tail.len(), 1);
@@ -415,7 +415,7 @@ fn after_a_promise_nothing_is_taken_from_an_older_owner() {
     world.got(1);
     world.send("a", feed.next(&[2]));
     assert_eq!(segments(&world.got(1)), []);
-    assert_eq!(world.relay.gather(slot, Epoch(8), world.now), Err(Epoch(9)));
+    assert_eq!(world.relay.gather(slot, Epoch(8), 1 << 20, world.now), Err(Epoch(9)));
     world.routes(&[("b", 8)]);
     assert_eq!(world.asked(), [], "its epoch is below the promise");
     world.routes(&[("b", 9)]);
@@ -502,6 +502,86 @@ fn what_lies_before_the_ring_is_fetched_from_the_owner_once() {
     world.relay.read(GatewayId(1), &room("r"), read(at(1, [0, 0, 0, 0])), world.now);
     world.run();
     assert_eq!(world.asked(), []);
+}
+
+/// A relay that nobody asked anything subscribes at the new owner from now on; a gateway that stands in the epoch before
+/// then comes to it.
+#[test]
+fn a_relay_that_came_late_to_a_new_owner_fetches_what_a_gateway_of_the_old_epoch_lacks() {
+    let mut world = World::new(Options::default());
+    world.routes(&[("b", 5)]);
+    world.gateway(1, None);
+    let (mut old, mut new) = (Feed::new(1), Feed::new(5));
+    let seen = old.next(&[1]);
+    let (unseen, first) = (old.next(&[1, 2]), new.next(&[1]));
+    let sealed = Sealed { epoch: Epoch(1), last: old.head, next: Epoch(5) };
+    world.answer("b", Cursor { epoch: Epoch(5), seq: new.head }, &[sealed]);
+    world.ups.clear();
+
+    let since = Cursor { epoch: Epoch(1), seq: seen.last };
+    world.gateway(2, Some(since));
+    assert_eq!(world.asked(), [(world.link("b"), Some(at(1, [0; 4])))]);
+    world.answer("b", at(1, [0; 4]), &[]);
+    world.send("b", seen);
+    world.send("b", unseen);
+    assert_eq!(world.got(2), []);
+    world.relay.sealed(world.link("b"), &room("r"), sealed, world.now);
+    world.send("b", first);
+    world.send("b", new.next(&[1]));
+
+    let (mut ledger, mut place) = (Ledger::default(), since);
+    world.got(2).iter().for_each(|down| follow(down, &mut place, &mut ledger));
+    assert!(ledger.0.values().all(|got| *got == (1, false)), "{ledger:?}");
+    assert_eq!(place, Cursor { epoch: Epoch(5), seq: new.head });
+    let got = world.got(1);
+    assert_eq!(segments(&got), [new.head], "who was there before hears nothing of it: {got:?}");
+    // What was fetched is here for the next one, history included.
+    world.relay.read(GatewayId(1), &room("r"), Read::History { request: 1, limit: 50, until: None }, world.now);
+    world.gateway(3, Some(at(1, [0; 4])));
+    assert_eq!(world.asked(), []);
+    let (mut ledger, mut place) = (Ledger::default(), at(1, [0; 4]));
+    world.got(3).iter().for_each(|down| follow(down, &mut place, &mut ledger));
+    assert!(ledger.0.values().all(|got| *got == (1, false)) && ledger.0.len() == 5, "{ledger:?}");
+}
+
+#[test]
+fn history_goes_back_over_a_take_over() {
+    let mut world = World::new(Options::default());
+    world.routes(&[("b", 5)]);
+    world.gateway(1, None);
+    let mut old = Feed::new(1);
+    let said = old.next(&[1, 2]);
+    let sealed = Sealed { epoch: Epoch(1), last: old.head, next: Epoch(5) };
+    world.answer("b", at(5, [0; 4]), &[sealed]);
+    world.got(1);
+    world.ups.clear();
+    world.relay.read(GatewayId(1), &room("r"), Read::History { request: 1, limit: 50, until: None }, world.now);
+    world.run();
+    assert_eq!(world.asked(), [(world.link("b"), Some(at(1, [0; 4])))]);
+    world.answer("b", at(1, [0; 4]), &[]);
+    world.send("b", said.clone());
+    world.relay.sealed(world.link("b"), &room("r"), sealed, world.now);
+    world.run();
+    let got = world.got(1);
+    let [Downstream::CaughtUp { answer: Ok(found), .. }] = &got[..] else { panic!("{got:?}") };
+    assert_eq!(found.segments.iter().map(|packed| packed.last).collect::<Vec<_>>(), [said.last]);
+}
+
+#[test]
+fn what_an_owner_does_not_fetch_in_time_is_declared() {
+    let mut world = World::new(Options::default());
+    world.routes(&[("b", 5)]);
+    world.gateway(1, None);
+    let sealed = Sealed { epoch: Epoch(1), last: Seqs([0, 2, 0, 0]), next: Epoch(5) };
+    world.answer("b", at(5, [0, 1, 0, 0]), &[sealed]);
+    world.gateway(2, Some(at(1, [0, 1, 0, 0])));
+    world.wait(1_990);
+    assert_eq!(world.got(2), []);
+    world.wait(20);
+    let gap = |epoch, seq| Gap { epoch: Epoch(epoch), lane: Lane::Protected, from: seq, to: seq };
+    let gaps = vec![gap(1, 2), gap(5, 1)];
+    let expected = Downstream::Subscribed { room: room("r"), cursor: at(5, [0, 1, 0, 0]), gaps, sealed: vec![sealed] };
+    assert_eq!(world.got(2), [expected]);
 }
 
 #[test]

@@ -107,10 +107,10 @@ impl Overrides {
 }
 
 /// Why a room ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndReason {
-    /// Somebody asked for it.
-    Destroyed,
+    /// Somebody asked for it, and said why; `destroyed` if not.
+    Destroyed(Arc<str>),
     /// Nobody was in it and nothing was said for long enough.
     Idle,
     /// Its time had come.
@@ -120,9 +120,9 @@ pub enum EndReason {
 impl EndReason {
     /// The text on the wire.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &str {
         match self {
-            Self::Destroyed => "destroyed",
+            Self::Destroyed(why) => why,
             Self::Idle => "idle",
             Self::Expired => "expired",
         }

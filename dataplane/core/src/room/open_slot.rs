@@ -26,12 +26,15 @@ pub(super) struct OpenSlot {
     waiting: VecDeque<Waiting>,
 }
 
-#[derive(Debug)]
-struct Waiting {
+/// Somebody waits for the store.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waiting {
     ticket: u64,
     until: Millis,
-    asker: Asker,
-    stamp: Stamp,
+    pub(super) asker: Asker,
+    pub(super) stamp: Stamp,
+    /// The message has a key: asking for it again is harmless.
+    pub(super) keyed: bool,
 }
 
 impl OpenSlot {
@@ -53,7 +56,7 @@ impl OpenSlot {
         &mut self,
         ticket: Option<u64>,
         stamp: Stamp,
-        asker: Asker,
+        (asker, keyed): (Asker, bool),
         until: Millis,
         out: &mut Vec<Output>,
     ) {
@@ -61,7 +64,9 @@ impl OpenSlot {
             Some(ticket) if self.lost.contains(&ticket) => {
                 out.push(Output::Published { to: asker, result: Err(Refusal::NotStored { stamp }) });
             }
-            Some(ticket) if ticket > self.stored => self.waiting.push_back(Waiting { ticket, until, asker, stamp }),
+            Some(ticket) if ticket > self.stored => {
+                self.waiting.push_back(Waiting { ticket, until, asker, stamp, keyed });
+            }
             _ => out.push(Output::Published { to: asker, result: Ok(Receipt { stamp, stored: true }) }),
         }
     }
@@ -93,8 +98,13 @@ impl OpenSlot {
     }
 
     /// Everybody who still waits, and for what.
-    pub(super) fn into_waiting(self) -> impl Iterator<Item = Asker> {
-        self.waiting.into_iter().map(|waiting| waiting.asker)
+    pub(super) fn into_waiting(self) -> VecDeque<Waiting> {
+        self.waiting
+    }
+
+    /// No write waits or was lost.
+    pub(super) fn all_stored(&self) -> bool {
+        self.stored >= self.tickets && self.lost.is_empty()
     }
 
     /// A write did not happen.

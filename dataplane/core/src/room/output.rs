@@ -110,8 +110,8 @@ pub enum Output {
         room: RoomId,
         /// Who; empty: everybody.
         users: Vec<UserId>,
-        /// `kicked`, `blocked`, `offline`, `destroyed`, `idle`, `expired`.
-        reason: &'static str,
+        /// `kicked`, `blocked`, `offline`, `idle`, `expired`, or what was said when the room was destroyed.
+        reason: Arc<str>,
     },
     /// Ask for the complete list of members.
     ListRoom {

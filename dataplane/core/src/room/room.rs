@@ -210,7 +210,7 @@ impl Room {
             if effect == (Effect::Left { last: true }) {
                 self.left(&gone.user, desk.now);
                 let (gateways, users) = (vec![gone.gateway], vec![gone.user]);
-                desk.out.push(Output::Removed { gateways, room: self.id.clone(), users, reason: "offline" });
+                desk.out.push(Output::Removed { gateways, room: self.id.clone(), users, reason: "offline".into() });
             }
         }
     }
@@ -241,10 +241,10 @@ impl Room {
         let (room, relays) = (self.id.clone(), self.relays.clone());
         if !gateways.is_empty() {
             let users = Vec::new();
-            desk.out.push(Output::Removed { gateways, room: room.clone(), users, reason: reason.as_str() });
+            desk.out.push(Output::Removed { gateways, room: room.clone(), users, reason: reason.as_str().into() });
         }
         if !relays.is_empty() {
-            desk.out.push(Output::Closed { relays, room, reason });
+            desk.out.push(Output::Closed { relays, room, reason: reason.clone() });
         }
         desk.persist(&self.id, Record::Ended(reason));
     }

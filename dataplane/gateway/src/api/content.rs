@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use throng_core::message::MAX_DATA_BYTES;
+use throng_core::message::{MAX_DATA_BYTES, MAX_DATA_DEPTH, depth};
 use throng_proto::codes::ErrorCode;
 use throng_proto::convert::MAX_KIND_BYTES;
 
@@ -34,6 +34,9 @@ impl Content {
         if data.len() > MAX_DATA_BYTES {
             let message = format!("data has {} bytes, {MAX_DATA_BYTES} are allowed", data.len());
             return Err(ApiError::new(ErrorCode::TooLarge, message));
+        }
+        if depth(data.as_bytes()) > MAX_DATA_DEPTH {
+            return Err(ApiError::bad_request(format!("data is nested more than {MAX_DATA_DEPTH} levels deep")));
         }
         Ok(Self { from, kind, data: data.into() })
     }

@@ -13,6 +13,8 @@ mod past;
 mod publish;
 mod rooms;
 #[cfg(test)]
+mod take_over_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;

@@ -195,6 +195,12 @@ impl Hub {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         room.live = true;
         room.shunned.clear();
+        if let Some(before) = room.cursor.filter(|before| before.epoch < at.epoch) {
+            // The relay does not say how the epoch ended in which this gateway stands: it ended here.
+            let next_epoch = at.epoch;
+            self.seal(&id, Sealed { room: id.clone(), epoch: before.epoch, last: before.seq, next_epoch });
+        }
+        let Some(room) = self.rooms.get_mut(&id) else { return };
         let Some(before) = room.cursor else {
             room.cursor = Some(at);
             return self.tell_room(&id, |id| ToShard::Open(id.clone(), at));
@@ -244,7 +250,10 @@ impl Hub {
     pub(super) fn room_sealed(&mut self, from: &Address, wire: &link::Sealed) {
         let Ok(sealed) = convert::sealed(wire) else { return };
         let id = sealed.room.clone();
-        if self.rooms.get(&id).is_some_and(|room| room.relay.as_ref() == Some(from)) {
+        let Some(room) = self.rooms.get(&id).filter(|room| room.relay.as_ref() == Some(from)) else { return };
+        // While the relay is asked to go on from the cursor, what it said before is passed over, ends as well as segments:
+        // an end alone would declare what comes again. Only a raised end of an epoch that is over is not told twice.
+        if room.live || room.cursor.is_some_and(|cursor| sealed.epoch < cursor.epoch) {
             self.seal(&id, sealed);
         }
     }

@@ -493,3 +493,39 @@ fn owners_that_are_linked_hear_how_busy_the_gateway_is() {
     };
     assert_eq!(&**to, "a");
 }
+
+#[test]
+fn what_a_relay_said_before_it_was_asked_again_is_passed_over_with_the_end_that_followed() {
+    let mut world = World::new();
+    let relay = world.open("r", cursor(7, [0, 2, 0, 0]));
+    let other = if &*relay == "m1" { address("m2") } else { address("m1") };
+    for lost in [&relay, &other] {
+        world.wait(300);
+        let kind = message_to_gateway::Kind::Lost("r".into());
+        world.hub.from_link(Role::Message, lost, FromLink::Message(kind));
+    }
+    assert_eq!(subscriptions(&world.hub.take_actions()).pop().unwrap().0, relay);
+    let sealed = link::Sealed { room: "r".into(), epoch: 7, last: vec![0, 3, 0, 0], next_epoch: 9 };
+    let kind = message_to_gateway::Kind::Sealed(sealed.clone());
+    world.hub.from_link(Role::Message, &relay, FromLink::Message(kind.clone()));
+    assert!(world.hub.take_actions().is_empty(), "number 3 comes again after the answer");
+    world.subscribed(&relay, "r", cursor(7, [0, 2, 0, 0]));
+    world.hub.take_actions();
+    world.hub.from_link(Role::Message, &relay, FromLink::Message(kind));
+    let [Action::Shard(0, ToShard::Sealed { .. })] = &world.hub.take_actions()[..] else { panic!("the end") };
+}
+
+#[test]
+fn a_relay_that_goes_on_in_a_later_epoch_without_an_end_of_the_one_before_leaves_no_hole() {
+    let mut world = World::new();
+    let relay = world.open("r", cursor(7, [0, 2, 0, 0]));
+    world.subscribed(&relay, "r", cursor(9, [0, 1, 0, 0]));
+    let actions = world.hub.take_actions();
+    let [Action::Shard(0, ToShard::Sealed { sealed, .. }), Action::Shard(0, ToShard::Declared { gaps, .. }), ..] =
+        &actions[..]
+    else {
+        panic!("{actions:?}")
+    };
+    assert_eq!((sealed.epoch, sealed.last, sealed.next_epoch), (Epoch(7), Seqs([0, 2, 0, 0]), Epoch(9)));
+    assert_eq!(gaps[..], [throng_core::Gap { epoch: Epoch(9), lane: Lane::Protected, from: 1, to: 1 }]);
+}

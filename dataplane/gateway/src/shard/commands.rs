@@ -13,7 +13,7 @@ use super::{Shard, Transport, wheel};
 use crate::traffic::{Asker, Failure, Member, Order, Ordered, Slots, ToHub};
 
 /// Most messages of one pull.
-const MAX_PULL: u32 = 1000;
+const MAX_PULL: u32 = 200;
 /// Longest key of a publish, in bytes.
 const MAX_KEY_BYTES: usize = 128;
 

@@ -92,6 +92,7 @@ impl<T: Transport> Shard<T> {
     fn settle(&mut self, conn: u32, who: &Resumed, max_rate: Option<u32>) {
         let class = class_of(max_rate, &self.shared.options.downstream);
         let hash = self.hash_of(&who.user);
+        let now = self.now;
         let Some(record) = self.conns.get_mut(conn as usize) else { return };
         record.user = Some(who.user.clone());
         record.session = who.session;
@@ -100,6 +101,8 @@ impl<T: Transport> Shard<T> {
         record.best_lane = who.rights.best_lane;
         record.rights = who.rights.rooms.is_some().then(|| Arc::new(who.rights.clone()));
         record.group = Group::new(record.format(), class, Cohort::of(who.session));
+        // The end of the token may be nearer than the look at the handshake's deadline.
+        record.look_step = self.wheel.enter(conn, now, now);
         let (conns, hasher) = (&self.conns, &self.hasher);
         self.users.insert_unique(hash, conn, |known| {
             let user = conns.get(*known as usize).and_then(|conn| conn.user.as_ref());

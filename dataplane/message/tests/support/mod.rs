@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use prost::Message as _;
+use throng_core::ownership::Origin;
 use throng_core::routes::{Owner, Peer, Routes, SlotChange};
 use throng_core::{Epoch, InstanceId, Slot};
 use throng_message::{Dependencies, Handle, Identity, Options, Service};
@@ -47,7 +48,7 @@ impl Message {
     pub(crate) async fn start(options: Options) -> Self {
         let (message, service) = Self::build(options);
         for slot in Slot::all() {
-            message.slots.send(SlotChange::Open { slot, epoch: Epoch(1) }).await.unwrap();
+            message.slots.send(SlotChange::Open { slot, epoch: Epoch(1), origin: Origin::Gathered }).await.unwrap();
         }
         tokio::spawn(async { service.run().await.unwrap() });
         message
@@ -475,7 +476,7 @@ pub(crate) async fn alone() -> (Message, String) {
         runtime.block_on(service.run()).unwrap();
     });
     for slot in Slot::all() {
-        message.slots.send(SlotChange::Open { slot, epoch: Epoch(1) }).await.unwrap();
+        message.slots.send(SlotChange::Open { slot, epoch: Epoch(1), origin: Origin::Gathered }).await.unwrap();
     }
     (message, told.await.unwrap())
 }

@@ -1,4 +1,4 @@
-//! The calls that the machine asks for, each as a future of the input that answers it.
+//! The calls that the machine asks for, each as a future of the inputs that answer it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -6,12 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use throng_core::ownership::{Input, LeaseId, Me, Output, Own, Write, Wrote};
-use throng_core::{Millis, Role, Slot};
-use throng_registry::{self as registry, ClaimKey, Error, Holder, Lease, Member, Outcome, Registry};
+use throng_core::ownership::{Input, LeaseId, Me, Output, Own, StoreReply, Write, Wrote};
+use throng_core::{Epoch, InstanceId, Millis, Role, Slot};
+use throng_proto::key::PodKey;
+use throng_registry::{self as registry, ClaimKey, Error, Holder, Lease, Member, Outcome, Registry, View};
+use throng_store::Store;
 use tracing::{debug, info, warn};
 
-use super::translate;
+use super::peers::{self, Peers};
+use super::{Rooms, store, translate};
 
 /// Longest wait for a renewal: well inside the time to live.
 const RENEW_WITHIN: Duration = Duration::from_millis(900);
@@ -21,7 +24,7 @@ const ANNOUNCE_AGAIN: Duration = Duration::from_millis(300);
 const ANNOUNCE_ATTEMPTS: u32 = 10;
 
 /// A call under way.
-pub(super) type Call = Pin<Box<dyn Future<Output = Input> + Send>>;
+pub(super) type Call = Pin<Box<dyn Future<Output = Vec<Input>> + Send>>;
 
 /// Whom to ask, and as who.
 pub(super) struct Calls {
@@ -30,6 +33,11 @@ pub(super) struct Calls {
     member: Member,
     holder: Holder,
     registry: Arc<dyn Registry>,
+    /// Shared with the other processes of the role; none: the registry is all there is.
+    store: Option<Arc<dyn Store>>,
+    rooms: Option<Arc<dyn Rooms>>,
+    peers: Option<Arc<Peers>>,
+    view: Option<Arc<View>>,
     lease: Option<LeaseId>,
     announcement: Arc<AtomicU64>,
 }
@@ -38,7 +46,44 @@ impl Calls {
     pub(super) fn new(role: Role, me: Me, member: Member, registry: Arc<dyn Registry>) -> Self {
         let Me { instance, address, revision, .. } = me.clone();
         let holder = Holder { instance, address, revision };
-        Self { role, me, member, holder, registry, lease: None, announcement: Arc::default() }
+        Self {
+            role,
+            me,
+            member,
+            holder,
+            registry,
+            store: None,
+            rooms: None,
+            peers: None,
+            view: None,
+            lease: None,
+            announcement: Arc::default(),
+        }
+    }
+
+    pub(super) fn use_store(&mut self, store: Arc<dyn Store>) {
+        self.store = Some(store);
+    }
+
+    pub(super) fn use_peers(&mut self, key: PodKey) {
+        self.peers = Some(Arc::new(Peers::new(key)));
+    }
+
+    pub(super) fn use_rooms(&mut self, rooms: Arc<dyn Rooms>) {
+        self.rooms = Some(rooms);
+    }
+
+    /// Remembers who lives.
+    pub(super) fn look(&mut self, view: &Arc<View>) {
+        self.view = Some(Arc::clone(view));
+    }
+
+    /// Where the live Pods of a role answer, this one left out.
+    fn others(&self, role: Role) -> impl Iterator<Item = Arc<str>> + use<'_> {
+        let members = self.view.iter().flat_map(move |view| view.members(role));
+        members
+            .filter(|(instance, _)| **instance != self.me.instance)
+            .map(|(_, entry)| Arc::clone(&entry.member.address))
     }
 
     /// Remembers the process's lease, under which its member entry stands.
@@ -52,20 +97,38 @@ impl Calls {
     pub(super) fn start(&self, output: Output) -> Option<Call> {
         let registry = Arc::clone(&self.registry);
         match output {
-            Output::GrantLease { ttl_ms, asked } => Some(grant(registry, ttl_ms, asked).boxed()),
-            Output::RenewLease { lease, asked } => Some(renew(registry, lease, asked).boxed()),
-            Output::RevokeLease(lease) => Some(revoke(registry, lease).boxed()),
+            Output::GrantLease { ttl_ms, asked } => one(grant(registry, ttl_ms, asked)),
+            Output::RenewLease { lease, asked } => one(renew(registry, lease, asked)),
+            Output::RevokeLease(lease) => one(revoke(registry, lease)),
             Output::Announce { draining, redis_ok } => self.announce(draining, redis_ok),
-            Output::Write(write) => Some(self.write(write)),
+            Output::Write(write) => one(self.write(write)),
             Output::ReadClaim(slot) => self.read(slot),
-            // Without a shared store nobody but the registry remembers.
-            Output::AskIncarnations => Some(ready(Input::Incarnations { store: Some(0), pods: 0 })),
-            Output::CreateIncarnation(to) => Some(raise_incarnation(registry, None, to).boxed()),
-            Output::RaiseIncarnation { from, to } => Some(raise_incarnation(registry, Some(from), to).boxed()),
-            Output::Gather { slot, epoch } => Some(ready(Input::Gathered { slot, epoch, stale: None })),
-            Output::WarmUp { slot, to } => Some(ready(Input::Warm { slot, to })),
+            Output::Store(call) => match &self.store {
+                Some(store) => one(store::call(Arc::clone(store), call)),
+                None => one(std::future::ready(Input::Store { call, reply: StoreReply::Unreachable })),
+            },
+            Output::AskIncarnations => {
+                let pods = self.others(Role::Chatroom).chain(self.others(Role::Message)).collect();
+                one(peers::incarnations(self.store.clone(), self.peers.clone(), pods))
+            }
+            Output::CreateIncarnation(to) => one(raise_incarnation(registry, None, to)),
+            Output::RaiseIncarnation { from, to } => one(raise_incarnation(registry, Some(from), to)),
+            Output::WarmUp { slot, to } => one(warm_up(self.rooms.clone(), slot, to)),
             _ => None,
         }
+    }
+
+    /// Begins to gather for several slots at once.
+    pub(super) fn gather(&self, slots: &[(Slot, Epoch)]) -> Vec<Call> {
+        let (Some(peers), Some(rooms)) = (&self.peers, &self.rooms) else {
+            let nobody = slots.iter().map(|&(slot, epoch)| Input::Gathered { slot, epoch, stale: None }).collect();
+            return vec![std::future::ready(nobody).boxed()];
+        };
+        let relays: Vec<_> = self.others(Role::Message).collect();
+        let call = |slots: &[(Slot, Epoch)]| {
+            peers::gather(Arc::clone(peers), relays.clone(), Arc::clone(rooms), slots.to_vec()).boxed()
+        };
+        slots.chunks(peers::SLOTS_A_CALL).map(call).collect()
     }
 
     fn announce(&self, draining: bool, redis_ok: bool) -> Option<Call> {
@@ -87,12 +150,12 @@ impl Calls {
             }
             Input::Timer
         };
-        Some(call.boxed())
+        one(call)
     }
 
-    fn write(&self, write: Write) -> Call {
+    fn write(&self, write: Write) -> impl Future<Output = Input> + Send + use<> {
         let (registry, holder, role) = (Arc::clone(&self.registry), self.holder.clone(), self.role);
-        let call = async move {
+        async move {
             let outcome =
                 match &write {
                     Write::Claim { slots, lease, incarnation } => {
@@ -120,8 +183,7 @@ impl Calls {
                     _ => Wrote::Refused,
                 };
             Input::Wrote { write, outcome }
-        };
-        call.boxed()
+        }
     }
 
     fn read(&self, slot: Slot) -> Option<Call> {
@@ -135,12 +197,23 @@ impl Calls {
             });
             Input::ClaimRead { slot, read }
         };
-        Some(call.boxed())
+        one(call)
     }
 }
 
-fn ready(input: Input) -> Call {
-    std::future::ready(input).boxed()
+/// A call that has one answer.
+#[expect(clippy::unnecessary_wraps, reason = "beside outputs that are no calls")]
+fn one(call: impl Future<Output = Input> + Send + 'static) -> Option<Call> {
+    Some(call.map(|input| vec![input]).boxed())
+}
+
+/// The next owner starts from what is handed over, so all it needs is that nothing waits for the store.
+async fn warm_up(rooms: Option<Arc<dyn Rooms>>, slot: Slot, to: InstanceId) -> Input {
+    let settled = match rooms {
+        Some(rooms) => rooms.settled(slot).await,
+        None => true,
+    };
+    if settled { Input::Warm { slot, to } } else { Input::Cold { slot } }
 }
 
 fn theirs(role: Role, own: &[Own]) -> Vec<registry::Own> {

@@ -1,12 +1,17 @@
 //! The shell of the ownership machine: one task that asks the registry what the machine wants and tells it the answers.
 //!
-//! Decisions are all in `throng_core::ownership`; here is only who is asked and with which deadline. A gateway runs it
-//! too, with no slots: its lease and member entry are kept the same way.
+//! Decisions are all in `throng_core::ownership`; here is only who is asked and with which deadline: the registry
+//! ([`calls`]), the store ([`store`]), other Pods ([`peers`]) and the role itself ([`Rooms`]). A gateway runs it too, with no
+//! slots: its lease and member entry are kept the same way.
 
 mod calls;
+mod peers;
+mod store;
 mod translate;
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use futures::FutureExt as _;
@@ -14,8 +19,11 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use throng_core::ownership::{Config, Duty, Input, Me, Output, Ownership, Status};
 use throng_core::placement::Placement;
 use throng_core::routes::SlotChange;
-use throng_core::{InstanceId, Millis, Role};
+use throng_core::{Epoch, InstanceId, Millis, Role, Slot};
+use throng_proto::key::PodKey;
+use throng_proto::link::GatheredRoom;
 use throng_registry::{Member, Registry, View};
+use throng_store::Store;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -36,8 +44,24 @@ pub struct Identity {
     pub member: Member,
 }
 
+/// News of the role that may wait to be heard.
+const NEWS: usize = 8192;
+
+/// A boxed future, as an object-safe trait needs it.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What a role that owns rooms does for its ownership.
+pub trait Rooms: Send + Sync + 'static {
+    /// Takes note of what message Pods knew of the rooms of a slot that is about to open.
+    fn gathered(&self, slot: Slot, rooms: Vec<GatheredRoom>) -> BoxFuture<'_, ()>;
+
+    /// Waits until nothing of a slot waits for the store, before it is moved. False: that takes too long.
+    fn settled(&self, slot: Slot) -> BoxFuture<'_, bool>;
+}
+
 /// The driver; [`Driver::run`] is its task.
 pub struct Driver {
+    config: Config,
     machine: Ownership,
     role: Role,
     began: Instant,
@@ -46,6 +70,8 @@ pub struct Driver {
     slots: mpsc::Sender<SlotChange>,
     commands: watch::Receiver<bool>,
     status: watch::Sender<Status>,
+    news: mpsc::Receiver<Input>,
+    rights: Arc<AtomicU64>,
     placement_revision: u64,
 }
 
@@ -54,6 +80,9 @@ pub struct Driver {
 pub struct Handle {
     drain: watch::Sender<bool>,
     status: watch::Receiver<Status>,
+    news: mpsc::Sender<Input>,
+    began: Instant,
+    rights: Arc<AtomicU64>,
 }
 
 impl Handle {
@@ -73,11 +102,28 @@ impl Handle {
     pub fn status(&self) -> Status {
         *self.status.borrow()
     }
+
+    /// Where the role tells what the machine must hear: hand-overs, later epochs, slots that somebody waits for, activity.
+    #[must_use]
+    pub fn news(&self) -> mpsc::Sender<Input> {
+        self.news.clone()
+    }
+
+    /// Whether every slot that was opened, and not closed since, may be served at this instant. A process that was stopped
+    /// for a while learns here, before anything else, that its rights are over.
+    #[must_use]
+    pub fn holds_rights(&self) -> bool {
+        since(self.began).0 < self.rights.load(Ordering::Acquire)
+    }
+}
+
+fn since(began: Instant) -> Millis {
+    Millis(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX))
 }
 
 impl Driver {
     /// A driver of `identity` that tells `slots` what opens and closes. The lease is the only right to
-    /// serve: fences and grace come with a shared store.
+    /// serve: fences and grace come with a shared store ([`Self::with_store`]).
     #[must_use]
     pub fn new(identity: Identity, registry: Arc<dyn Registry>, slots: mpsc::Sender<SlotChange>) -> (Self, Handle) {
         let Identity { role, instance, member } = identity;
@@ -95,22 +141,50 @@ impl Driver {
         }
         let (drain, commands) = watch::channel(false);
         let (status, seen) = watch::channel(Status::default());
+        let (told, news) = mpsc::channel(NEWS);
+        let (began, rights) = (Instant::now(), Arc::new(AtomicU64::new(u64::MAX)));
         let driver = Self {
-            machine: Ownership::new(config, Millis::ZERO),
+            machine: Ownership::new(config.clone(), Millis::ZERO),
+            config,
             role,
-            began: Instant::now(),
+            began,
             calls: Calls::new(role, me, member, Arc::clone(&registry)),
             registry,
             slots,
             commands,
             status,
+            news,
+            rights: Arc::clone(&rights),
             placement_revision: 0,
         };
-        (driver, Handle { drain, status: seen })
+        (driver, Handle { drain, status: seen, news: told, began, rights })
+    }
+
+    /// Fences and grace in a store that all processes of the role share. Before [`Self::run`].
+    #[must_use]
+    pub fn with_store(mut self, store: Arc<dyn Store>) -> Self {
+        self.config.store = true;
+        self.machine = Ownership::new(self.config.clone(), self.now());
+        self.calls.use_store(store);
+        self
+    }
+
+    /// Other Pods can be asked, with the key that they share.
+    #[must_use]
+    pub fn with_peers(mut self, key: PodKey) -> Self {
+        self.calls.use_peers(key);
+        self
+    }
+
+    /// The role owns rooms: promises are gathered for it, and it settles what it moves.
+    #[must_use]
+    pub fn with_rooms(mut self, rooms: Arc<dyn Rooms>) -> Self {
+        self.calls.use_rooms(rooms);
+        self
     }
 
     fn now(&self) -> Millis {
-        Millis(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX))
+        since(self.began)
     }
 
     /// Runs until stopped, then gives everything up. Dropping it instead is a crash: the lease expires.
@@ -131,18 +205,31 @@ impl Driver {
                 self.calls.hear(&input);
                 self.machine.handle(input, now, &mut outputs);
             }
+            let mut gathers: Vec<(Slot, Epoch)> = Vec::new();
             for output in outputs {
                 if let Some(change) = output.slot_change() {
                     // The role is gone only when the process ends.
                     let _ = self.slots.send(change).await;
-                } else if output == Output::Stopped {
-                    stopped = true;
-                } else if let Some(call) = self.calls.start(output) {
-                    under_way.push(call);
+                    continue;
+                }
+                match output {
+                    Output::Stopped => stopped = true,
+                    Output::Gather { slot, epoch } => gathers.push((slot, epoch)),
+                    output => under_way.extend(self.calls.start(output)),
                 }
             }
+            // What has ended was told: from here on the role may rely on the rest.
+            if let Some(until) = self.machine.rights_until(self.now()) {
+                self.rights.store(until.0, Ordering::Release);
+            }
+            if !gathers.is_empty() {
+                under_way.extend(self.calls.gather(&gathers));
+            }
             // Answers that are there already, all at once: a take-over of thousands of slots is as many small answers.
-            while let Some(Some(input)) = under_way.next().now_or_never() {
+            while let Some(Some(answers)) = under_way.next().now_or_never() {
+                inputs.extend(answers);
+            }
+            while let Ok(input) = self.news.try_recv() {
                 inputs.push(input);
             }
             self.publish();
@@ -151,13 +238,15 @@ impl Driver {
             }
             let sleep = self.until_next();
             tokio::select! {
-                Some(input) = under_way.next(), if !under_way.is_empty() => inputs.push(input),
+                Some(answers) = under_way.next(), if !under_way.is_empty() => inputs.extend(answers),
+                Some(input) = self.news.recv() => inputs.push(input),
                 changed = views.changed() => {
                     if changed.is_err() {
                         warn!("the registry is gone");
                         return;
                     }
                     let view = Arc::clone(&views.borrow_and_update());
+                    self.calls.look(&view);
                     self.look(&view, &mut inputs);
                 }
                 Ok(()) = self.commands.changed() => {

@@ -26,14 +26,17 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Millis;
 }
 
-/// The clock of the runtime, which simulation and paused tests control.
-struct RuntimeClock(tokio::time::Instant);
+/// The clock of the runtime, which simulation and paused tests control: milliseconds since an instant, and some more.
+struct Since(tokio::time::Instant, u64);
 
-impl Clock for RuntimeClock {
+impl Clock for Since {
     fn now(&self) -> Millis {
-        Millis(u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX))
+        Millis(u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX)) + self.1
     }
 }
+
+/// Age of a database that nobody had before: more than any grace.
+const FOUNDED_MS: u64 = 60_000;
 
 /// What all instances of the process share. Cloning is cheap: the content is shared.
 #[derive(Clone)]
@@ -44,7 +47,7 @@ pub struct MemoryDb {
 
 impl Default for MemoryDb {
     fn default() -> Self {
-        let clock = Arc::new(RuntimeClock(tokio::time::Instant::now()));
+        let clock = Arc::new(Since(tokio::time::Instant::now(), 0));
         Self::new(clock, LogLimits::default(), DEFAULT_GRACE_MS)
     }
 }
@@ -57,6 +60,16 @@ impl MemoryDb {
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, limits: LogLimits, grace_ms: u64) -> Self {
         Self { state: Arc::new(Mutex::new(State::new(limits, grace_ms))), clock }
+    }
+
+    /// An empty database that is taken for old: for a process that holds everybody who could have had a right by it.
+    /// Otherwise the first owners wait until whatever an emptied database has forgotten must have ended.
+    #[must_use]
+    pub fn founded() -> Self {
+        let db =
+            Self::new(Arc::new(Since(tokio::time::Instant::now(), FOUNDED_MS)), LogLimits::default(), DEFAULT_GRACE_MS);
+        db.lock().birth(Millis::ZERO);
+        db
     }
 
     /// The store as one instance sees it.

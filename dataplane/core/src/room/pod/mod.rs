@@ -14,7 +14,7 @@ use super::lists::ListEntry;
 use super::members::{GatewayNo, MemberRow};
 use super::now::Now;
 use super::open_slot::OpenSlot;
-use super::output::{Output, RelayNo};
+use super::output::{Asker, Output, RelayNo};
 use super::publish::{Moved, Refusal};
 use super::room::{Desk, Room, RoomOptions};
 use super::state::RoomState;
@@ -167,6 +167,12 @@ impl Pod {
         self.slots.contains_key(&slot)
     }
 
+    /// Who is known to serve a slot that this Pod closed.
+    #[must_use]
+    pub fn moved_to(&self, slot: Slot) -> Option<&Owner> {
+        self.moved.get(&slot)
+    }
+
     /// Open slots with their epochs.
     pub fn open_slots(&self) -> impl Iterator<Item = (Slot, Epoch)> {
         self.slots.values().map(|slot| (slot.slot, slot.epoch))
@@ -193,6 +199,21 @@ impl Pod {
         }
     }
 
+    /// The store is back after a slot was opened without it, and this is what it holds.
+    pub fn absorb_stored(&mut self, now: Now, slot: Slot, epoch: Epoch, rooms: Vec<RoomState>) {
+        if self.slots.get(&slot).is_none_or(|open| open.epoch != epoch) {
+            return;
+        }
+        for state in rooms.into_iter().filter(|state| Slot::of(state.room.as_str()) == slot) {
+            let id = state.room.clone();
+            if self.rooms.contains_key(&id) {
+                self.with_room(now, &id, |room, desk| room.absorb_stored(state, desk));
+            } else {
+                self.open_room(now, state);
+            }
+        }
+    }
+
     /// The owner before handed a slot over that is open here already: what it adds to ends, messages and keys counts
     /// from now on.
     pub fn absorb(&mut self, now: Now, slot: Slot, from: Epoch, rooms: Vec<RoomState>) {
@@ -216,14 +237,22 @@ impl Pod {
         }
         let Some(mut closed) = self.slots.remove(&slot) else { return };
         let moved = Moved { owner: moved_to };
-        for id in std::mem::take(&mut closed.rooms) {
+        let rooms = std::mem::take(&mut closed.rooms);
+        for waiting in closed.into_waiting() {
+            let result = match waiting.asker {
+                // The gateway asks the next owner, which knows the key.
+                Asker::Gateway(..) if waiting.keyed => continue,
+                _ if waiting.keyed => Err(Refusal::Elsewhere(moved.clone())),
+                // Asked again it would be said twice.
+                _ => Err(Refusal::NotStored { stamp: waiting.stamp }),
+            };
+            self.out.push(Output::Published { to: waiting.asker, result });
+        }
+        for id in rooms {
             let Some(room) = self.drop_room(&id) else { continue };
             let gateways = room.members.gateways().iter().map(|(gateway, _)| *gateway).collect();
             let relays = room.relays;
             self.out.push(Output::Moved { relays, gateways, room: id, moved: moved.clone() });
-        }
-        for to in closed.into_waiting() {
-            self.out.push(Output::Published { to, result: Err(Refusal::Elsewhere(moved.clone())) });
         }
     }
 
@@ -241,7 +270,8 @@ impl Pod {
     pub fn slot_state(&self, now: Now, slot: Slot) -> Option<(Epoch, Vec<RoomState>)> {
         let open = self.slots.get(&slot)?;
         let rooms = open.rooms.iter().filter_map(|id| self.rooms.get(id));
-        Some((open.epoch, rooms.map(|room| room.state(now)).collect()))
+        let all_stored = open.all_stored();
+        Some((open.epoch, rooms.map(|room| room.state(now, all_stored)).collect()))
     }
 
     // ---- the store

@@ -115,9 +115,9 @@ fn segments(outputs: &[Output]) -> Vec<Segment> {
     outputs.iter().filter_map(segment).collect()
 }
 
-fn removed(outputs: &[Output]) -> Vec<(Vec<UserId>, &'static str)> {
+fn removed(outputs: &[Output]) -> Vec<(Vec<UserId>, &str)> {
     let removed = |output: &Output| match output {
-        Output::Removed { users, reason, .. } => Some((users.clone(), *reason)),
+        Output::Removed { users, reason, .. } => Some((users.clone(), &**reason)),
         _ => None,
     };
     outputs.iter().filter_map(removed).collect()
@@ -421,10 +421,10 @@ fn a_room_made_again_after_its_end_uses_no_stamp_twice() {
     scene.join("ana");
     scene.subscribe(None);
     let first = scene.say(&text("ana")).unwrap();
-    scene.pod.destroy(scene.now, &scene.room.clone(), EndReason::Destroyed).unwrap();
+    scene.pod.destroy(scene.now, &scene.room.clone(), EndReason::Destroyed("over".into())).unwrap();
     let outputs = scene.pod.take_output();
-    assert_eq!(removed(&outputs), [(vec![], "destroyed")]);
-    assert!(outputs.iter().any(|output| matches!(output, Output::Closed { reason: EndReason::Destroyed, .. })));
+    assert_eq!(removed(&outputs), [(vec![], "over")]);
+    assert!(outputs.iter().any(|output| matches!(output, Output::Closed { reason: EndReason::Destroyed(_), .. })));
     scene.join("ana");
     let second = scene.say(&text("ana")).unwrap();
     assert!(second.stamp > first.stamp);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Desk, Room};
 use crate::room::keys::First;
+use crate::room::life::Overrides;
 use crate::room::lists::{ListChange, ListName};
 use crate::room::now::Now;
 use crate::room::output::Record;
@@ -86,8 +87,25 @@ impl Room {
         }
     }
 
-    /// What a new owner needs. Members come from the gateways.
-    pub(in crate::room) fn state(&self, now: Now) -> RoomState {
+    /// What was read late from the store, because it could not be reached when the slot was opened: what this owner has
+    /// set or listed meanwhile stays, the rest is taken over.
+    pub(in crate::room) fn absorb_stored(&mut self, state: RoomState, desk: &mut Desk<'_>) {
+        if state.created.is_some() && self.overrides == Overrides::default() {
+            self.overrides = state.overrides.clone();
+            self.take_settings(&desk.options.defaults);
+        }
+        for (list, entry) in &state.lists {
+            if !self.lists.has(*list, &entry.user, desk.now.unix) {
+                let change = ListChange { list: *list, add: vec![entry.clone()], remove: vec![] };
+                // The list was in force before: its bound held then.
+                let _ = self.lists.change(&change);
+            }
+        }
+        self.absorb(state, desk);
+    }
+
+    /// What a new owner needs. Members come from the gateways. `all_stored`: no write of the slot waits or was lost.
+    pub(in crate::room) fn state(&self, now: Now, all_stored: bool) -> RoomState {
         let lists = ListName::ALL;
         let epochs = self.seals.epochs();
         let mut ends: Vec<_> = epochs.filter_map(|epoch| Some((epoch, self.seals.last(epoch)?))).collect();
@@ -100,10 +118,10 @@ impl Room {
                 .into_iter()
                 .flat_map(|list| self.lists.entries(list, now.unix).map(move |e| (list, e)))
                 .collect(),
+            stored: if all_stored { ends.clone() } else { Vec::new() },
             ends,
             messages: self.window.messages().map(|(epoch, message)| (epoch, message.clone())).collect(),
             keys: self.keys.all().collect(),
-            stored: Vec::new(),
         }
     }
 }

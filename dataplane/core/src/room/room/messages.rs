@@ -21,7 +21,7 @@ impl Room {
         let now = desk.now;
         let key = publish.key.as_ref();
         if let Some(first) = key.and_then(|key| self.keys.get(&publish.user, key, now.mono)) {
-            Self::answer(publish.ack, first, asker, desk);
+            Self::answer(publish, first, asker, desk);
             return Ok(());
         }
         let lane = lane_of(publish, &self.lists, &self.settings, now.unix);
@@ -35,7 +35,7 @@ impl Room {
         if let Some(key) = key {
             self.keys.put(&publish.user, key, first, now.mono);
         }
-        Self::answer(publish.ack, first, asker, desk);
+        Self::answer(publish, first, asker, desk);
         let flush_at = self.tick.next_flush(now.mono, lane, desk.load_percent);
         self.flush_at = Some(self.flush_at.map_or(flush_at, |earlier| earlier.min(flush_at)));
         self.flush_if_due(desk);
@@ -77,10 +77,11 @@ impl Room {
         message
     }
 
-    fn answer(ack: Ack, first: First, asker: Asker, desk: &mut Desk<'_>) {
-        match ack {
+    fn answer(publish: &Publish, first: First, asker: Asker, desk: &mut Desk<'_>) {
+        match publish.ack {
             Ack::Stored => {
                 let until = desk.now.mono + desk.options.stored_within_ms;
+                let asker = (asker, publish.key.is_some());
                 desk.slot.answer_when_stored(first.ticket, first.stamp, asker, until, desk.out);
             }
             Ack::Accepted => {

@@ -100,7 +100,7 @@ impl Room {
         }
         self.left(user, desk.now);
         let users = vec![user.clone()];
-        desk.out.push(Output::Removed { gateways, room: self.id.clone(), users, reason });
+        desk.out.push(Output::Removed { gateways, room: self.id.clone(), users, reason: reason.into() });
         true
     }
 

@@ -1,0 +1,110 @@
+//! What a fault cost, as it stands in the report, and whether that keeps the promises.
+
+use serde::Serialize;
+
+use super::faults::Fault;
+use super::probes::Outcome;
+use crate::bench::report::Report;
+use crate::bench::stats::Percentiles;
+
+/// What one fault cost.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct FaultReport {
+    /// Which one.
+    pub(crate) fault: &'static str,
+    /// How long an outage may be; of `move`: how long a room may be silent.
+    pub(crate) bound_ms: f64,
+    /// By room, its worst: from the first attempt of a publish to its receipt by every member.
+    pub(crate) outage_ms: Option<Percentiles>,
+    /// From the first attempt to the acknowledgement that it is stored.
+    pub(crate) stored_ms: Option<Percentiles>,
+    /// Time between two segments of the hot room, at each member.
+    pub(crate) gap_ms: Option<Percentiles>,
+    /// Publishes to all rooms, one a second each.
+    pub(crate) published: u64,
+    /// Times that one of them was sent again.
+    pub(crate) retries: u64,
+    /// Those that were never acknowledged as stored.
+    pub(crate) never_stored: u64,
+    /// Receipts that are missing, of those.
+    pub(crate) never_received: u64,
+    /// Receipts that are missing, of publishes that were acknowledged as stored.
+    pub(crate) lost_after_stored: u64,
+    /// Receipts that a client had to ask for.
+    pub(crate) pulled: u64,
+    /// Connections that ended.
+    pub(crate) disconnects: u64,
+    /// From the blow until all slots were in place again; none: not within the time allowed.
+    pub(crate) settled_after_ms: Option<f64>,
+}
+
+impl FaultReport {
+    pub(super) fn new(fault: Fault, outcome: Outcome, gap_ms: Option<Percentiles>) -> Self {
+        Self {
+            fault: fault.name(),
+            bound_ms: fault.bound_ms(),
+            outage_ms: outcome.outage,
+            stored_ms: outcome.stored,
+            gap_ms,
+            published: outcome.published,
+            retries: outcome.retries,
+            never_stored: outcome.never_stored,
+            never_received: outcome.never_received,
+            lost_after_stored: outcome.lost_after_stored,
+            pulled: outcome.pulled,
+            disconnects: 0,
+            settled_after_ms: None,
+        }
+    }
+
+    /// The worst outage; of a move the longest silence too.
+    pub(super) fn worst_ms(&self, fault: Fault) -> f64 {
+        let worst = |times: Option<Percentiles>| times.map_or(0.0, |times| times.max);
+        let gap = if fault == Fault::Move { worst(self.gap_ms) } else { 0.0 };
+        worst(self.outage_ms).max(gap)
+    }
+
+    /// Holds it against the promises.
+    pub(super) fn judge(&self, fault: Fault, slack: f64, report: &mut Report) {
+        let (name, worst, bound) = (self.fault, self.worst_ms(fault), self.bound_ms * slack);
+        report.promise(worst <= bound, || format!("{name}: a room was out for {worst:.0} ms, the bound is {bound:.0}"));
+        let lost = self.lost_after_stored;
+        report.promise(lost == 0, || format!("{name}: {lost} receipts of stored messages are missing"));
+        let (never, unstored) = (self.never_received, self.never_stored);
+        report.promise(never + unstored == 0, || {
+            format!("{name}: {unstored} publishes were never stored, however often they were repeated; {never} receipts of them are missing")
+        });
+        let ended = self.disconnects;
+        report.promise(ended == 0 || fault.disconnects(), || format!("{name}: {ended} connections ended"));
+        report.promise(self.settled_after_ms.is_some(), || format!("{name}: slots did not find their place again"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn broken(fault: Fault, change: impl FnOnce(&mut FaultReport)) -> Vec<String> {
+        let mut found = FaultReport::new(fault, Outcome::default(), None);
+        found.settled_after_ms = Some(1.0);
+        change(&mut found);
+        let mut report = Report::default();
+        found.judge(fault, 1.0, &mut report);
+        report.broken
+    }
+
+    #[test]
+    fn each_promise_can_be_broken() {
+        let times = |max| Some(Percentiles { p50: 1.0, p99: 1.0, p999: 1.0, max });
+        assert!(broken(Fault::ChatroomKill, |found| found.outage_ms = times(4999.0)).is_empty());
+        assert_eq!(broken(Fault::ChatroomKill, |found| found.outage_ms = times(5001.0)).len(), 1);
+        assert!(broken(Fault::GatewayKill, |found| found.outage_ms = times(9999.0)).is_empty());
+        assert_eq!(broken(Fault::Move, |found| found.gap_ms = times(501.0)).len(), 1);
+        assert!(broken(Fault::ChatroomKill, |found| found.gap_ms = times(501.0)).is_empty());
+        assert_eq!(broken(Fault::Move, |found| found.disconnects = 1).len(), 1);
+        assert!(broken(Fault::GatewayStop, |found| found.disconnects = 1).is_empty());
+        assert_eq!(broken(Fault::RedisKill, |found| found.lost_after_stored = 1).len(), 1);
+        assert_eq!(broken(Fault::RedisKill, |found| found.never_stored = 1).len(), 1);
+        assert_eq!(broken(Fault::EtcdKill, |found| found.settled_after_ms = None).len(), 1);
+    }
+}

@@ -1,0 +1,148 @@
+//! Too many connections, and too many rooms.
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+use serde_json::json;
+use throng_e2e::raw::{Raw, tcp};
+use throng_e2e::talk::Talk;
+use throng_e2e::tokens::{claims, hs256};
+
+use crate::{SOON, hello, join, plain, quick};
+
+const MIB: u64 = 1024 * 1024;
+const CROWD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_5000_connections_from_one_address_1000_stay_and_the_others_are_told() {
+    const CONNECTIONS: usize = 5000;
+    let dev = plain();
+    let talk = Talk::start(dev).unwrap();
+    let before = dev.rss_bytes().unwrap();
+    let secret = dev.ready.token_secret.as_str();
+    let enter = |number: usize| {
+        let url = dev.ready.url.as_str();
+        async move {
+            let mut raw = Raw::over(tcp(url, CROWD, None).await.unwrap(), "").await.unwrap();
+            let token = hs256(secret, &claims(&format!("user-{number}"))).unwrap();
+            match raw.say_hello(&token).await {
+                Ok(ok) => {
+                    assert!(ok["ok"].is_object(), "{ok}");
+                    Some(raw)
+                }
+                Err(error) => {
+                    assert!(error.to_string().contains("4006"), "{error}");
+                    None
+                }
+            }
+        }
+    };
+    let crowd = futures::stream::iter(0..CONNECTIONS).map(enter).buffer_unordered(32);
+    let inside: Vec<Raw> = crowd.filter_map(std::future::ready).collect().await;
+    assert_eq!(inside.len(), 1000);
+    let grown = dev.rss_bytes().unwrap().saturating_sub(before);
+    assert!(grown < 48 * MIB, "grew by {} MiB", grown / MIB);
+    // Who is at another address is not affected, and places are free as soon as somebody leaves.
+    drop(hello(dev, "ana").await);
+    talk.enough().await;
+    drop(inside);
+    let began = Instant::now();
+    let again: Vec<bool> = futures::stream::iter(0..1000)
+        .map(|number| async move { enter(number).await.is_some() })
+        .buffer_unordered(32)
+        .collect()
+        .await;
+    let entered = again.iter().filter(|entered| **entered).count();
+    assert!(entered >= 990, "{entered} of 1000 found a place {:?} after the others left", began.elapsed());
+    println!("{} MiB for 1,000; {}", grown / MIB, talk.undisturbed().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_has_20_connections_and_a_place_is_free_when_one_ends() {
+    let dev = plain();
+    let token = dev.token("many").unwrap();
+    let mut held = Vec::new();
+    for _ in 0..20 {
+        held.push(Raw::hello(&dev.ready.url, &token).await.unwrap().0);
+    }
+    for _ in 0..30 {
+        let mut raw = Raw::connect(&dev.ready.url).await.unwrap();
+        let error = raw.say_hello(&token).await.unwrap_err();
+        assert!(error.to_string().contains("4006"), "{error}");
+    }
+    drop(hello(dev, "ben").await);
+    held.pop();
+    let until = Instant::now() + SOON;
+    while Raw::hello(&dev.ready.url, &token).await.is_err() {
+        assert!(Instant::now() < until, "no place for the one that left");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_joins_10000_rooms_is_in_100_and_told_so_9900_times() {
+    const ROOMS: usize = 10_000;
+    let dev = quick();
+    let talk = Talk::start(dev).unwrap();
+    let (mut raw, _) = Raw::hello(&dev.ready.url, &dev.token("mallory").unwrap()).await.unwrap();
+    let before = dev.rss_bytes().unwrap();
+    let (mut joined, mut refused) = (0, 0);
+    for batch in 0..ROOMS / 100 {
+        for room in 0..100 {
+            let number = batch * 100 + room;
+            raw.text(&json!({"id": number + 2, "join": {"room": format!("room-{number}")}}).to_string()).await.unwrap();
+        }
+        for _ in 0..100 {
+            let answer = loop {
+                let said = raw.json(SOON).await.unwrap();
+                if said["id"].is_u64() {
+                    break said;
+                }
+            };
+            if answer["ok"].is_object() {
+                joined += 1;
+            } else {
+                assert_eq!(answer["error"]["code"], "too_many_rooms", "{answer}");
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!((joined, refused), (100, ROOMS - 100));
+    let grown = dev.rss_bytes().unwrap().saturating_sub(before);
+    assert!(grown < 16 * MIB, "grew by {} MiB", grown / MIB);
+    let (status, rooms) = dev.api("GET", "/v1/rooms?limit=1000", &json!(null)).unwrap();
+    let theirs =
+        rooms["rooms"].as_array().unwrap().iter().filter(|room| room["room"].as_str().unwrap().starts_with("room-"));
+    assert_eq!((status, theirs.count()), (200, 100), "rooms that nobody is in were made");
+    // Who leaves one may join another.
+    raw.text(r#"{"id":90001,"leave":{"room":"room-0"}}"#).await.unwrap();
+    raw.text(r#"{"id":90002,"join":{"room":"another"}}"#).await.unwrap();
+    let mut answers = 0;
+    while answers < 2 {
+        let said = raw.json(SOON).await.unwrap();
+        if said["id"].is_u64() {
+            assert!(said["ok"].is_object(), "{said}");
+            answers += 1;
+        }
+    }
+    println!("{}", talk.undisturbed().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_joins_as_fast_as_it_can_is_closed_with_4004_and_may_come_again() {
+    let dev = plain();
+    let mut ana = hello(dev, "ana").await;
+    join(&mut ana, "r").await;
+    let (mut raw, ok) = Raw::hello(&dev.ready.url, &dev.token("mallory").unwrap()).await.unwrap();
+    for room in 0..10_000 {
+        if raw.text(&format!(r#"{{"id":{},"join":{{"room":"room-{room}"}}}}"#, room + 2)).await.is_err() {
+            break;
+        }
+    }
+    assert_eq!(raw.closed(SOON).await.unwrap().0, 4004);
+    let mut again = Raw::connect(&dev.ready.url).await.unwrap();
+    again.text(&json!({"id": 1, "hello": {"resume": ok["ok"]["resume"]}}).to_string()).await.unwrap();
+    assert!(again.json(SOON).await.unwrap()["ok"].is_object());
+    ana.ask(json!({"publish": {"room": "r", "data": "still here"}})).await.unwrap();
+}

@@ -1,0 +1,65 @@
+//! Stores, gateways and links that fail while people talk: the faults that the figures do not already hold, each through
+//! `throng bench failover`, which checks every message.
+//!
+//! Outages are shortened unless `THRONG_TEST_FULL` is set; bounds on time are three times as long as promised.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test says so by failing")]
+
+use std::fmt::Write as _;
+
+use throng_e2e::bench::{is_root, run};
+
+/// Runs these faults one after the other and holds the report to the promises.
+fn survive(faults: &[&str]) {
+    let full = std::env::var_os("THRONG_TEST_FULL").is_some();
+    let (hold, redis, etcd) = if full { ("10", "10", "60") } else { ("5", "5", "8") };
+    let list = faults.join(",");
+    let mut args = vec!["--faults", &list, "--slack", "3", "--rate", "20"];
+    args.extend(["--hold-seconds", hold, "--redis-seconds", redis, "--etcd-seconds", etcd]);
+    args.extend(if full { ["--members", "300", "--rooms", "1200"] } else { ["--members", "60", "--rooms", "240"] });
+    let judged = run("failover", &args).unwrap();
+    let report = &judged.report;
+    let mut told = String::new();
+    for fault in report["faults"].as_array().unwrap() {
+        let (name, outage) = (&fault["fault"], &fault["outage_ms"]["max"]);
+        assert!(fault["published"].as_u64().unwrap() > 0, "{fault}");
+        assert!(outage.as_f64().unwrap() <= 3.0 * fault["bound_ms"].as_f64().unwrap(), "{fault}");
+        write!(told, " {name}: {outage} ms;").unwrap();
+    }
+    println!("worst outages:{told}");
+    for field in
+        ["lost_after_stored", "duplicated", "reordered", "undeclared_gaps", "unannounced_epochs", "sessions_lost"]
+    {
+        assert_eq!(report[field], 0, "{field}: {report}");
+    }
+    assert!(judged.kept, "{}", report["broken"]);
+}
+
+#[test]
+fn rooms_go_on_while_redis_is_dead_stalled_or_full() {
+    survive(&["redis-kill", "redis-stall", "redis-full"]);
+}
+
+#[test]
+fn rooms_go_on_while_etcd_is_dead() {
+    survive(&["etcd-kill"]);
+}
+
+#[test]
+fn rooms_go_on_when_etcd_comes_back_empty() {
+    survive(&["etcd-empty"]);
+}
+
+#[test]
+fn clients_of_a_killed_or_stopped_gateway_go_on_at_another() {
+    survive(&["gateway-kill", "gateway-stop"]);
+}
+
+#[test]
+fn rooms_go_on_when_a_link_between_two_roles_is_cut() {
+    if is_root() {
+        survive(&["links-cut"]);
+    } else {
+        eprintln!("left out: links are cut between network namespaces, which need root");
+    }
+}
