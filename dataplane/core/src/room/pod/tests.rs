@@ -116,11 +116,13 @@ fn segments(outputs: &[Output]) -> Vec<Segment> {
 }
 
 fn removed(outputs: &[Output]) -> Vec<(Vec<UserId>, &str)> {
-    let removed = |output: &Output| match output {
-        Output::Removed { users, reason, .. } => Some((users.clone(), &**reason)),
-        _ => None,
-    };
-    outputs.iter().filter_map(removed).collect()
+    let mut removed = Vec::new();
+    for output in outputs {
+        if let Output::Removed { users, reason, .. } = output {
+            removed.push((users.clone(), &**reason));
+        }
+    }
+    removed
 }
 
 #[test]
