@@ -86,6 +86,15 @@ fn bots_fill_the_lobby_and_come_back_when_a_gateway_dies() {
     });
 }
 
+/// An idle gateway says so, and the room that it carries hastens.
+#[test]
+fn the_tick_of_a_room_follows_the_load_of_its_gateways() {
+    let dev = Dev::start(&["--gateways", "1", "--bots", "5", "--rate", "20"]).unwrap();
+    let tick = |ms: u64| move |state: &Value| lobby(state).is_some_and(|room| room["tick_ms"] == ms);
+    until(&dev, "a busy room ticks", CROWD, |state| lobby(state).is_some_and(|room| room["tick_ms"] != 0));
+    until(&dev, "a shorter tick, for the gateway has time", CROWD, tick(50));
+}
+
 #[test]
 fn ctrl_c_leaves_nothing_behind() {
     let mut dev = Dev::start(&["--isolate-gateways", "--bots", "50", "--rate", "20"]).unwrap();

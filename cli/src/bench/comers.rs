@@ -1,6 +1,6 @@
 //! Who has to connect, and when: at a pace, and after a failure later and later.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::conn::ConnId;
 
@@ -13,6 +13,8 @@ const BURST_US: u64 = 20_000;
 #[derive(Debug)]
 pub(super) struct Comers {
     due: BTreeSet<(u64, ConnId)>,
+    /// Those in `due`.
+    waiting: HashSet<ConnId>,
     failures: HashMap<ConnId, u32>,
     turn_us: u64,
     /// When the next may go.
@@ -22,14 +24,17 @@ pub(super) struct Comers {
 impl Comers {
     /// All of these, at most `per_s` a second.
     pub(super) fn new(ids: impl IntoIterator<Item = ConnId>, per_s: u32, now_us: u64) -> Self {
-        let due = ids.into_iter().map(|id| (now_us, id)).collect();
-        Self { due, failures: HashMap::new(), turn_us: 1_000_000 / u64::from(per_s.max(1)), next_us: now_us }
+        let waiting: HashSet<ConnId> = ids.into_iter().collect();
+        let due = waiting.iter().map(|id| (now_us, *id)).collect();
+        let turn_us = 1_000_000 / u64::from(per_s.max(1));
+        Self { due, waiting, failures: HashMap::new(), turn_us, next_us: now_us }
     }
 
     /// Whose turn it is, if anybody's.
     pub(super) fn next(&mut self, now_us: u64) -> Option<ConnId> {
         let first = self.due.first().copied().filter(|(due_us, _)| *due_us <= now_us && self.next_us <= now_us)?;
         self.due.remove(&first);
+        self.waiting.remove(&first.1);
         self.next_us = self.next_us.max(now_us.saturating_sub(BURST_US)) + self.turn_us;
         Some(first.1)
     }
@@ -41,6 +46,9 @@ impl Comers {
 
     /// It is not there, or not any more: it comes again after `retry_ms`, or later each time if nobody said when.
     pub(super) fn failed(&mut self, id: ConnId, retry_ms: Option<u64>, now_us: u64) {
+        if !self.waiting.insert(id) {
+            return;
+        }
         let failures = self.failures.entry(id).or_default();
         let longest = RETRY_US.0.saturating_mul(1 << (*failures).min(16)).min(RETRY_US.1);
         *failures += 1;
@@ -79,9 +87,12 @@ mod tests {
             comers.failed(7, None, now_us);
         }
         assert!(waits[1] < 300_000 && waits[8] >= 4_000_000 && waits[11] <= 8_001_000, "{waits:?}");
+        assert!(comers.next(now_us + 20_000_000).is_some());
         comers.came(7);
         comers.failed(7, Some(2_000), now_us);
+        comers.failed(7, None, now_us);
         assert_eq!(comers.next(now_us + 1_900_000), None);
-        assert!(comers.next(now_us + 20_000_000).is_some());
+        assert!(comers.next(now_us + 20_100_000).is_some());
+        assert_eq!(comers.next(now_us + 40_000_000), None, "it waited once");
     }
 }

@@ -126,11 +126,11 @@ impl Crowd {
             Note::Ready { conn, how } => {
                 self.comers.came(*conn);
                 self.resumed += u64::from(*how == Opened::Recovered);
-                if *how == Opened::Partly && self.fleet.is_ready(*conn) {
-                    // It may not be in the room: it begins anew.
-                    self.fleet.forget_session(*conn);
-                    self.comers.failed(*conn, None, now_us());
-                }
+            }
+            Note::Unjoined { conn, .. } => {
+                // The owner could not be asked: it begins anew, in its turn.
+                self.fleet.forget_session(*conn);
+                self.comers.failed(*conn, None, now_us());
             }
             Note::Closed { conn, closing } => self.comers.failed(*conn, closing.retry_ms(), now_us()),
             Note::Reply { result: Ok(_), .. } => self.counts.accepted += 1,

@@ -315,7 +315,7 @@ impl Actor {
                 let next = next.map_or_else(String::new, |next| next.as_str().to_owned());
                 let _ = reply.send(link::ListRoomsReply { rooms, next });
             }
-            Input::GatewayLoad(gateway, percent) => self.pod.gateway_load(gateway, percent),
+            Input::GatewayLoad(gateway, percent) => self.pod.gateway_load(now, gateway, percent),
             Input::Gathered(slot, rooms) => self.learn(now, slot, Epoch::NONE, rooms),
             Input::HandOver { slot, epoch, next_epoch, rooms, taken } => {
                 self.learn(now, slot, epoch, rooms);

@@ -174,3 +174,34 @@ async fn a_new_stream_of_a_gateway_replaces_the_old_one() {
     assert_eq!(new.batch(2, ROOM, false, vec![change("bob", 2, true)]).await.members, 2);
     assert_eq!(new.publish(text(1, ROOM, "ana", 1)).await.code, "");
 }
+
+/// A room that talks, and gateways that tell their load: the tick grows with it and comes back.
+#[tokio::test]
+async fn the_tick_grows_while_a_gateway_is_overloaded_and_returns() {
+    let pod = Pod::serving(&[ROOM]).await;
+    pod.admin(ROOM, Command::Create(link::RoomSettings { user_messages_per_second: Some(0), ..Default::default() }))
+        .await;
+    let (mut busy, mut idle) = (gateway(&pod, "g-0").await, gateway(&pod, "g-1").await);
+    busy.batch(1, ROOM, false, vec![change("ana", 1, true)]).await;
+    idle.batch(1, ROOM, false, vec![change("bob", 2, true)]).await;
+    let began = std::time::Instant::now();
+    let mut request = 0;
+    let (mut first, mut longest, mut back) = (0, 0, None);
+    while back.is_none() {
+        assert!(began.elapsed() < Duration::from_secs(30), "{first} ms, {longest} ms, and not back");
+        request += 1;
+        busy.publish(text(request, ROOM, "ana", 1)).await;
+        // The largest load of both counts.
+        let overloaded = began.elapsed() < Duration::from_secs(3);
+        busy.say(gateway_to_chatroom::Kind::LoadPercent(if overloaded { 95 } else { 30 })).await;
+        idle.say(gateway_to_chatroom::Kind::LoadPercent(5)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let tick_ms = pod.admin(ROOM, Command::Describe(true)).await.room.unwrap().tick_ms;
+        if first == 0 {
+            first = tick_ms;
+        }
+        longest = longest.max(tick_ms);
+        back = (!overloaded && tick_ms == 100).then_some(tick_ms);
+    }
+    assert!(first == 100 && longest >= 150, "{first} ms, then {longest} ms");
+}

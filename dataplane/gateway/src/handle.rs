@@ -89,6 +89,11 @@ impl Handle {
         self.state.threads.iter().map(|thread| thread_cpu_ms(thread.load(Ordering::Relaxed))).sum()
     }
 
+    /// CPU time of each of its threads since it began, microseconds; 0 where the system does not tell.
+    pub(crate) fn threads_cpu_us(&self) -> Vec<u64> {
+        self.state.threads.iter().map(|thread| thread_cpu_us(thread.load(Ordering::Relaxed))).collect()
+    }
+
     /// Whether every reactor has ended a turn within the last second.
     #[must_use]
     pub fn is_alive(&self) -> bool {
@@ -126,6 +131,15 @@ impl Handle {
     pub fn connections(&self) -> u64 {
         self.state.counters.connections.load(Ordering::Relaxed)
     }
+}
+
+/// Time that a thread of this process was on a CPU, in microseconds. `schedstat` counts nanoseconds, where the kernel has it.
+fn thread_cpu_us(thread: u64) -> u64 {
+    let read = || {
+        let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).ok()?;
+        stat.split_ascii_whitespace().next()?.parse::<u64>().ok()
+    };
+    read().map_or_else(|| thread_cpu_ms(thread) * 1000, |on_cpu_ns| on_cpu_ns / 1000)
 }
 
 /// User and system time of a thread of this process, in milliseconds (proc(5): clock ticks are 10 ms).

@@ -14,6 +14,7 @@
 pub mod api;
 pub mod auth;
 pub mod counters;
+mod gauge;
 pub mod guard;
 mod handle;
 mod http;

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::gauge::Gauge;
 use crate::handle::Handle;
 use crate::hub::{Action, Address, FromLink, Hub, Role};
 use crate::links::{self, Out};
@@ -46,6 +47,7 @@ pub(crate) struct Runner {
     pub(crate) links: HashMap<(Role, Address), mpsc::Sender<Out>>,
     pub(crate) context: links::Context,
     pub(crate) handle: Handle,
+    pub(crate) gauge: Gauge,
     pub(crate) began: Instant,
 }
 
@@ -92,6 +94,7 @@ impl Runner {
                 () = sleep(idle) => self.at(),
             }
             self.hub.tick();
+            self.tell_load();
             self.act();
             if told.elapsed() >= TELL_EVERY {
                 told = Instant::now();
@@ -100,8 +103,22 @@ impl Runner {
         }
     }
 
+    fn now(&self) -> Millis {
+        Millis(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
     fn at(&mut self) {
-        self.hub.at(Millis(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)));
+        self.hub.at(self.now());
+    }
+
+    /// Owners of rooms choose their ticks by how busy the gateways are.
+    fn tell_load(&mut self) {
+        let now = self.now();
+        if self.gauge.is_due(now)
+            && let Some(percent) = self.gauge.read(now, self.handle.threads_cpu_us())
+        {
+            self.hub.load(percent);
+        }
     }
 
     fn tell_metrics(&self) {

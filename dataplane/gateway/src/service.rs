@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::jwt::BadKey;
 use crate::auth::{Signer, Verifier};
+use crate::gauge::Gauge;
 use crate::guard::Guard;
 use crate::handle::{Handle, State};
 use crate::hub::{Hub, Settings};
@@ -159,6 +160,7 @@ impl Service {
             links: HashMap::new(),
             context: links::Context { key: self.deps.key, open, events },
             handle: self.handle.clone(),
+            gauge: Gauge::default(),
             began: self.began,
         };
         let inputs = Inputs { from_shards, link_events, orders: self.orders, routes: self.deps.routes };

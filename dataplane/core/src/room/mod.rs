@@ -5,13 +5,14 @@
 //!
 //! - who may do what: [`lists`], [`publish`] (rights and lanes), [`quota`] and [`user_limit`], [`keys`] (retries);
 //! - who is there: [`members`], in the order of [`index`], told by [`entries`];
-//! - what was said: [`window`] (the ring), [`tick`] (when it leaves), [`seals`] (where older epochs ended);
+//! - what was said: [`window`] (the ring), [`tick`] and `level` (when it leaves), [`seals`] (where older epochs ended);
 //! - how a room lives: [`life`] (settings, end), [`state`] (what outlives its owner), [`room`] (all of it together);
 //! - how a Pod serves it: [`pod`], [`open_slot`] (epoch, writes, who waits for them), [`output`].
 
 pub mod entries;
 mod index;
 pub mod keys;
+mod level;
 pub mod life;
 pub mod lists;
 pub mod members;

@@ -2,12 +2,13 @@
 //!
 //! The cost of fan-out is the number of socket writes, so a busy room gathers messages and sends them together. Below
 //! 5 messages/s there is nothing to gather and a tick would only cost latency. The tick is 100 ms; it grows when the
-//! gateways of the room run out of CPU and shrinks when they are idle. Thresholds up and down differ, so that a rate or
-//! a load in between changes nothing.
+//! gateways of the room run out of CPU and shrinks when they are idle: see [`super::level`]. Thresholds up and down differ,
+//! so that a rate in between changes nothing.
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{Millis, RoomId};
+use super::level::Level;
+use crate::{Lane, Millis, RoomId};
 
 const BUCKET_MS: u64 = 250;
 const BUCKETS: usize = 8;
@@ -17,12 +18,8 @@ const BUSY_IN_2_S: u32 = 12;
 const BURST: u32 = 8;
 /// Messages within two seconds at which ticks end.
 const QUIET_IN_2_S: u32 = 8;
-/// The tick changes by one level, and not more often than this.
-const CHANGE_EVERY_MS: u64 = 1000;
-
-/// (tick, gateway load in percent at which a longer one is taken, load at which a shorter one is).
-const LEVELS: [(u64, u8, u8); 5] = [(50, 25, 0), (100, 70, 10), (150, 80, 55), (250, 90, 65), (500, u8::MAX, 75)];
-const DEFAULT_LEVEL: usize = 1;
+/// Lanes 0-1 wait no longer than this, however long the tick is.
+const PROTECTED_WAITS_MS: u64 = 100;
 
 /// Rhythm of one room. Lost on a restart: a new owner begins as in a quiet room.
 #[derive(Debug)]
@@ -31,8 +28,7 @@ pub struct Tick {
     counts: [u32; BUCKETS],
     newest: u64,
     busy: bool,
-    level: usize,
-    changed_at: Millis,
+    level: Level,
 }
 
 impl Tick {
@@ -44,14 +40,13 @@ impl Tick {
             counts: [0; BUCKETS],
             newest: 0,
             busy: false,
-            level: DEFAULT_LEVEL,
-            changed_at: Millis::ZERO,
+            level: Level::default(),
         }
     }
 
-    /// Counts one message ordered at `now` (monotonic) and tells when it leaves. `load_percent` is that of the busiest
-    /// gateway of the room, if it is known.
-    pub fn next_flush(&mut self, now: Millis, load_percent: Option<u8>) -> Millis {
+    /// Counts one message ordered at `now` (monotonic) and tells when it leaves, with all that waits. `load_percent` is
+    /// that of the busiest gateway of the room, if it is known.
+    pub fn next_flush(&mut self, now: Millis, lane: Lane, load_percent: Option<u8>) -> Millis {
         self.roll(now);
         if let Some(count) = self.counts.get_mut(bucket(self.newest)) {
             *count = count.saturating_add(1);
@@ -62,8 +57,11 @@ impl Tick {
         if !self.busy {
             return now;
         }
-        self.adapt(now, load_percent);
-        let tick_ms = self.level().0;
+        self.level.follow(now, load_percent);
+        let tick_ms = match self.level.tick_ms() {
+            long if lane.is_lossless() => long.min(PROTECTED_WAITS_MS),
+            any => any,
+        };
         let phase = self.phase % tick_ms;
         Millis(((now.0 + tick_ms - phase) / tick_ms) * tick_ms + phase)
     }
@@ -71,7 +69,7 @@ impl Tick {
     /// The tick; zero: none.
     #[must_use]
     pub fn tick_ms(&self) -> u64 {
-        if self.busy { self.level().0 } else { 0 }
+        if self.busy { self.level.tick_ms() } else { 0 }
     }
 
     /// Messages a second, over the last two.
@@ -79,25 +77,6 @@ impl Tick {
     pub fn rate_per_s(&mut self, now: Millis) -> f64 {
         self.roll(now);
         f64::from(self.in_last(BUCKETS)) / 2.0
-    }
-
-    fn adapt(&mut self, now: Millis, load_percent: Option<u8>) {
-        let Some(load) = load_percent else { return };
-        if now.since(self.changed_at) < CHANGE_EVERY_MS {
-            return;
-        }
-        let (_, longer_at, shorter_at) = self.level();
-        let level = match load {
-            load if load >= longer_at => self.level + 1,
-            load if load < shorter_at => self.level.saturating_sub(1),
-            _ => return,
-        };
-        self.level = level.min(LEVELS.len() - 1);
-        self.changed_at = now;
-    }
-
-    fn level(&self) -> (u64, u8, u8) {
-        LEVELS.get(self.level).copied().unwrap_or((100, u8::MAX, 0))
     }
 
     fn roll(&mut self, now: Millis) {
@@ -139,7 +118,7 @@ mod tests {
         let mut modes = Vec::new();
         for i in 0..for_ms * per_s / 1000 {
             let now = Millis(from_ms + i * 1000 / per_s);
-            let wait = tick.next_flush(now, load).since(now);
+            let wait = tick.next_flush(now, Lane::Normal, load).since(now);
             if i > for_ms * per_s / 2000 {
                 waits.push(wait);
                 modes.push(tick.tick_ms());
@@ -175,10 +154,10 @@ mod tests {
     fn a_burst_ticks_at_once_and_a_room_that_fell_silent_stops() {
         let mut tick = tick();
         for _ in 0..8 {
-            tick.next_flush(Millis(10_000), None);
+            tick.next_flush(Millis(10_000), Lane::Normal, None);
         }
         assert_eq!(tick.tick_ms(), 100);
-        assert_eq!(tick.next_flush(Millis(15_000), None), Millis(15_000));
+        assert_eq!(tick.next_flush(Millis(15_000), Lane::Normal, None), Millis(15_000));
     }
 
     #[test]
@@ -186,11 +165,22 @@ mod tests {
         let mut tick = tick();
         assert!(feed(&mut tick, 100, 0, 10_000, Some(95)).0 > 250);
         assert_eq!(tick.tick_ms(), 500);
-        feed(&mut tick, 100, 10_000, 10_000, Some(60));
-        assert_eq!(tick.tick_ms(), 150);
-        feed(&mut tick, 100, 20_000, 10_000, Some(5));
+        assert_eq!(feed(&mut tick, 100, 10_000, 10_000, Some(60)).1, 0);
+        feed(&mut tick, 100, 20_000, 30_000, Some(5));
         assert_eq!(tick.tick_ms(), 50);
-        assert_eq!(feed(&mut tick, 100, 30_000, 10_000, Some(20)).1, 0);
+        assert_eq!(feed(&mut tick, 100, 50_000, 10_000, Some(20)).1, 0);
+    }
+
+    #[test]
+    fn protected_messages_do_not_wait_for_a_long_tick() {
+        let mut tick = tick();
+        feed(&mut tick, 100, 0, 10_000, Some(95));
+        assert_eq!(tick.tick_ms(), 500);
+        let waits = (0..500).map(|step| {
+            let now = Millis(10_000 + step);
+            tick.next_flush(now, Lane::Protected, Some(95)).since(now)
+        });
+        assert!(waits.max() <= Some(100));
     }
 
     #[test]
@@ -198,7 +188,7 @@ mod tests {
         let turns: std::collections::BTreeSet<u64> = (0..100)
             .map(|i| {
                 let mut tick = Tick::new(&RoomId::new(&format!("room-{i}")).unwrap());
-                (0..12).map(|_| tick.next_flush(Millis(1_000), None).0).max().unwrap_or(0) % 100
+                (0..12).map(|_| tick.next_flush(Millis(1_000), Lane::Normal, None).0).max().unwrap_or(0) % 100
             })
             .collect();
         assert!(turns.len() > 50);

@@ -210,6 +210,15 @@ impl Hub {
         links.fold((0, 0), |(up, down), (_, stands)| if *stands { (up + 1, down) } else { (up, down + 1) })
     }
 
+    /// How busy this gateway is, in percent; about once a second. All chatroom Pods are told: any may own its rooms.
+    pub fn load(&mut self, percent: u8) {
+        let up = self.links.iter().filter(|((role, _), up)| *role == Role::Chatroom && **up);
+        let told = up.map(|((_, address), _)| {
+            Action::Chatroom(Arc::clone(address), gateway_to_chatroom::Kind::LoadPercent(u32::from(percent)))
+        });
+        self.out.extend(told);
+    }
+
     /// How long until something may be due.
     #[must_use]
     pub fn idle_ms(&self) -> u64 {

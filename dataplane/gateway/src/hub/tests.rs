@@ -482,6 +482,19 @@ proptest! {
 }
 
 #[test]
+fn owners_that_are_linked_hear_how_busy_the_gateway_is() {
+    let mut world = World::new();
+    world.hub.from_link(Role::Chatroom, &address("b"), FromLink::Down);
+    world.hub.take_actions();
+    world.hub.load(42);
+    let told = world.hub.take_actions();
+    let [Action::Chatroom(to, gateway_to_chatroom::Kind::LoadPercent(42))] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert_eq!(&**to, "a");
+}
+
+#[test]
 fn what_a_relay_said_before_it_was_asked_again_is_passed_over_with_the_end_that_followed() {
     let mut world = World::new();
     let relay = world.open("r", cursor(7, [0, 2, 0, 0]));

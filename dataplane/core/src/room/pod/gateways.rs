@@ -11,6 +11,8 @@ use crate::{InstanceId, Millis};
 const GRACE_MS: u64 = 3_000;
 /// A gateway that is gone for so long is forgotten.
 const FORGET_MS: u64 = 600_000;
+/// What a gateway said of its load holds for so long; it says so once a second.
+const LOAD_HOLDS_MS: u64 = 5_000;
 /// Answers kept for repeated batches. A gateway has few batches under way.
 const ANSWERS: usize = 8;
 
@@ -26,7 +28,8 @@ pub(super) struct Gateways {
 struct Gateway {
     instance: InstanceId,
     link: Link,
-    load_percent: Option<u8>,
+    /// Percent, and when it said so.
+    load: Option<(u8, Millis)>,
     last_batch: u64,
     answers: VecDeque<(u64, Arc<[RoomApplied]>)>,
 }
@@ -50,7 +53,7 @@ impl Gateways {
         let new = || Gateway {
             instance: instance.clone(),
             link: Link::Alive,
-            load_percent: None,
+            load: None,
             last_batch: 0,
             answers: VecDeque::new(),
         };
@@ -104,15 +107,19 @@ impl Gateways {
         self.by_no.get(&no).is_some_and(|gateway| gateway.link == Link::Alive)
     }
 
-    pub(super) fn set_load(&mut self, no: GatewayNo, percent: u8) {
+    pub(super) fn set_load(&mut self, no: GatewayNo, percent: u8, now: Millis) {
         if let Some(gateway) = self.by_no.get_mut(&no) {
-            gateway.load_percent = Some(percent);
+            gateway.load = Some((percent, now));
         }
     }
 
-    /// Load of the busiest of these gateways.
-    pub(super) fn load(&self, gateways: &[(GatewayNo, u32)]) -> Option<u8> {
-        gateways.iter().filter_map(|(no, _)| self.by_no.get(no)?.load_percent).max()
+    /// Load of the busiest of these gateways, of those that are linked and told it lately.
+    pub(super) fn load(&self, gateways: &[(GatewayNo, u32)], now: Millis) -> Option<u8> {
+        let lately = |no: &GatewayNo| {
+            let gateway = self.by_no.get(no).filter(|gateway| gateway.link == Link::Alive)?;
+            gateway.load.filter(|(_, at)| now.since(*at) < LOAD_HOLDS_MS)
+        };
+        gateways.iter().filter_map(|(no, _)| lately(no)).map(|(percent, _)| percent).max()
     }
 
     /// The answer to a batch that was applied before; an empty one if it is too long ago.
@@ -153,6 +160,21 @@ mod tests {
         assert_eq!(gateways.take_gone(Millis(8_000)), [(no, Millis(5_000))]);
         assert_eq!(gateways.take_gone(Millis(9_000)), []);
         assert_eq!(gateways.opened(&instance), (no, true));
+    }
+
+    #[test]
+    fn the_busiest_gateway_of_a_room_counts_while_it_is_linked_and_says_so() {
+        let mut gateways = Gateways::default();
+        let [(a, _), (b, _), (c, _)] = ["a", "b", "c"].map(|name| gateways.opened(&InstanceId::new(name).unwrap()));
+        let room = [(a, 10), (b, 1)];
+        assert_eq!(gateways.load(&room, Millis(1_000)), None);
+        gateways.set_load(a, 20, Millis(1_000));
+        gateways.set_load(b, 80, Millis(1_000));
+        gateways.set_load(c, 99, Millis(1_000));
+        assert_eq!(gateways.load(&room, Millis(2_000)), Some(80));
+        gateways.lost(b, Millis(2_000));
+        assert_eq!(gateways.load(&room, Millis(2_000)), Some(20));
+        assert_eq!(gateways.load(&room, Millis(6_000)), None);
     }
 
     #[test]

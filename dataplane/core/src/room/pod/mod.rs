@@ -344,7 +344,7 @@ impl Pod {
     fn with_room<R>(&mut self, now: Now, id: &RoomId, f: impl FnOnce(&mut Room, &mut Desk<'_>) -> R) -> Option<R> {
         let slot = self.slots.get_mut(&Slot::of(id.as_str()))?;
         let room = self.rooms.get_mut(id)?;
-        let load_percent = self.gateways.load(room.members.gateways());
+        let load_percent = self.gateways.load(room.members.gateways(), now.mono);
         let mut desk = Desk { now, options: &self.options, slot: &mut *slot, out: &mut self.out, load_percent };
         let result = f(room, &mut desk);
         if slot.due().is_some() {
@@ -433,8 +433,8 @@ impl Pod {
     }
 
     /// How busy a gateway is, in percent of its CPU budget.
-    pub fn gateway_load(&mut self, gateway: GatewayNo, percent: u8) {
-        self.gateways.set_load(gateway, percent);
+    pub fn gateway_load(&mut self, now: Now, gateway: GatewayNo, percent: u8) {
+        self.gateways.set_load(gateway, percent, now.mono);
     }
 }
 

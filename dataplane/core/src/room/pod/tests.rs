@@ -119,7 +119,7 @@ fn removed(outputs: &[Output]) -> Vec<(Vec<UserId>, &str)> {
     let mut removed = Vec::new();
     for output in outputs {
         if let Output::Removed { users, reason, .. } = output {
-            removed.push((users.clone(), reason.as_ref()));
+            removed.push((users.clone(), &**reason));
         }
     }
     removed

@@ -36,7 +36,7 @@ impl Room {
             self.keys.put(&publish.user, key, first, now.mono);
         }
         Self::answer(publish, first, asker, desk);
-        let flush_at = self.tick.next_flush(now.mono, desk.load_percent);
+        let flush_at = self.tick.next_flush(now.mono, lane, desk.load_percent);
         self.flush_at = Some(self.flush_at.map_or(flush_at, |earlier| earlier.min(flush_at)));
         self.flush_if_due(desk);
         Ok(())
