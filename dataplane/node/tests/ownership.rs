@@ -47,7 +47,7 @@ impl Pod {
         while let Ok(change) = self.slots.try_recv() {
             match change {
                 SlotChange::Open { slot, epoch, .. } => {
-                    assert!(self.open.insert(slot, epoch).is_none(), "opened twice")
+                    assert!(self.open.insert(slot, epoch).is_none(), "opened twice");
                 }
                 SlotChange::Close { slot, .. } => {
                     assert!(self.open.remove(&slot).is_some(), "closed what was not open");
