@@ -75,7 +75,9 @@ pub(super) fn scenario(args: &FailoverArgs, progress: &Progress) -> anyhow::Resu
     let mut report = Report { scenario: "failover", ..Report::default() };
     for fault in &faults {
         let found = bench.play(*fault)?;
-        eprintln!("bench: {}: worst {:.0} ms", found.fault, found.worst_ms(*fault));
+        let worst_ms = found.worst_ms(*fault);
+        // Told at once: a run that is interrupted has shown something all the same.
+        eprintln!("bench: {}: worst {worst_ms:.0} ms: {}", found.fault, serde_json::to_string(&found)?);
         report.faults.push(found);
     }
     progress.stage("waiting for the last messages");

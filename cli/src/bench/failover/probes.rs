@@ -290,7 +290,7 @@ impl Probes {
 
     /// What should not have been, in words; a few of it, if it is much.
     pub(super) fn take_odd(&mut self) -> Vec<String> {
-        let mut odd = std::mem::take(&mut self.odd);
+        let mut odd = Vec::new();
         for (number, probe) in self.sent.iter().enumerate().skip(self.judged).filter(|(_, probe)| probe.missing != 0) {
             let members = self.rooms.get(probe.room).map(|room| room.members.as_slice()).unwrap_or_default();
             let away: Vec<_> =
@@ -301,6 +301,8 @@ impl Probes {
             ));
         }
         odd.truncate(MOST_ODD);
+        self.odd.truncate(MOST_ODD);
+        odd.append(&mut self.odd);
         odd
     }
 
