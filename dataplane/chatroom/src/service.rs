@@ -28,6 +28,8 @@ use crate::stream::Clock;
 const INPUTS: usize = 4096;
 /// Largest message between Pods: a complete list of members of a full gateway.
 const MAX_MESSAGE_BYTES: usize = 32 * 1024 * 1024;
+/// Calls given up by the other side before they were looked at; with more its connection ends, and all streams on it.
+const MAX_CANCELLED: usize = 4096;
 /// Bytes under way in one stream before the reader has to confirm.
 const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 
@@ -138,6 +140,7 @@ impl Service {
         let served = Server::builder()
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(STREAM_WINDOW_BYTES.saturating_mul(2))
+            .http2_max_pending_accept_reset_streams(Some(MAX_CANCELLED))
             .add_routes(start.more)
             .add_service(InterceptedService::new(chatroom, start.key.demand()))
             .serve_with_incoming(incoming);

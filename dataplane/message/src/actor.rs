@@ -28,8 +28,6 @@ const REPORT_BYTES: usize = 64 << 10;
 
 /// Segments in one answer to a gather, in bytes: less than the taker's limit for a message.
 const GATHER_BYTES: usize = 16 << 20;
-/// And of the rooms of one slot.
-const SLOT_BYTES: usize = 2 << 20;
 
 /// What happens to the actor.
 pub(crate) enum Event {
@@ -313,17 +311,12 @@ impl Actor {
     }
 
     fn gather(&mut self, slots: &[(Slot, Epoch)], now: Millis) -> link::GatherReply {
-        let mut answer = link::GatherReply::default();
-        let most_bytes = (GATHER_BYTES / slots.len().max(1)).min(SLOT_BYTES);
-        for &(slot, epoch) in slots {
-            match self.relay.gather(slot, epoch, most_bytes, now) {
-                Ok(rooms) => answer.rooms.extend(rooms.into_iter().map(wire::to_gathered)),
-                Err(Epoch(epoch)) => {
-                    answer.stale.push(link::SlotEpoch { slot: u32::from(slot.number()), epoch });
-                }
-            }
+        let gathered = self.relay.gather(slots, GATHER_BYTES, now);
+        let stale = |(slot, epoch): (Slot, Epoch)| link::SlotEpoch { slot: u32::from(slot.number()), epoch: epoch.0 };
+        link::GatherReply {
+            rooms: gathered.rooms.into_iter().map(wire::to_gathered).collect(),
+            stale: gathered.stale.into_iter().map(stale).collect(),
         }
-        answer
     }
 
     /// Sends something to every gateway that has a connection of a user; MOVED if the user's home is elsewhere.

@@ -27,6 +27,8 @@ const EVENTS: usize = 4_096;
 const MAX_FRAME_BYTES: usize = 64 << 20;
 /// How long open streams may take to end when the service stops.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// Calls given up by the other side before they were looked at; with more its connection ends, and all streams on it.
+const MAX_CANCELLED: usize = 4096;
 /// HTTP/2 windows: bytes on the way that nobody has read yet.
 const WINDOW_BYTES: u32 = 1 << 20;
 
@@ -130,6 +132,7 @@ impl Service {
         let grpc = tonic::transport::Server::builder()
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(2 * WINDOW_BYTES)
+            .http2_max_pending_accept_reset_streams(Some(MAX_CANCELLED))
             .add_routes(services)
             .add_service(InterceptedService::new(relay, key.demand()))
             .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());

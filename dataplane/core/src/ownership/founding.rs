@@ -65,7 +65,12 @@ impl Ownership {
         let pods = if self.config.rules.ask_pods_for_incarnation { pods } else { 0 };
         let stored = if self.config.store { store } else { Some(store.unwrap_or(0)) };
         let Some(stored) = stored else { return self.founding.rest(now) };
-        self.known_incarnation = self.known_incarnation.max(pods).max(stored);
+        let news = pods.max(stored);
+        if news > self.known_incarnation {
+            // Somebody may be founding at this moment: etcd is looked at again before this process goes further.
+            self.known_incarnation = news;
+            return self.founding.rest(now);
+        }
         let to = self.known_incarnation + 1;
         if self.config.store && self.config.rules.store_incarnation_first {
             self.founding.step = Step::Storing;

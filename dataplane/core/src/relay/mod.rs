@@ -30,7 +30,7 @@ mod tests;
 
 pub use effect::{Counters, Downstream, Effect, GatewayId, LinkId, Options, Read, Subscription, Upstream};
 pub use home::{HomeEffect, HomeOptions, Homes, OfflineMember, SessionChange, SessionPolicy, Whereabouts};
-pub use owners::GatheredRoom;
+pub use owners::{Gathered, GatheredRoom};
 pub use packed::{Codec, Content, Packed, Sealed};
 pub use read::{CaughtUp, Page, ReadError};
 pub use relay::Relay;

@@ -27,6 +27,18 @@ pub struct GatheredRoom {
     pub tail: Vec<Packed>,
 }
 
+/// What a relay answers to those who take slots over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gathered {
+    /// Rooms of the promised slots.
+    pub rooms: Vec<GatheredRoom>,
+    /// Slots for which more had been promised.
+    pub stale: Vec<(Slot, Epoch)>,
+}
+
+/// Bytes of segments of one room in an answer.
+const ROOM_BYTES: usize = 2 << 20;
+
 impl<C: Codec> Relay<C> {
     /// Who serves what has changed.
     pub fn set_routes(&mut self, routes: Arc<Routes>, now: Millis) {
@@ -117,29 +129,31 @@ impl<C: Codec> Relay<C> {
         self.forget(room);
     }
 
-    /// A promise: from now on nothing of this slot is taken from an owner older than `epoch`. Answers with what is known
-    /// of its rooms, with about `most_bytes` of their segments; an error is the larger epoch that was promised before.
-    /// Lost on a restart, as is everything known.
-    pub fn gather(
-        &mut self,
-        slot: Slot,
-        epoch: Epoch,
-        most_bytes: usize,
-        now: Millis,
-    ) -> Result<Vec<GatheredRoom>, Epoch> {
-        let promised = self.promised.entry(slot).or_insert(epoch);
-        if *promised > epoch {
-            return Err(*promised);
+    /// Promises: from now on nothing of each slot is taken from an owner older than its epoch. Answers with what is known of
+    /// their rooms, about `most_bytes` of segments in all, and with the larger epochs that were promised before. Lost on a
+    /// restart, as is everything known.
+    pub fn gather(&mut self, asked: &[(Slot, Epoch)], most_bytes: usize, now: Millis) -> Gathered {
+        let mut gathered = Gathered::default();
+        let mut promised: BTreeMap<Slot, Epoch> = BTreeMap::new();
+        for &(slot, epoch) in asked {
+            let before = self.promised.entry(slot).or_insert(epoch);
+            if *before > epoch {
+                gathered.stale.push((slot, *before));
+            } else {
+                *before = epoch;
+                promised.insert(slot, epoch);
+            }
         }
-        *promised = epoch;
-        let ids: Vec<RoomId> = self.rooms.values().filter(|room| room.slot == slot).map(|r| r.id.clone()).collect();
-        let share = most_bytes / ids.len().max(1);
-        let mut gathered = Vec::with_capacity(ids.len());
+        // One look at all rooms for all slots: a take-over asks about thousands of them.
+        let of_them = |room: &&Room| promised.contains_key(&room.slot);
+        let ids: Vec<RoomId> = self.rooms.values().filter(of_them).map(|room| room.id.clone()).collect();
+        let share = (most_bytes / ids.len().max(1)).min(ROOM_BYTES);
         for id in ids {
             self.with(&id, now, |room, ctx| {
-                room.floor = room.floor.max(epoch);
+                let slot = room.slot;
+                room.floor = room.floor.max(promised.get(&slot).copied().unwrap_or_default());
                 cut_off(room, slot, ctx);
-                gathered.extend(room.ring.as_ref().map(|ring| GatheredRoom {
+                gathered.rooms.extend(room.ring.as_ref().map(|ring| GatheredRoom {
                     room: room.id.clone(),
                     seen: ring.seen(),
                     sealed: ring.ends().collect(),
@@ -148,7 +162,7 @@ impl<C: Codec> Relay<C> {
             });
             self.aim(&id, now);
         }
-        Ok(gathered)
+        gathered
     }
 
     /// The link to a room's owner and whether it is up, opened if need be; none: nobody is known to own it.

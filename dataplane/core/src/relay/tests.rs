@@ -407,7 +407,7 @@ fn after_a_promise_nothing_is_taken_from_an_older_owner() {
     let mut feed = Feed::new(1);
     world.send("a", feed.next(&[2]));
     let slot = Slot::of("r");
-    let gathered = world.relay.gather(slot, Epoch(9), 1 << 20, world.now).unwrap();
+    let gathered = world.relay.gather(&[(slot, Epoch(9))], 1 << 20, world.now).rooms;
     world.run();
     assert_eq!(gathered[0].seen, [at(1, [0, 0, 1, 0])]);
     assert_eq!(gathered[0].tail.len(), 1);
@@ -415,7 +415,7 @@ fn after_a_promise_nothing_is_taken_from_an_older_owner() {
     world.got(1);
     world.send("a", feed.next(&[2]));
     assert_eq!(segments(&world.got(1)), []);
-    assert_eq!(world.relay.gather(slot, Epoch(8), 1 << 20, world.now), Err(Epoch(9)));
+    assert_eq!(world.relay.gather(&[(slot, Epoch(8))], 1 << 20, world.now).stale, [(slot, Epoch(9))]);
     world.routes(&[("b", 8)]);
     assert_eq!(world.asked(), [], "its epoch is below the promise");
     world.routes(&[("b", 9)]);

@@ -28,7 +28,7 @@ const NOTE_WITHIN: Duration = Duration::from_millis(500);
 /// Largest answer taken.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// Slots that one call asks about.
-pub(super) const SLOTS_A_CALL: usize = 64;
+pub(super) const SLOTS_A_CALL: usize = 256;
 /// Connections kept; with more, all are made anew.
 const MAX_CHANNELS: usize = 256;
 
