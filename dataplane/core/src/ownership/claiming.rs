@@ -7,7 +7,7 @@ use crate::placement::Turn;
 use crate::{Millis, Slot};
 
 /// Batches of claims under way at one time.
-const BATCHES: usize = 4;
+const BATCHES: usize = 16;
 /// After an etcd that came back empty, who served a slot before may claim it so long before others, in milliseconds.
 pub(super) const INCUMBENTS_MS: u64 = 5000;
 

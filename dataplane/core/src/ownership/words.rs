@@ -295,7 +295,7 @@ pub enum Input {
         /// The answer.
         reply: StoreReply,
     },
-    /// Every live message Pod has promised, or 300 ms have passed.
+    /// Every live message Pod has promised, or was given time enough.
     Gathered {
         /// The slot.
         slot: Slot,
@@ -401,8 +401,7 @@ pub enum Output {
         /// The new one.
         to: u64,
     },
-    /// Ask every live message Pod for a promise and the tails of this slot's rooms, and read the store's log, for at
-    /// most 300 ms.
+    /// Ask every live message Pod for a promise and the tails of this slot's rooms, for a second at most.
     Gather {
         /// The slot.
         slot: Slot,

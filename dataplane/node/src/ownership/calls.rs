@@ -14,6 +14,7 @@ use throng_store::Store;
 use tracing::{debug, info, warn};
 
 use super::peers::{self, Peers};
+use super::store::Asked;
 use super::{Rooms, store, translate};
 
 /// Longest wait for a renewal: well inside the time to live.
@@ -34,7 +35,7 @@ pub(super) struct Calls {
     holder: Holder,
     registry: Arc<dyn Registry>,
     /// Shared with the other processes of the role; none: the registry is all there is.
-    store: Option<Arc<dyn Store>>,
+    store: Option<Arc<Asked>>,
     rooms: Option<Arc<dyn Rooms>>,
     peers: Option<Arc<Peers>>,
     view: Option<Arc<View>>,
@@ -62,7 +63,7 @@ impl Calls {
     }
 
     pub(super) fn use_store(&mut self, store: Arc<dyn Store>) {
-        self.store = Some(store);
+        self.store = Some(Arc::new(Asked::new(store)));
     }
 
     pub(super) fn use_peers(&mut self, key: PodKey) {
@@ -109,7 +110,7 @@ impl Calls {
             },
             Output::AskIncarnations => {
                 let pods = self.others(Role::Chatroom).chain(self.others(Role::Message)).collect();
-                one(peers::incarnations(self.store.clone(), self.peers.clone(), pods))
+                one(peers::incarnations(self.store.as_ref().map(|asked| asked.store()), self.peers.clone(), pods))
             }
             Output::CreateIncarnation(to) => one(raise_incarnation(registry, None, to)),
             Output::RaiseIncarnation { from, to } => one(raise_incarnation(registry, Some(from), to)),

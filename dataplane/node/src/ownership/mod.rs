@@ -44,6 +44,8 @@ pub struct Identity {
     pub member: Member,
 }
 
+/// Shortest time between two looks at what is served.
+const STATUS_EVERY_MS: u64 = 20;
 /// News of the role that may wait to be heard.
 const NEWS: usize = 8192;
 
@@ -73,6 +75,9 @@ pub struct Driver {
     news: mpsc::Receiver<Input>,
     rights: Arc<AtomicU64>,
     placement_revision: u64,
+    next_status: Millis,
+    /// Since when slots are being taken over, and how many were open then.
+    taking_since: Option<(Millis, usize)>,
 }
 
 /// What others may ask of a driver. Cheap to clone.
@@ -156,6 +161,8 @@ impl Driver {
             news,
             rights: Arc::clone(&rights),
             placement_revision: 0,
+            next_status: Millis::ZERO,
+            taking_since: None,
         };
         (driver, Handle { drain, status: seen, news: told, began, rights })
     }
@@ -279,8 +286,22 @@ impl Driver {
         inputs.push(Input::View(Box::new(translate::view(view, self.role))));
     }
 
-    fn publish(&self) {
-        let status = self.machine.status(self.now());
+    /// Tells what is served. Not each time: every slot is looked at for it.
+    fn publish(&mut self) {
+        let now = self.now();
+        if now < self.next_status {
+            return;
+        }
+        self.next_status = now + STATUS_EVERY_MS;
+        let status = self.machine.status(now);
+        if status.taking > 0 && self.taking_since.is_none() {
+            self.taking_since = Some((now, status.open));
+            info!(slots = status.taking, unowned = status.unowned, "taking slots over");
+        } else if let Some((since, open)) = self.taking_since.filter(|_| status.taking == 0) {
+            self.taking_since = None;
+            let slots = status.open.saturating_sub(open);
+            info!(slots, unowned = status.unowned, took_ms = now.since(since), "slots are taken over");
+        }
         self.status.send_if_modified(|last| std::mem::replace(last, status) != status);
     }
 

@@ -18,8 +18,9 @@ use tracing::{debug, warn};
 
 use super::Rooms;
 
-/// So long a taker waits for promises.
-const GATHER_WITHIN: Duration = Duration::from_millis(300);
+/// So long a taker waits for promises. A Pod that is gone has no connection any more, so this is the time of one that is
+/// busy: what it knows is worth the wait, or retries of what it relayed are ordered again.
+const GATHER_WITHIN: Duration = Duration::from_secs(1);
 /// So long it waits for the incarnations that others know.
 const DESCRIBE_WITHIN: Duration = Duration::from_millis(500);
 const CONNECT_WITHIN: Duration = Duration::from_millis(250);

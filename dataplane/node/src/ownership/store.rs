@@ -5,6 +5,8 @@ use std::sync::Arc;
 use throng_core::ownership::{self as core, Input, StoreCall, StoreReply};
 use throng_core::{Epoch, InstanceId, Slot};
 use throng_store::{AnySlot, Mark, Raised, Renewal, Store, StoreError};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tracing::debug;
 
 /// A store younger than this may have forgotten somebody's grace, which lasts as long.
@@ -12,9 +14,41 @@ const YOUNG_MS: u64 = core::GRACE_MS;
 /// Attempts at a fence that disappears and comes back between two looks at it.
 const ATTEMPTS: u32 = 3;
 
+/// The store, with what many calls may share.
+pub(super) struct Asked {
+    store: Arc<dyn Store>,
+    /// The last age that was asked for, and when.
+    age: Mutex<Option<(Instant, u64)>>,
+}
+
+impl Asked {
+    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, age: Mutex::default() }
+    }
+
+    pub(super) fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
+    /// The age of the store, in milliseconds, asked for after `since`. Thousands of fences are raised at a time, and one
+    /// look after all of them says as much as one after each.
+    async fn age_ms(&self, since: Instant) -> Result<u64, StoreError> {
+        let mut known = self.age.lock().await;
+        if let Some((asked, age_ms)) = *known
+            && asked >= since
+        {
+            return Ok(age_ms);
+        }
+        let asked = Instant::now();
+        let age_ms = self.store.birth().await?.age_ms;
+        *known = Some((asked, age_ms));
+        Ok(age_ms)
+    }
+}
+
 /// Carries a call out; whatever goes wrong is a store that cannot be reached.
-pub(super) async fn call(store: Arc<dyn Store>, call: StoreCall) -> Input {
-    let reply = match answer(&*store, &call).await {
+pub(super) async fn call(asked: Arc<Asked>, call: StoreCall) -> Input {
+    let reply = match answer(&asked, &call).await {
         Ok(reply) => reply,
         Err(StoreError::Stale { epoch }) => StoreReply::Stale(epoch),
         Err(error) => {
@@ -25,10 +59,11 @@ pub(super) async fn call(store: Arc<dyn Store>, call: StoreCall) -> Input {
     Input::Store { call, reply }
 }
 
-async fn answer(store: &dyn Store, call: &StoreCall) -> Result<StoreReply, StoreError> {
+async fn answer(asked: &Asked, call: &StoreCall) -> Result<StoreReply, StoreError> {
+    let store = &*asked.store;
     Ok(match call {
         StoreCall::RaiseFence { slot, epoch, over, taking } => {
-            raise_fence(store, *slot, *epoch, over.clone(), *taking).await?
+            raise_fence(asked, *slot, *epoch, over.clone(), *taking).await?
         }
         StoreCall::Revoke { slot, epoch, instance } => {
             store.revoke(instance.clone(), AnySlot::Room(*slot), *epoch).await?;
@@ -55,16 +90,16 @@ async fn answer(store: &dyn Store, call: &StoreCall) -> Result<StoreReply, Store
 
 /// The fence first, then the age of the store: one that is emptied between the two is seen to be young.
 async fn raise_fence(
-    store: &dyn Store,
+    asked: &Asked,
     slot: Slot,
     epoch: Epoch,
     mut over: Option<InstanceId>,
     taking: bool,
 ) -> Result<StoreReply, StoreError> {
     for _ in 0..ATTEMPTS {
-        match store.raise_fence(AnySlot::Room(slot), epoch, over.clone()).await? {
+        match asked.store.raise_fence(AnySlot::Room(slot), epoch, over.clone()).await? {
             Raised::Mine { .. } if taking => {
-                let age_ms = store.birth().await?.age_ms;
+                let age_ms = asked.age_ms(Instant::now()).await?;
                 let young = age_ms < YOUNG_MS;
                 return Ok(if young { StoreReply::Emptied(YOUNG_MS - age_ms) } else { StoreReply::Raised });
             }
