@@ -182,11 +182,12 @@ impl Actor {
             SlotChange::ReadLog { slot, epoch } => self.loading.read_late(slot, epoch),
             SlotChange::Close { slot, moved_to } => {
                 self.loading.close(slot);
-                match (&moved_to, self.pod.slot_state(self.now(), slot)) {
+                let state = self.pod.slot_state(self.now(), slot).or_else(|| self.loading.take_kept(slot));
+                match (&moved_to, state) {
                     (Some(owner), Some((epoch, rooms))) => {
                         self.hand_over.send(&owner.address, slot, epoch, owner.epoch, rooms);
                     }
-                    (None, Some((_, rooms))) => self.loading.keep(slot, rooms),
+                    (None, Some((epoch, rooms))) => self.loading.keep(slot, epoch, rooms),
                     (_, None) => {}
                 }
                 self.pod.close(slot, moved_to);
@@ -245,7 +246,12 @@ impl Actor {
     }
 
     fn stale(&mut self, slot: Slot, epoch: Epoch) {
+        // The later owner may be this one, whose fence is raised before the slot is opened again.
+        let state = self.pod.slot_state(self.now(), slot);
         if self.pod.stale(slot, epoch) {
+            if let Some((ended, rooms)) = state {
+                self.loading.keep(slot, ended, rooms);
+            }
             info!(%slot, %epoch, "closed a slot: it has a later owner");
         }
         self.tell(News::Stale { slot, epoch });

@@ -40,8 +40,8 @@ pub(crate) struct Loading {
     running: JoinSet<Loaded>,
     /// From the owner before, or gathered.
     handed: Held,
-    /// Of this owner, from before it lost the slot to nobody.
-    kept: Held,
+    /// Of this owner, from before it lost the slot, with the epoch that it served it under.
+    kept: BTreeMap<Slot, (Instant, Epoch, Vec<RoomState>)>,
 }
 
 impl Loading {
@@ -60,18 +60,16 @@ impl Loading {
 
     /// A slot was claimed. Its rooms, if nothing needs to be read.
     pub(crate) fn open(&mut self, slot: Slot, epoch: Epoch, origin: Origin) -> Option<Vec<RoomState>> {
-        let held = match origin {
-            Origin::HandedOver => &mut self.handed,
-            Origin::Own => &mut self.kept,
-            _ => return self.read(slot, epoch),
+        let rooms = match origin {
+            Origin::HandedOver => self.handed.remove(&slot).map(|(_, rooms)| rooms),
+            Origin::Own => self.take_kept(slot).map(|(_, rooms)| rooms),
+            _ => None,
         };
-        match held.remove(&slot) {
-            Some((_, rooms)) => {
-                self.opening.remove(&slot);
-                Some(rooms)
-            }
-            None => self.read(slot, epoch),
+        if rooms.is_some() {
+            self.opening.remove(&slot);
+            return rooms;
         }
+        self.read(slot, epoch)
     }
 
     fn read(&mut self, slot: Slot, epoch: Epoch) -> Option<Vec<RoomState>> {
@@ -101,15 +99,20 @@ impl Loading {
         self.handed.remove(&slot);
     }
 
-    /// This owner may serve a slot no longer, but nobody else is known to: it may come back.
-    pub(crate) fn keep(&mut self, slot: Slot, rooms: Vec<RoomState>) {
-        self.kept.insert(slot, (Instant::now(), rooms));
+    /// This owner may serve a slot no longer: it may come back, or the next owner may ask for it.
+    pub(crate) fn keep(&mut self, slot: Slot, epoch: Epoch, rooms: Vec<RoomState>) {
+        self.kept.insert(slot, (Instant::now(), epoch, rooms));
+    }
+
+    /// What was kept of a slot, with the epoch that it was served under.
+    pub(crate) fn take_kept(&mut self, slot: Slot) -> Option<(Epoch, Vec<RoomState>)> {
+        self.kept.remove(&slot).map(|(_, epoch, rooms)| (epoch, rooms))
     }
 
     /// Forgets what was held for too long.
     pub(crate) fn tidy(&mut self) {
         self.handed.retain(|_, (since, _)| since.elapsed() < KEEP);
-        self.kept.retain(|_, (since, _)| since.elapsed() < KEEP);
+        self.kept.retain(|_, (since, ..)| since.elapsed() < KEEP);
     }
 
     /// Somebody waits for a room of this slot.
@@ -138,8 +141,8 @@ impl Loading {
             }
             if self.opening.get(&loaded.slot) == Some(&loaded.epoch) {
                 self.opening.remove(&loaded.slot);
-                let held = [self.kept.remove(&loaded.slot), self.handed.remove(&loaded.slot)];
-                let [kept, handed] = held.map(|held| held.map_or_else(Vec::new, |(_, rooms)| rooms));
+                let kept = self.take_kept(loaded.slot).map_or_else(Vec::new, |(_, rooms)| rooms);
+                let handed = self.handed.remove(&loaded.slot).map_or_else(Vec::new, |(_, rooms)| rooms);
                 // Of settings and lists the last one counts: what the store has is newer than what was kept.
                 let read = std::mem::replace(&mut loaded.rooms, kept);
                 loaded.rooms.extend(read);

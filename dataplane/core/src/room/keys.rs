@@ -45,6 +45,13 @@ impl Keys {
         self.forget_old(now);
     }
 
+    /// Notes another write for a key that is known.
+    pub fn update(&mut self, user: &UserId, key: &Arc<str>, first: First) {
+        if let Some(known) = self.first.get_mut(&(user.clone(), key.clone())) {
+            *known = first;
+        }
+    }
+
     /// All keys, oldest first, for a new owner.
     pub fn all(&self) -> impl Iterator<Item = (UserId, Arc<str>, Stamp)> {
         self.oldest.iter().filter_map(|(_, user, key)| {

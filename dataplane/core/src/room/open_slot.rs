@@ -71,6 +71,11 @@ impl OpenSlot {
         }
     }
 
+    /// Whether a write is known not to have happened, or will never be confirmed: it was another owner's.
+    pub(super) fn is_lost(&self, ticket: u64) -> bool {
+        ticket > self.tickets || self.lost.contains(&ticket)
+    }
+
     /// Whether the write of a ticket is safe.
     pub(super) fn is_stored(&self, ticket: Option<u64>) -> bool {
         ticket.is_none_or(|ticket| ticket <= self.stored && !self.lost.contains(&ticket))

@@ -219,6 +219,15 @@ impl Window {
         self.logs().flat_map(|log| log.lanes.iter().flatten().map(|kept| (log.epoch, &kept.message)))
     }
 
+    /// A message that is kept.
+    #[must_use]
+    pub fn find(&self, stamp: Stamp) -> Option<&Message> {
+        let is = |(epoch, message): &(Epoch, &Message)| {
+            Stamp { epoch: *epoch, lane: message.lane, seq: message.seq } == stamp
+        };
+        self.messages().find(is).map(|(_, message)| message)
+    }
+
     /// Takes a message out for good; its number becomes a gap. False if it is not kept.
     pub fn delete(&mut self, stamp: Stamp) -> bool {
         let mut logs = self.older.iter_mut().chain(std::iter::once(&mut self.open));

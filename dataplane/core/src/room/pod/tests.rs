@@ -279,7 +279,7 @@ fn stored_means_stored_and_whoever_waits_too_long_is_told() {
 }
 
 #[test]
-fn a_write_that_was_lost_is_not_called_stored_by_a_later_one() {
+fn a_write_that_was_lost_is_not_called_stored_by_a_later_one_and_made_again_when_asked_for() {
     let mut scene = Scene::new();
     scene.join("ana");
     let keyed = Publish { key: Some("k".into()), ..text("ana") };
@@ -294,7 +294,17 @@ fn a_write_that_was_lost_is_not_called_stored_by_a_later_one() {
     scene.pod.stored(Slot::of("final"), Epoch(7), ticket.unwrap() + 1);
     assert!(!scene.say(&keyed).unwrap().stored);
     let stored = Publish { ack: Ack::Stored, ..keyed };
-    assert!(matches!(scene.say(&stored), Err(Refusal::NotStored { .. })));
+    drop(scene.pod.take_output());
+    scene.pod.publish(scene.now, Asker::Nobody, &scene.room.clone(), &stored);
+    let outputs = scene.pod.take_output();
+    let [Output::Persist { ticket: again, write, .. }] = outputs.as_slice() else { panic!("{outputs:?}") };
+    assert!(matches!(&write.record, Record::Message { message, key: Some(_), .. } if message.seq == 1));
+    scene.pod.stored(Slot::of("final"), Epoch(7), *again);
+    let outputs = scene.pod.take_output();
+    assert!(
+        matches!(outputs.as_slice(), [Output::Published { result: Ok(receipt), .. }] if receipt.stored),
+        "{outputs:?}"
+    );
 }
 
 #[test]

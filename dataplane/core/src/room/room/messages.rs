@@ -21,6 +21,7 @@ impl Room {
         let now = desk.now;
         let key = publish.key.as_ref();
         if let Some(first) = key.and_then(|key| self.keys.get(&publish.user, key, now.mono)) {
+            let first = self.store_again(publish, first, desk);
             Self::answer(publish, first, asker, desk);
             return Ok(());
         }
@@ -40,6 +41,19 @@ impl Room {
         self.flush_at = Some(self.flush_at.map_or(flush_at, |earlier| earlier.min(flush_at)));
         self.flush_if_due(desk);
         Ok(())
+    }
+
+    /// A write that was lost is tried again when somebody asks again for its message to be stored.
+    fn store_again(&mut self, publish: &Publish, first: First, desk: &mut Desk<'_>) -> First {
+        let Some(key) = publish.key.as_ref().filter(|_| publish.ack == Ack::Stored) else { return first };
+        if !first.ticket.is_some_and(|ticket| desk.slot.is_lost(ticket)) {
+            return first;
+        }
+        let Some(message) = self.window.find(first.stamp).cloned() else { return first };
+        let record = Record::Message { epoch: first.stamp.epoch, message, key: Some(key.clone()) };
+        let first = First { ticket: Some(desk.persist(&self.id, record)), ..first };
+        self.keys.update(&publish.user, key, first);
+        first
     }
 
     /// Rights, then the user's limit, then the room's quota: nobody pays for a refusal of a later one.
