@@ -45,7 +45,7 @@ fn has_extension(file: &str, extension: &str) -> bool {
 }
 
 fn lines_before_tests(file: &str, text: &str) -> usize {
-    let is_test_file = file.contains("/tests/") || file.ends_with("/tests.rs");
+    let is_test_file = file.contains("/tests/") || file.ends_with("tests.rs");
     if is_test_file { 0 } else { text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).count() }
 }
 
