@@ -203,6 +203,7 @@ fn writes(write: Write, now: Millis) -> Vec<Stored> {
         Record::Sealed { epoch, last, next_epoch } => {
             vec![Stored::Seal { room, sealed: Sealed { epoch, last, next: next_epoch } }]
         }
+        Record::Forgotten { before } => vec![Stored::ForgetEpochs { room, before }],
         Record::Ended(_) => vec![Stored::DeleteRoom { room }],
     }
 }

@@ -176,6 +176,11 @@ pub enum Record {
         /// The epoch that followed.
         next_epoch: Epoch,
     },
+    /// Epochs before this one say nothing to anyone any more: drop what is kept of them.
+    Forgotten {
+        /// The oldest that stays.
+        before: Epoch,
+    },
     /// The room ended: drop all of it.
     Ended(EndReason),
 }

@@ -135,6 +135,7 @@ impl Room {
         }
         room.inherit(messages, keys, &stored, desk);
         let seen: Vec<_> = room.window.ends().collect();
+        let oldest_known = ends.iter().map(|(epoch, _)| *epoch).min();
         for (epoch, last) in ends.into_iter().chain(seen) {
             room.seals.learn(epoch, last);
         }
@@ -144,6 +145,12 @@ impl Room {
         }
         for epoch in room.seals.epochs().collect::<Vec<_>>() {
             room.persist_seal(epoch, desk);
+        }
+        // What the seals have no place for any more, nobody asks for: a room that moved often does not grow in the store.
+        if let Some(before) =
+            room.seals.epochs().next().filter(|oldest| oldest_known.is_some_and(|known| known < *oldest))
+        {
+            desk.persist(&room.id, Record::Forgotten { before });
         }
         room
     }

@@ -593,3 +593,23 @@ proptest! {
         prop_assert_eq!(count as u64, at.0.iter().sum::<u64>());
     }
 }
+
+#[test]
+fn epochs_that_nobody_asks_for_any_more_are_dropped_from_the_store() {
+    let forgotten = |epochs: u64| {
+        let mut scene = Scene::young();
+        let ends = (1..=epochs).map(|epoch| (Epoch(epoch), Seqs([0, 0, epoch, 0]))).collect();
+        let state = RoomState { created: Some(Millis(1)), ends, ..RoomState::new(scene.room.clone()) };
+        scene.pod.open(scene.now, Slot::of("final"), Epoch(99), vec![state]);
+        let outputs = scene.pod.take_output();
+        outputs.into_iter().find_map(|output| match output {
+            Output::Persist { write, .. } => match write.record {
+                Record::Forgotten { before } => Some(before),
+                _ => None,
+            },
+            _ => None,
+        })
+    };
+    assert_eq!(forgotten(32), None);
+    assert_eq!(forgotten(40), Some(Epoch(9)));
+}
