@@ -3,8 +3,9 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use throng_core::relay::{LogPage, LogRange};
 use throng_core::room::{RoomState, Write};
-use throng_core::{Epoch, Slot};
+use throng_core::{Epoch, RoomId, Slot};
 
 /// A boxed future, as an object-safe trait needs it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -65,6 +66,9 @@ pub trait Log: Send + Sync + 'static {
 
     /// All rooms of a slot, for an owner of this epoch. From then on writes of smaller epochs are refused.
     fn load(&self, slot: Slot, epoch: Epoch) -> BoxFuture<'_, Result<Vec<RoomState>, LogError>>;
+
+    /// Part of a room's log, for readers of what no ring holds any more.
+    fn read(&self, room: RoomId, range: LogRange) -> BoxFuture<'_, Result<LogPage, LogError>>;
 }
 
 /// No store at all: nothing outlives the process, nothing is ever `stored`.
@@ -76,5 +80,9 @@ impl Log for NoLog {
 
     fn load(&self, _: Slot, _: Epoch) -> BoxFuture<'_, Result<Vec<RoomState>, LogError>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    fn read(&self, _: RoomId, _: LogRange) -> BoxFuture<'_, Result<LogPage, LogError>> {
+        Box::pin(std::future::ready(Ok(LogPage::default())))
     }
 }

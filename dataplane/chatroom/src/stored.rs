@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use throng_core::relay::{LogPage, LogRange};
 use throng_core::room::{KEY_MEMORY_MS, ListEntry, ListName, Overrides, Record, RoomState, Write};
 use throng_core::{Epoch, Lane, Millis, RoomId, Seqs, Slot, Stamp, UserId};
 use throng_store::{
@@ -108,7 +109,7 @@ impl StoredLog {
         Box::new(move |outcome| outcomes.note(slot, epoch, ticket, outcome.is_ok()))
     }
 
-    async fn read(&self, slot: Slot, epoch: Epoch) -> Result<Vec<RoomState>, StoreError> {
+    async fn load_all(&self, slot: Slot, epoch: Epoch) -> Result<Vec<RoomState>, StoreError> {
         self.raise_fence(slot, epoch).await?;
         let mut rooms = Vec::new();
         for stored in self.store.rooms(slot).await? {
@@ -175,10 +176,19 @@ impl Log for StoredLog {
 
     fn load(&self, slot: Slot, epoch: Epoch) -> BoxFuture<'_, Result<Vec<RoomState>, LogError>> {
         Box::pin(async move {
-            self.read(slot, epoch).await.map_err(|error| match error {
+            self.load_all(slot, epoch).await.map_err(|error| match error {
                 StoreError::Stale { epoch } => LogError::Stale(epoch),
                 other => LogError::Unreachable(other.to_string()),
             })
+        })
+    }
+
+    fn read(&self, room: RoomId, range: LogRange) -> BoxFuture<'_, Result<LogPage, LogError>> {
+        let LogRange { epoch, lane, after, limit } = range;
+        Box::pin(async move {
+            let page = self.store.log(room, throng_store::LogRange { epoch, lane, after, limit }).await;
+            let page = page.map_err(|error| LogError::Unreachable(error.to_string()))?;
+            Ok(LogPage { messages: page.messages, last: page.last })
         })
     }
 }
