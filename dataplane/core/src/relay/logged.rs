@@ -81,8 +81,14 @@ impl Ring {
         messages.extend(logged.messages.iter().filter(|message| message.lane == lane && message.seq > after).cloned());
         messages.sort_by_key(|message| message.seq);
         messages.dedup_by_key(|message| message.seq);
-        if messages.len() >= limit {
-            messages.truncate(limit);
+        let mut bytes = 0;
+        let fits = messages.iter().take(limit).take_while(|message| {
+            bytes += message.weight();
+            bytes <= super::read::MAX_BYTES
+        });
+        let fits = fits.count().max(1);
+        if messages.len() >= limit || messages.len() > fits {
+            messages.truncate(fits);
             bound = messages.last().map_or(bound, |message| message.seq);
         }
         page.content.gaps = holes(epoch, lane, after, bound, messages.iter().map(|message| message.seq));
