@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use throng_core::ownership::Input as News;
-use throng_core::room::{Activity, Asker, Now, Pod, RoomState, Stats};
+use throng_core::relay::LogRange;
+use throng_core::room::{Activity, Asker, Now, Pod, RelayNo, RoomState, Stats};
 use throng_core::routes::SlotChange;
 use throng_core::{Epoch, RoomId, Slot};
 use throng_proto::key::PodKey;
 use throng_proto::link;
 use throng_proto::link::chatroom_to_gateway::Kind as ToGateway;
-use tokio::sync::{mpsc, oneshot, watch};
+use throng_proto::link::chatroom_to_relay::Kind as ToRelay;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -40,6 +42,10 @@ const RIGHTS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Whether every open slot may be served at this instant.
 pub(crate) type Rights = Arc<dyn Fn() -> bool + Send + Sync>;
+/// Reads of the log for pulls at a time.
+const LOG_READS: usize = 64;
+/// A reader waits no longer.
+const LOG_READ_WITHIN: Duration = Duration::from_secs(1);
 
 /// What comes in.
 pub(crate) struct Inbox {
@@ -65,6 +71,7 @@ pub(crate) struct Actor {
     loading: Loading,
     parked: Parked,
     hand_over: handover::Sender,
+    log_reads: Arc<Semaphore>,
     clock: Clock,
     sampled: Stats,
 }
@@ -91,6 +98,7 @@ impl Actor {
             rights: Arc::new(|| true),
             parked: Parked::default(),
             hand_over: handover::Sender::new(key),
+            log_reads: Arc::new(Semaphore::new(LOG_READS)),
             clock,
             sampled: Stats::default(),
         }
@@ -309,6 +317,7 @@ impl Actor {
                 self.pod.unsubscribe(now, relay, &room);
             }
             Input::Audit(relay, rooms) => self.pod.audit(now, relay, &rooms),
+            Input::ReadLog(relay, room, range) => self.read_log(relay, room, range),
             Input::Away(rooms) => self.pod.members_away(now, rooms),
             Input::Stale(slot, epoch) => self.stale(slot, epoch),
             Input::Admin(request, reply) => self.admin(now, *request, reply),
@@ -338,6 +347,27 @@ impl Actor {
         } else {
             self.loading.hand_over(slot, rooms);
         }
+    }
+
+    /// Reads the log beside the rooms. A question too many, or one that fails, is not answered: readers have deadlines.
+    fn read_log(&self, relay: RelayNo, room: RoomId, range: LogRange) {
+        let Some(outbox) = self.links.outbox(relay).filter(|_| self.pod.serves(Slot::of(room.as_str()))) else {
+            return;
+        };
+        let Ok(permit) = Arc::clone(&self.log_reads).try_acquire_owned() else { return };
+        let log = Arc::clone(&self.log);
+        tokio::spawn(async move {
+            match tokio::time::timeout(LOG_READ_WITHIN, log.read(room.clone(), range)).await {
+                Ok(Ok(page)) => {
+                    let kind = ToRelay::LogPage(convert::log_page(&room, range, &page));
+                    // A full queue: the reader asks again.
+                    let _ = outbox.send(link::ChatroomToRelay { kind: Some(kind) });
+                }
+                Ok(Err(problem)) => warn!(%room, %problem, "the log could not be read for a pull"),
+                Err(_) => warn!(%room, "the log was not read in time for a pull"),
+            }
+            drop(permit);
+        });
     }
 
     /// Somebody waits for a room: if its slot is still being loaded, it comes first.

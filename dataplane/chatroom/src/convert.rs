@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use prost::Message as _;
+use throng_core::relay::read::MAX_MESSAGES;
+use throng_core::relay::{LogPage, LogRange};
 use throng_core::room::{
     Ack, Change, ChangeKind, Described, ListChange, ListEntry, MemberPage, MessageKey, Moved, Now, Overrides, Publish,
     Receipt, Refusal, RoomApplied, RoomChanges, RoomEvent, RoomState, Sealed, Settings, Subscription,
@@ -207,6 +209,23 @@ pub(crate) fn subscription(from: &link::SubscribeRoom) -> Result<Subscription, B
         older: from.older.iter().map(base::cursor).collect::<Result<_, _>>()?,
         told: from.told.iter().map(read_sealed).collect::<Result<_, _>>()?,
     })
+}
+
+pub(crate) fn log_range(from: &link::ReadLog) -> Result<(RoomId, LogRange), BadFrame> {
+    let limit = usize::try_from(from.limit).unwrap_or(usize::MAX).min(MAX_MESSAGES);
+    let (epoch, lane) = (Epoch(from.epoch), base::lane(from.lane)?);
+    Ok((base::room(&from.room)?, LogRange { epoch, lane, after: from.after, limit }))
+}
+
+pub(crate) fn log_page(room: &RoomId, range: LogRange, page: &LogPage) -> link::LogPage {
+    let of = link::ReadLog {
+        room: room.as_str().to_owned(),
+        epoch: range.epoch.0,
+        lane: u32::from(range.lane.number()),
+        after: range.after,
+        limit: u32::try_from(range.limit).unwrap_or(u32::MAX),
+    };
+    link::LogPage { of: Some(of), body: Some(base::to_body(&page.messages, &[])), last: page.last }
 }
 
 pub(crate) fn delete(room: &RoomId, stamp: Stamp) -> link::DeleteMessage {

@@ -143,6 +143,10 @@ impl Calls {
                 let rooms = list.rooms.iter().map(|room| base::room(room)).collect::<Result<_, _>>()?;
                 Input::Audit(relay, rooms)
             }
+            Some(Kind::ReadLog(from)) => {
+                let (room, range) = convert::log_range(&from)?;
+                Input::ReadLog(relay, room, range)
+            }
             Some(Kind::Stale(stale)) => Input::Stale(slot(stale.slot)?, Epoch(stale.epoch)),
             Some(Kind::Offline(batch)) => Input::Away(convert::changes(batch.rooms, self.clock.now())?),
         };

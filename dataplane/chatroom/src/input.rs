@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use throng_core::relay::LogRange;
 use throng_core::room::{GatewayNo, Publish, RelayNo, RoomChanges, RoomState, Subscription};
 use throng_core::{Epoch, InstanceId, RoomId, Slot};
 use throng_proto::link::{self, ChatroomToGateway, ChatroomToRelay};
@@ -48,6 +49,8 @@ pub(crate) enum Input {
         room: RoomId,
         publish: Publish,
     },
+    /// What no ring holds any more.
+    ReadLog(RelayNo, RoomId, LogRange),
     /// From session homes.
     Away(Vec<RoomChanges>),
     /// Somebody promised a later epoch.

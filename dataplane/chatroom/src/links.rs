@@ -77,6 +77,11 @@ impl Links {
         }
     }
 
+    /// The queue of a relay, for an answer that takes a while.
+    pub(crate) fn outbox(&self, relay: RelayNo) -> Option<Outbox<ChatroomToRelay>> {
+        self.relays.get(&relay).map(|link| link.outbox.clone())
+    }
+
     /// Whether the stream of a room flows to a relay, or has paused.
     pub(crate) fn flows(&self, relay: RelayNo, room: &RoomId) -> bool {
         self.relays.get(&relay).is_some_and(|link| !link.behind.contains_key(room))

@@ -3,8 +3,9 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use throng_core::relay::{LogPage, LogRange};
 use throng_core::room::{RoomState, Write};
-use throng_core::{Epoch, Slot};
+use throng_core::{Epoch, RoomId, Slot};
 
 /// A boxed future, as an object-safe trait needs it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -58,6 +59,9 @@ pub trait Log: Send + Sync + 'static {
 
     /// All rooms of a slot. Its fence is the owner's already: nobody else writes.
     fn load(&self, slot: Slot) -> BoxFuture<'_, Result<Vec<RoomState>, Unreachable>>;
+
+    /// Part of a room's log, for readers of what no ring holds any more.
+    fn read(&self, room: RoomId, range: LogRange) -> BoxFuture<'_, Result<LogPage, Unreachable>>;
 }
 
 /// No store at all: nothing outlives the process, nothing is ever `stored`.
@@ -69,5 +73,9 @@ impl Log for NoLog {
 
     fn load(&self, _: Slot) -> BoxFuture<'_, Result<Vec<RoomState>, Unreachable>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    fn read(&self, _: RoomId, _: LogRange) -> BoxFuture<'_, Result<LogPage, Unreachable>> {
+        Box::pin(std::future::ready(Ok(LogPage::default())))
     }
 }

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use throng_core::relay::{LogPage, LogRange};
 use throng_core::room::{KEY_MEMORY_MS, ListEntry, ListName, Overrides, Record, RoomState, Write};
 use throng_core::{Epoch, Lane, Millis, RoomId, Seqs, Slot, Stamp, UserId};
 use throng_store::{
@@ -106,7 +107,7 @@ impl StoredLog {
         Box::new(move |outcome| outcomes.note(slot, epoch, ticket, outcome.is_ok()))
     }
 
-    async fn read(&self, slot: Slot) -> Result<Vec<RoomState>, StoreError> {
+    async fn load_all(&self, slot: Slot) -> Result<Vec<RoomState>, StoreError> {
         let mut rooms = Vec::new();
         for stored in self.store.rooms(slot).await? {
             if let Some(image) = self.store.load(stored.room.clone(), TAIL).await? {
@@ -159,7 +160,16 @@ impl Log for StoredLog {
     }
 
     fn load(&self, slot: Slot) -> BoxFuture<'_, Result<Vec<RoomState>, Unreachable>> {
-        Box::pin(async move { self.read(slot).await.map_err(|error| Unreachable(error.to_string())) })
+        Box::pin(async move { self.load_all(slot).await.map_err(|error| Unreachable(error.to_string())) })
+    }
+
+    fn read(&self, room: RoomId, range: LogRange) -> BoxFuture<'_, Result<LogPage, Unreachable>> {
+        let LogRange { epoch, lane, after, limit } = range;
+        Box::pin(async move {
+            let page = self.store.log(room, throng_store::LogRange { epoch, lane, after, limit }).await;
+            let page = page.map_err(|error| Unreachable(error.to_string()))?;
+            Ok(LogPage { messages: page.messages, last: page.last })
+        })
     }
 }
 

@@ -9,7 +9,9 @@ use common::{KEY, Pod, change, gateway, relay, text};
 use throng_chatroom::Options;
 use throng_core::routes::{Owner, SlotChange};
 use throng_core::{Epoch, InstanceId, Lane, Seqs, Slot};
-use throng_proto::link::{self, admin_request::Command, chatroom_to_gateway, chatroom_to_relay, gateway_to_chatroom};
+use throng_proto::link::{
+    self, admin_request::Command, chatroom_to_gateway, chatroom_to_relay, gateway_to_chatroom, relay_to_chatroom,
+};
 use throng_store::MemoryDb;
 
 const ROOM: &str = "final";
@@ -204,4 +206,24 @@ async fn the_tick_grows_while_a_gateway_is_overloaded_and_returns() {
         back = (!overloaded && tick_ms == 100).then_some(tick_ms);
     }
     assert!(first == 100 && longest >= 150, "{first} ms, then {longest} ms");
+}
+
+#[tokio::test]
+async fn what_no_ring_holds_any_more_is_read_in_the_log() {
+    let pod = Pod::serving(&[ROOM]).await;
+    let (mut gateway, mut relay) = (gateway(&pod, "g-0").await, relay(&pod, "m-0").await);
+    gateway.batch(1, ROOM, false, vec![change("ana", 1, true)]).await;
+    for request in 1..=3 {
+        let reply = gateway.publish(link::Publish { stored: true, ..text(request, ROOM, "ana", 1) }).await;
+        assert_eq!((reply.code.as_str(), reply.seq), ("", request));
+    }
+    let of = link::ReadLog { room: ROOM.into(), epoch: 7, lane: 2, after: 1, limit: 1 };
+    relay.say(relay_to_chatroom::Kind::ReadLog(of.clone())).await;
+    let page = relay.wait(|heard| match &heard.kind {
+        Some(chatroom_to_relay::Kind::LogPage(page)) => Some(page.clone()),
+        _ => None,
+    });
+    let page = page.await;
+    assert_eq!((page.of, page.last), (Some(of), 3));
+    assert_eq!(page.body.unwrap().messages.iter().map(|message| message.seq).collect::<Vec<_>>(), [2]);
 }

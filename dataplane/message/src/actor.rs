@@ -280,6 +280,7 @@ impl Actor {
             OwnerSays::Moved(room, epoch, address) => self.relay.moved(link, &room, epoch, &address, now),
             OwnerSays::Closed(room, reason) => self.relay.closed(link, &room, &reason, now),
             OwnerSays::Deleted(room, epoch, lane, seq) => self.relay.deleted(link, &room, epoch, lane, seq, now),
+            OwnerSays::LogPage(room, range, page) => self.relay.log_read(link, &room, range, &page, now),
             OwnerSays::Published(reply) => {
                 if let Some((gateway, reply)) = self.forwards.answered(reply) {
                     self.tell(gateway, message_to_gateway::Kind::Published(reply));
@@ -419,7 +420,7 @@ impl Actor {
             let bytes = match &message {
                 Upstream::Subscribe(Subscription { older, told, .. }) => 64 * (older.len() + told.len()),
                 Upstream::Audit(rooms) => 32 * rooms.len(),
-                Upstream::Unsubscribe(_) | Upstream::Stale { .. } => 0,
+                Upstream::Unsubscribe(_) | Upstream::Stale { .. } | Upstream::ReadLog(..) => 0,
             };
             outbox.push(wire::to_owner(message), bytes, 0);
         }

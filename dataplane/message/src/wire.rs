@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message as _;
 use throng_core::relay::{
-    CaughtUp, Codec, Content, Downstream, GatheredRoom, OfflineMember, Packed, Page, Read, ReadError, Sealed,
-    SessionChange, Subscription, Upstream,
+    CaughtUp, Codec, Content, Downstream, GatheredRoom, LogPage, LogRange, OfflineMember, Packed, Page, Read,
+    ReadError, Sealed, SessionChange, Subscription, Upstream,
 };
 use throng_core::{Cursor, Epoch, Lane, Millis, RoomId, SessionId};
 use throng_proto::codes::ErrorCode;
@@ -55,6 +55,7 @@ pub(crate) enum OwnerSays {
     Closed(RoomId, Arc<str>),
     Deleted(RoomId, Epoch, Lane, u64),
     Published(link::PublishReply),
+    LogPage(RoomId, LogRange, LogPage),
 }
 
 /// Reads what a gateway says; none: a beat, a second Open, or something of a later version.
@@ -119,8 +120,17 @@ pub(crate) fn from_owner(frame: link::ChatroomToRelay) -> Result<Option<OwnerSay
             delete.seq,
         ),
         Some(Kind::Published(reply)) => OwnerSays::Published(reply),
+        Some(Kind::LogPage(page)) => log_page(page)?,
         Some(Kind::Open(_) | Kind::Beat(_)) | None => return Ok(None),
     }))
+}
+
+fn log_page(page: link::LogPage) -> Result<OwnerSays, BadFrame> {
+    let of = page.of.ok_or(BadFrame::Missing("of"))?;
+    let (messages, _) = convert::body(page.body.unwrap_or_default())?;
+    let range =
+        LogRange { epoch: Epoch(of.epoch), lane: convert::lane(of.lane)?, after: of.after, limit: count(of.limit) };
+    Ok(OwnerSays::LogPage(convert::room(&of.room)?, range, LogPage { messages, last: page.last }))
 }
 
 fn packed(segment: link::Segment) -> Result<Packed, BadFrame> {
@@ -264,6 +274,13 @@ pub(crate) fn to_owner(message: Upstream) -> link::RelayToChatroom {
         Upstream::Audit(rooms) => {
             Kind::Audit(link::RoomList { rooms: rooms.iter().map(|room| room.as_str().to_owned()).collect() })
         }
+        Upstream::ReadLog(room, LogRange { epoch, lane, after, limit }) => Kind::ReadLog(link::ReadLog {
+            room: room.as_str().to_owned(),
+            epoch: epoch.0,
+            lane: u32::from(lane.number()),
+            after,
+            limit: u32::try_from(limit).unwrap_or(u32::MAX),
+        }),
         Upstream::Stale { slot, epoch } => Kind::Stale(link::Stale { slot: u32::from(slot.number()), epoch: epoch.0 }),
     };
     link::RelayToChatroom { kind: Some(kind) }

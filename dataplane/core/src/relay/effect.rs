@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::packed::{Packed, Sealed};
 use super::read::{CaughtUp, Page, ReadError};
 use super::ring::Limits;
-use crate::{Cursor, Epoch, Gap, Lane, RoomId, Slot};
+use crate::{Cursor, Epoch, Gap, Lane, Message, RoomId, Slot};
 
 /// A stream to a chatroom Pod. Numbers are never used twice by one relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,6 +65,28 @@ pub enum Read {
     },
 }
 
+/// Which part of a room's stored log is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogRange {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The lane.
+    pub lane: Lane,
+    /// Messages behind this number.
+    pub after: u64,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// Part of a room's stored log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogPage {
+    /// The messages, in order. Numbers between them that are missing are not stored.
+    pub messages: Vec<Message>,
+    /// The last number that the log knows of the lane and epoch; zero: none.
+    pub last: u64,
+}
+
 /// To a chatroom Pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Upstream {
@@ -74,6 +96,8 @@ pub enum Upstream {
     Unsubscribe(RoomId),
     /// All rooms that are taken from this Pod.
     Audit(Vec<RoomId>),
+    /// Read what no ring holds any more.
+    ReadLog(RoomId, LogRange),
     /// More was promised: the Pod does not own the slot any more.
     Stale {
         /// The slot.

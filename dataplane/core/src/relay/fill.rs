@@ -2,6 +2,7 @@
 //! to those readers.
 
 use super::effect::{Downstream, Effect, GatewayId, Read, Upstream};
+use super::logged::range_of;
 use super::packed::{ALL, Codec, Packed, Sealed, lesser, reached};
 use super::read::ReadError;
 use super::ring::{Place, Placed, Ring};
@@ -294,7 +295,12 @@ impl Room {
                 Downstream::CaughtUp { room, request, answer: Ok(found) }
             }
             Read::Pull { request, epoch, lane, after, limit } => {
-                Downstream::Pulled { request, answer: ring.pull(epoch, lane, after, limit, ctx.codec) }
+                let answer = ring.pull(epoch, lane, after, limit, ctx.codec);
+                let range = range_of(read, ring.head().epoch).filter(|_| !last_call);
+                if range.is_some_and(|range| self.ask_log(range, &answer, ctx)) {
+                    return None;
+                }
+                Downstream::Pulled { request, answer }
             }
         };
         Some(answer)

@@ -15,6 +15,7 @@ mod fill;
 pub mod home;
 #[cfg(test)]
 mod home_tests;
+mod logged;
 mod names;
 pub mod owners;
 pub mod packed;
@@ -28,7 +29,9 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use effect::{Counters, Downstream, Effect, GatewayId, LinkId, Options, Read, Subscription, Upstream};
+pub use effect::{
+    Counters, Downstream, Effect, GatewayId, LinkId, LogPage, LogRange, Options, Read, Subscription, Upstream,
+};
 pub use home::{HomeEffect, HomeOptions, Homes, OfflineMember, SessionChange, SessionPolicy, Whereabouts};
 pub use owners::{Gathered, GatheredRoom};
 pub use packed::{Codec, Content, Packed, Sealed};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::effect::{Downstream, Effect, LinkId, Upstream};
+use super::effect::{Downstream, Effect, LinkId, LogPage, LogRange, Upstream};
 use super::fill;
 use super::packed::{Codec, Packed, Sealed};
 use super::relay::{Link, Relay, cut_off};
@@ -91,6 +91,11 @@ impl<C: Codec> Relay<C> {
     /// The owner says how an epoch ended.
     pub fn sealed(&mut self, link: LinkId, room: &RoomId, sealed: Sealed, now: Millis) {
         self.owner_says(link, room, now, |room, ctx| room.sealed(sealed, ctx));
+    }
+
+    /// The owner has read its log for readers who asked for what no ring holds any more.
+    pub fn log_read(&mut self, link: LinkId, room: &RoomId, range: LogRange, page: &LogPage, now: Millis) {
+        self.owner_says(link, room, now, |room, ctx| room.log_read(range, page, ctx));
     }
 
     /// A message was deleted: it is taken out of the ring, and gateways are told.

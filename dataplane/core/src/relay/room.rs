@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::effect::{Counters, Downstream, Effect, GatewayId, LinkId, Options, Read, Subscription, Upstream, Window};
+use super::effect::{
+    Counters, Downstream, Effect, GatewayId, LinkId, LogRange, Options, Read, Subscription, Upstream, Window,
+};
 use super::fill::Fill;
 use super::packed::{ALL, Codec, Packed, Sealed, reached};
 use super::ring::{Item, Place, Ring, Taken};
@@ -103,6 +105,8 @@ pub(crate) struct Room {
     pub(crate) moved: Option<Target>,
     pub(crate) fill: Fill,
     pub(crate) reads: Vec<Pending>,
+    /// What the owner's log is asked for, and until when an answer counts.
+    pub(crate) logs: Vec<(LogRange, Millis)>,
     /// Older epochs of waiting gateways that the owner was told of.
     pub(crate) named: BTreeSet<Epoch>,
     /// Ends that gateways were told by other relays.
@@ -128,6 +132,7 @@ impl Room {
             moved: None,
             fill: Fill::default(),
             reads: Vec::new(),
+            logs: Vec::new(),
             named: BTreeSet::new(),
             told: BTreeMap::new(),
             asked_at: now,

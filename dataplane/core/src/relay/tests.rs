@@ -568,6 +568,53 @@ fn history_goes_back_over_a_take_over() {
 }
 
 #[test]
+fn a_pull_of_what_no_ring_holds_is_read_in_the_owners_log() {
+    let mut world = World::running();
+    let limits = Limits { room_bytes: 700, ..Limits::default() };
+    world.relay = Relay::new(Options { limits, ..Options::default() }, Plain, world.now);
+    world.routes(&[("a", 1)]);
+    world.gateway(1, None);
+    world.answer("a", at(1, [0; 4]), &[]);
+    let mut feed = Feed::new(1);
+    (0..6).for_each(|_| world.send("a", feed.next(&[1])));
+    let held = world.relay.ring(&room("r")).unwrap().start().seq[Lane::Protected];
+    assert_eq!(held, 2, "the first have left the ring");
+    world.got(1);
+    world.ups.clear();
+    let pull = |request, limit| Read::Pull { request, epoch: Epoch(0), lane: Lane::Protected, after: 0, limit };
+    for (request, limit) in [(1, 9), (2, 9), (3, 2)] {
+        world.relay.read(GatewayId(1), &room("r"), pull(request, limit), world.now);
+        world.run();
+    }
+    let range = |limit| LogRange { epoch: Epoch(1), lane: Lane::Protected, after: 0, limit };
+    let asked = |limit| (world.link("a"), Upstream::ReadLog(room("r"), range(limit)));
+    assert_eq!(world.ups, [asked(9), asked(2)], "the same question is asked once");
+    assert_eq!(world.got(1), []);
+
+    let stored = |numbers: &[u64]| LogPage {
+        messages: numbers.iter().map(|seq| super::testing::message(Lane::Protected, *seq)).collect(),
+        last: 5,
+    };
+    world.relay.log_read(world.link("a"), &room("r"), range(9), &stored(&[1, 3, 4, 5]), world.now);
+    world.run();
+    let got = world.got(1);
+    let [Downstream::Pulled { request: 1, answer: Ok(one) }, Downstream::Pulled { request: 2, answer: Ok(two) }] =
+        &got[..]
+    else {
+        panic!("{got:?}")
+    };
+    let numbers = |page: &Page| page.content.messages.iter().map(|message| message.seq).collect::<Vec<_>>();
+    assert_eq!((numbers(one), one), (vec![1, 3, 4, 5, 6], two), "2 was deleted; 6 is not stored yet");
+    assert_eq!(one.content.gaps, [Gap { epoch: Epoch(1), lane: Lane::Protected, from: 2, to: 2 }]);
+
+    // The log does not answer the other question: the reader gets what the ring has.
+    world.wait(1_001);
+    let got = world.got(1);
+    let [Downstream::Pulled { request: 3, answer: Ok(page) }] = &got[..] else { panic!("{got:?}") };
+    assert_eq!(numbers(page)[0], held + 1);
+}
+
+#[test]
 fn what_an_owner_does_not_fetch_in_time_is_declared() {
     let mut world = World::new(Options::default());
     world.routes(&[("b", 5)]);
