@@ -139,6 +139,9 @@ async fn a_drained_chatroom_pod_cuts_nobody_off() {
         pair.talk(round, Duration::from_secs(15)).await;
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
+    let state: Value = serde_json::from_str(&dev.http("GET", "/dev/state", "").unwrap()).unwrap();
+    let drained = state["pods"].as_array().unwrap().iter().find(|pod| pod["name"] == "dev-chatroom-1-0").unwrap();
+    assert_eq!(drained["slots"], 0, "everything went elsewhere: {drained}");
 }
 
 #[test]

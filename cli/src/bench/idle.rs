@@ -76,6 +76,11 @@ pub(super) fn scenario(args: &IdleArgs, cores: Cores, progress: &Progress) -> an
         ..Report::default()
     };
     report.judge();
+    let rounds = args.seconds / 30;
+    let pinged = report.pings_per_connection_min.unwrap_or(0);
+    report.promise(u64::from(pinged) >= rounds, || {
+        format!("some connection was pinged only {pinged} times, {rounds} are due")
+    });
     report.first_end(&fleet.shared);
     report.promise(publisher.total().accepted == 3, || "not all of the three messages were published".to_owned());
     Ok(report)

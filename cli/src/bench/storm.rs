@@ -188,6 +188,10 @@ fn judge(report: &mut Report, parts: &Parts) {
     report.promise(fresh == 0, || format!("{fresh} clients could not resume and began a new session"));
     let gaps = report.declared_gaps.unwrap_or(0);
     report.promise(gaps == 0, || format!("{gaps} messages of lane 1 were declared missing"));
+    let (steady, peak) = (parts.steady, parts.peak);
+    report.promise(2 * peak <= 3 * steady, || {
+        format!("memory rose from {steady} to {peak} bytes, at most half as much again is promised")
+    });
     let late = |back: Option<Percentiles>| back.filter(|back| back.p99 > BACK_WITHIN_MS);
     for (what, back) in [("everybody was cut off", report.back_ms), ("a gateway died", report.back_after_kill_ms)] {
         let late = late(back);

@@ -12,7 +12,8 @@ use clap::Args;
   throng dev --bots 2000 --rate 200             beside 2,000 bots that say 200 messages/s
   throng dev --gateways 4 --listen 0.0.0.0:9000
   throng dev --redis redis://127.0.0.1:6379 --etcd http://127.0.0.1:2379
-  throng dev --set gateway.max_rate=40          any key of docs/configuration.md")]
+  throng dev --set gateway.downstream.messages_per_second=40
+                                                any key of docs/configuration.md but node.*")]
 pub(crate) struct DevArgs {
     /// Where the page, `/connect` and `/v1/` are served, by every gateway at once.
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
@@ -45,7 +46,7 @@ pub(crate) struct DevArgs {
     /// A configuration file: sections `gateway`, `chatroom`, `message`.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// One configuration value, as in `gateway.max_rate=40`; may be repeated.
+    /// One configuration value, as in `gateway.limits.frames_per_s=200`; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) sets: Vec<String>,
     /// Print one JSON object when ready, and end when standard input closes: for programs.

@@ -213,7 +213,7 @@ Say hello from another terminal (the first line answers):
   {{\"id\":1,\"hello\":{{\"token\":\"<token>\"}}}}  {{\"id\":2,\"join\":{{\"room\":\"{LOBBY}\"}}}}
   examples/python/chat.py --url {url} --token <token> --room {LOBBY}
 
-NOT FOR PRODUCTION: fixed keys, and everything is in memory. Ctrl-C ends it and leaves nothing behind.",
+NOT FOR PRODUCTION: fixed keys; without --redis everything is in memory. Ctrl-C ends it and leaves nothing behind.",
         took.as_millis(),
         args.gateways,
         args.chatrooms,

@@ -7,14 +7,13 @@ use std::time::Duration;
 use anyhow::Result;
 use throng_chatroom::{Handle, Options, Service, Start, StoredLog};
 use throng_core::Slot;
-use throng_node::health::Readiness;
 use throng_node::ownership::{BoxFuture, Handle as Ownership, Identity, Rooms};
 use throng_node::service::{Hooks, NodeService};
 use throng_proto::link::{DescribeReply, DrainRequest, GatheredRoom, PressureSample, SlotActivity};
 use throng_store::{BehindOptions, WriteBehind};
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
-use tracing::error;
+use tracing::{error, warn};
 
 use super::{Membership, Metrics, Parts, Running, describe, sample, serve_health};
 
@@ -47,15 +46,17 @@ pub(super) fn assemble(options: Options, parts: Parts) -> Result<Running> {
     let owner = ownership.clone();
     let service = service.tell_ownership(ownership.news()).with_rights(move || owner.holds_rights());
     let handle = service.handle();
-    let driver = driver.with_rooms(Arc::new(RoomSlots { handle: handle.clone(), behind }));
+    let driver = driver.with_rooms(Arc::new(RoomSlots { handle: handle.clone(), behind: behind.clone() }));
     // Set once, here.
     let _ = hooks.0.set(State { identity, handle: service.handle(), ownership });
-    let readiness = Readiness::default();
-    serve_health(http, readiness, metrics, cut.clone())?;
+    serve_health(http, Arc::clone(&hooks) as Arc<dyn Hooks>, metrics, cut.clone())?;
     let serve = Box::pin(async move {
         tokio::spawn(writing.run());
         let serving = tokio::spawn(service.run());
         driver.run(move || handle.silent_ms(), stop).await;
+        if !behind.close(FLUSH_WITHIN).await {
+            warn!("the store did not take everything in time: what was not called stored may be lost");
+        }
         cut.cancel();
         if let Ok(Err(error)) = serving.await {
             error!(%error, "the chatroom role has failed");
@@ -64,6 +65,8 @@ pub(super) fn assemble(options: Options, parts: Parts) -> Result<Running> {
     Ok(Running { hooks, serve })
 }
 
+/// So long a process that ends waits for the store.
+const FLUSH_WITHIN: Duration = Duration::from_secs(2);
 /// So long a slot that is to be moved may have writes on their way.
 const SETTLE_WITHIN: Duration = Duration::from_secs(2);
 

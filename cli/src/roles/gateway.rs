@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use throng_gateway::api::{self, ApiDeps, Calls};
 use throng_gateway::{Deps, Handle, Load, Options, Service};
-use throng_node::health::Readiness;
 use throng_node::ownership::{Handle as Ownership, Identity};
 use throng_node::service::{Hooks, NodeService};
 use throng_proto::link::{DescribeReply, DrainRequest, PressureSample};
@@ -55,7 +54,7 @@ pub(super) fn assemble(mut options: Options, parts: Parts) -> Result<Running> {
     let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(grpc)?);
     let mut metrics = Metrics::default();
     throng_gateway::metrics::register(&handle, &calls, &mut metrics);
-    serve_health(http, Readiness::default(), metrics, cut.clone())?;
+    serve_health(http, Arc::clone(&hooks) as Arc<dyn Hooks>, metrics, cut.clone())?;
     let serve = Box::pin(async move {
         let end = cut.clone();
         tokio::spawn(async move {

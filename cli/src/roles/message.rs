@@ -5,7 +5,6 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::Result;
 use throng_message::{Dependencies, Handle, Options, Service};
-use throng_node::health::Readiness;
 use throng_node::ownership::{Handle as Ownership, Identity};
 use throng_node::service::{Hooks, NodeService};
 use throng_proto::link::{DescribeReply, DrainRequest, PressureSample, SlotActivity};
@@ -37,7 +36,7 @@ pub(super) fn assemble(options: Options, parts: Parts) -> Result<Running> {
     let service = Service::new(options, dependencies, &mut metrics);
     // Set once, here.
     let _ = hooks.0.set(State { identity, handle: service.handle(), ownership });
-    serve_health(http, Readiness::default(), metrics, cut.clone())?;
+    serve_health(http, Arc::clone(&hooks) as Arc<dyn Hooks>, metrics, cut.clone())?;
     let serve = Box::pin(async move {
         let serving = tokio::spawn(service.run());
         driver.run(|| 0, stop).await;

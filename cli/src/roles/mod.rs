@@ -16,7 +16,7 @@ use prometheus_client::registry::Registry as Metrics;
 use serde::{Deserialize, Serialize};
 use throng_core::Role;
 use throng_node::config::{self, ConfigError, Sources};
-use throng_node::health::{self, Readiness};
+use throng_node::health;
 use throng_node::ownership::{Driver, Handle as Ownership, Identity};
 use throng_node::service::Hooks;
 use throng_proto::key::PodKey;
@@ -143,10 +143,10 @@ fn watch_routes(registry: &dyn Registry) -> tokio::sync::watch::Receiver<Arc<thr
 }
 
 /// Health and metrics of a process, as a task that ends with it.
-fn serve_health(listener: TcpListener, readiness: Readiness, metrics: Metrics, end: CancellationToken) -> Result<()> {
+fn serve_health(listener: TcpListener, hooks: Arc<dyn Hooks>, metrics: Metrics, end: CancellationToken) -> Result<()> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let router = health::router(readiness, Arc::new(metrics));
+    let router = health::router(hooks, Arc::new(metrics));
     tokio::spawn(async move {
         if let Err(error) = health::serve(listener, router, end).await {
             error!(%error, "health and metrics are not served any more");

@@ -184,7 +184,7 @@ impl Actor {
         match change {
             SlotChange::Open { slot, epoch, origin } => {
                 if let Some(rooms) = self.loading.open(slot, epoch, origin) {
-                    self.open(Loaded { slot, epoch, late: false, rooms });
+                    self.open(Loaded { slot, epoch, late: false, owed: false, rooms });
                 }
             }
             SlotChange::ReadLog { slot, epoch } => self.loading.read_late(slot, epoch),
@@ -205,11 +205,14 @@ impl Actor {
     }
 
     fn open(&mut self, loaded: Loaded) {
-        let Loaded { slot, epoch, late, rooms } = loaded;
+        let Loaded { slot, epoch, late, owed, rooms } = loaded;
         if late {
             self.pod.absorb_stored(self.now(), slot, epoch, rooms);
         } else {
             self.pod.open(self.now(), slot, epoch, rooms);
+        }
+        if owed && self.pod.slot_epoch(slot) == Some(epoch) {
+            self.loading.read_late(slot, epoch);
         }
         self.unpark(slot);
     }

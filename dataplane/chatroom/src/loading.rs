@@ -24,6 +24,8 @@ pub(crate) struct Loaded {
     pub(crate) epoch: Epoch,
     /// The slot is open: its rooms were read late.
     pub(crate) late: bool,
+    /// The store did not deliver in time: what it holds is still to be read.
+    pub(crate) owed: bool,
     pub(crate) rooms: Vec<RoomState>,
 }
 
@@ -36,7 +38,8 @@ pub(crate) struct Loading {
     within: Duration,
     at_once: usize,
     opening: BTreeMap<Slot, Epoch>,
-    queue: VecDeque<Slot>,
+    /// With the epoch, and whether the slot is open already.
+    queue: VecDeque<(Slot, Epoch, bool)>,
     running: JoinSet<Loaded>,
     /// From the owner before, or gathered.
     handed: Held,
@@ -74,18 +77,15 @@ impl Loading {
 
     fn read(&mut self, slot: Slot, epoch: Epoch) -> Option<Vec<RoomState>> {
         self.opening.insert(slot, epoch);
-        self.queue.push_back(slot);
+        self.queue.push_back((slot, epoch, false));
         self.start();
         None
     }
 
-    /// The store is back: what it holds of a slot that was opened without it is read now.
+    /// A slot was opened without what the store holds of it: that is read now, behind those that wait to be opened.
     pub(crate) fn read_late(&mut self, slot: Slot, epoch: Epoch) {
-        let (log, within) = (Arc::clone(&self.log), self.within);
-        self.running.spawn(async move {
-            let loaded = load(log, slot, epoch, Instant::now() + within).await;
-            Loaded { late: true, ..loaded }
-        });
+        self.queue.push_back((slot, epoch, true));
+        self.start();
     }
 
     /// Whether a slot is on its way to being open.
@@ -118,10 +118,11 @@ impl Loading {
     /// Somebody waits for a room of this slot.
     pub(crate) fn hurry(&mut self, slot: Slot) {
         if self.opening.contains_key(&slot)
-            && let Some(at) = self.queue.iter().position(|other| *other == slot)
+            && let Some(at) = self.queue.iter().position(|(other, _, late)| *other == slot && !late)
         {
-            self.queue.remove(at);
-            self.queue.push_front(slot);
+            let entry = self.queue.remove(at);
+            self.queue.extend(entry);
+            self.queue.rotate_right(1);
         }
     }
 
@@ -154,26 +155,26 @@ impl Loading {
 
     fn start(&mut self) {
         while self.running.len() < self.at_once
-            && let Some(slot) = self.queue.pop_front()
+            && let Some((slot, epoch, late)) = self.queue.pop_front()
         {
-            if let Some(&epoch) = self.opening.get(&slot) {
-                self.running.spawn(load(self.log.clone(), slot, epoch, Instant::now() + self.within));
+            if late || self.opening.get(&slot) == Some(&epoch) {
+                self.running.spawn(load(self.log.clone(), slot, epoch, late, Instant::now() + self.within));
             }
         }
     }
 }
 
-async fn load(log: Arc<dyn Log>, slot: Slot, epoch: Epoch, deadline: Instant) -> Loaded {
-    let loaded = |rooms| Loaded { slot, epoch, late: false, rooms };
+async fn load(log: Arc<dyn Log>, slot: Slot, epoch: Epoch, late: bool, deadline: Instant) -> Loaded {
+    let loaded = |rooms, owed| Loaded { slot, epoch, late, owed, rooms };
     loop {
         let problem = match tokio::time::timeout_at(deadline, log.load(slot)).await {
-            Ok(Ok(rooms)) => return loaded(rooms),
+            Ok(Ok(rooms)) => return loaded(rooms, false),
             Ok(Err(problem)) => problem.to_string(),
             Err(_) => "no answer".to_owned(),
         };
         if Instant::now() + RETRY >= deadline {
-            warn!(%slot, %epoch, problem, "the slot opens without its stored rooms");
-            return loaded(Vec::new());
+            warn!(%slot, %epoch, problem, "the slot is open without its stored rooms: they are read when the store delivers");
+            return loaded(Vec::new(), true);
         }
         tokio::time::sleep(RETRY).await;
     }

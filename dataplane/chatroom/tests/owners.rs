@@ -158,3 +158,42 @@ async fn the_server_api_makes_lists_announces_and_destroys() {
     assert_eq!((removed.users.len(), removed.reason.as_str()), (0, "destroyed"));
     assert_eq!(pod.admin(ROOM, Command::Describe(true)).await.code, "not_found");
 }
+
+#[tokio::test]
+async fn lists_that_the_store_did_not_deliver_in_time_are_in_force_when_it_does() {
+    let database = MemoryDb::default();
+    {
+        let pod = Pod::start(Options::default(), &database);
+        pod.open(&[ROOM], 7).await;
+        let entry = link::ListEntry { user: "eve".into(), until_ms: 0 };
+        let mute = link::ListChange { list: "mute".into(), add: vec![entry], remove: vec![] };
+        pod.admin(ROOM, Command::List(mute)).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let pod = Pod::start(Options { load_within_ms: 250, ..Options::default() }, &database);
+    pod.store.set_away(true);
+    pod.open(&[ROOM], 9).await;
+    let mut gateway = gateway(&pod, "g-0").await;
+    gateway.batch(1, ROOM, true, vec![change("eve", 2, true)]).await;
+    assert_eq!(gateway.publish(text(1, ROOM, "eve", 2)).await.code, "", "nobody can know");
+    pod.store.set_away(false);
+    let began = std::time::Instant::now();
+    let mut request = 1;
+    while gateway
+        .publish(text(
+            {
+                request += 1;
+                request
+            },
+            ROOM,
+            "eve",
+            2,
+        ))
+        .await
+        .code
+        != "muted"
+    {
+        assert!(began.elapsed() < Duration::from_secs(5), "the list is not read again");
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+}

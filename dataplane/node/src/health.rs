@@ -1,7 +1,7 @@
 //! `/healthz`, `/readyz` and `/metrics` of a process, on a port of their own.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::extract::State;
@@ -12,40 +12,40 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// What keeps the process from being ready, by part; ready when empty. Cheap to clone, shared by all parts.
-#[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<Mutex<BTreeMap<&'static str, String>>>);
+use crate::service::Hooks;
+
+/// Whether the process is to be given work. It is ready from the first time that nothing keeps it from serving, and stays
+/// so: a registry or a store that fails later fails for all Pods, and a load balancer that takes them all away would turn a
+/// loss that nobody notices into an outage. Draining takes it away.
+struct Readiness {
+    hooks: Arc<dyn Hooks>,
+    was_ready: AtomicBool,
+}
 
 impl Readiness {
-    /// `part` is not ready, and why, for people.
-    pub fn wait_for(&self, part: &'static str, why: impl Into<String>) {
-        self.lock().insert(part, why.into());
-    }
-
-    /// `part` is ready.
-    pub fn done(&self, part: &'static str) {
-        self.lock().remove(part);
-    }
-
-    /// Reasons, one a part; empty when ready.
-    #[must_use]
-    pub fn reasons(&self) -> Vec<String> {
-        self.lock().iter().map(|(part, why)| format!("{part}: {why}")).collect()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Why it is not ready; empty: it is.
+    fn reasons(&self) -> Vec<String> {
+        let now = self.hooks.describe();
+        if now.draining {
+            return vec!["it is draining".to_owned()];
+        }
+        if self.was_ready.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        self.was_ready.store(now.reasons.is_empty(), Ordering::Relaxed);
+        now.reasons
     }
 }
 
 #[derive(Clone)]
 struct Shared {
-    readiness: Readiness,
+    readiness: Arc<Readiness>,
     metrics: Arc<Registry>,
 }
 
 /// The three paths as a router, to be served alone or beside others.
-pub fn router(readiness: Readiness, metrics: Arc<Registry>) -> Router {
+pub fn router(hooks: Arc<dyn Hooks>, metrics: Arc<Registry>) -> Router {
+    let readiness = Arc::new(Readiness { hooks, was_ready: AtomicBool::new(false) });
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
@@ -83,16 +83,47 @@ async fn encode(State(shared): State<Shared>) -> impl IntoResponse {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use throng_proto::link::{DescribeReply, DrainRequest, PressureSample};
+
     use super::*;
 
+    #[derive(Default)]
+    struct Pod(Mutex<DescribeReply>);
+
+    impl Hooks for Pod {
+        fn sample(&self) -> PressureSample {
+            PressureSample::default()
+        }
+        fn drain(&self, _: &DrainRequest) -> u64 {
+            0
+        }
+        fn undrain(&self) -> u64 {
+            0
+        }
+        fn describe(&self) -> DescribeReply {
+            self.0.lock().unwrap().clone()
+        }
+    }
+
     #[test]
-    fn a_process_is_ready_when_every_part_is() {
-        let readiness = Readiness::default();
-        readiness.wait_for("registry", "not reached yet");
-        readiness.wait_for("store", "not reached yet");
-        readiness.done("store");
-        assert_eq!(readiness.reasons(), ["registry: not reached yet"]);
-        readiness.done("registry");
+    fn a_process_is_ready_once_nothing_is_missing_and_until_it_drains() {
+        let pod = Arc::new(Pod::default());
+        let hooks = Arc::clone(&pod) as Arc<dyn Hooks>;
+        let readiness = Readiness { hooks, was_ready: AtomicBool::new(false) };
+        let missing = |what: &[&str]| {
+            pod.0.lock().unwrap().reasons = what.iter().map(|what| (*what).to_owned()).collect();
+        };
+        missing(&["its lease is not confirmed"]);
+        assert_eq!(readiness.reasons(), ["its lease is not confirmed"]);
+        missing(&[]);
+        assert!(readiness.reasons().is_empty());
+        missing(&["its lease is not confirmed"]);
+        assert!(readiness.reasons().is_empty(), "what all lose together takes nobody away");
+        pod.0.lock().unwrap().draining = true;
+        assert_eq!(readiness.reasons(), ["it is draining"]);
+        pod.0.lock().unwrap().draining = false;
         assert!(readiness.reasons().is_empty());
     }
 }

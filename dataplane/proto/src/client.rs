@@ -232,7 +232,7 @@ pub struct Sealed {
 pub struct Event {
     /// The room; none for a directed message.
     pub room: Option<RoomId>,
-    /// `count`, `removed`, `deleted`, `closed`, `direct`, `degraded`.
+    /// `count`, `removed`, `deleted`, `closed`, `direct`.
     pub kind: &'static str,
     /// `count`: members now.
     pub members: Option<u64>,
@@ -246,7 +246,7 @@ pub struct Event {
     pub left: Vec<String>,
     /// `count`: how many more left.
     pub left_others: u64,
-    /// `removed`, `closed`, `degraded`: why.
+    /// `removed`, `closed`: why.
     pub reason: Option<String>,
     /// `deleted`: the message.
     pub stamp: Option<throng_core::Stamp>,

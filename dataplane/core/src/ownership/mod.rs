@@ -89,7 +89,7 @@ pub struct Config {
     pub me: Me,
     /// What it owns.
     pub duty: Duty,
-    /// There is a shared store that holds fences and grace. False: the lease is the only right (`throng dev`).
+    /// There is a shared store that holds fences and grace. False: the lease is the only right.
     pub store: bool,
     /// Time to live to ask for a lease, in milliseconds.
     pub lease_ttl_ms: u64,

@@ -8,6 +8,7 @@ use super::fill;
 use super::packed::{Codec, Packed, Sealed};
 use super::relay::{Link, Relay, cut_off};
 use super::room::{Ctx, Room, Target, Up};
+use crate::ownership::promise::Stale;
 use crate::routes::Routes;
 use crate::{Cursor, Epoch, Lane, Millis, RoomId, Slot};
 
@@ -141,12 +142,9 @@ impl<C: Codec> Relay<C> {
         let mut gathered = Gathered::default();
         let mut promised: BTreeMap<Slot, Epoch> = BTreeMap::new();
         for &(slot, epoch) in asked {
-            let before = self.promised.entry(slot).or_insert(epoch);
-            if *before > epoch {
-                gathered.stale.push((slot, *before));
-            } else {
-                *before = epoch;
-                promised.insert(slot, epoch);
+            match self.promises.see(slot, epoch) {
+                Ok(()) => drop(promised.insert(slot, epoch)),
+                Err(Stale(before)) => gathered.stale.push((slot, before)),
             }
         }
         // One look at all rooms for all slots: a take-over asks about thousands of them.

@@ -1,8 +1,8 @@
 //! The relay of one message Pod: which rooms it takes, from whom, and for which gateways.
 //!
 //! The law (DESIGN, section 4): who has seen an epoch takes nothing more from the owner of an older one. A room is taken from
-//! one link at a time, so stragglers of an owner before are dropped by where they come from; what was seen otherwise, a
-//! gather's promise or an end that a gateway was told, is a floor below which no owner is listened to.
+//! one link at a time, so stragglers of an owner before are dropped by where they come from; what was seen, in a segment or
+//! an end of any room of the slot or in a gather's promise, is a floor below which no owner is listened to.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,8 +12,9 @@ use super::fill;
 use super::packed::Codec;
 use super::ring::Ring;
 use super::room::{Ctx, Pending, Room, Up};
+use crate::ownership::promise::Promises;
 use crate::routes::Routes;
-use crate::{Epoch, Millis, RoomId, Slot};
+use crate::{Millis, RoomId, Slot};
 
 /// Questions that may wait in one room for its owner, and for one gateway's window.
 const MAX_WAITING_READS: usize = 16_384;
@@ -35,7 +36,7 @@ pub struct Relay<C> {
     pub(crate) windows: BTreeMap<GatewayId, Window>,
     pub(crate) links: BTreeMap<LinkId, Link>,
     pub(crate) next_link: u32,
-    pub(crate) promised: BTreeMap<Slot, Epoch>,
+    pub(crate) promises: Promises,
     pub(crate) timers: BTreeSet<(Millis, RoomId)>,
     pub(crate) next_audit: Millis,
     pub(crate) out: Vec<Effect>,
@@ -67,7 +68,7 @@ impl<C: Codec> Relay<C> {
             windows: BTreeMap::new(),
             links: BTreeMap::new(),
             next_link: 0,
-            promised: BTreeMap::new(),
+            promises: Promises::default(),
             timers: BTreeSet::new(),
             next_audit: now + options.audit_ms,
             out: Vec::new(),
@@ -254,7 +255,7 @@ impl<C: Codec> Relay<C> {
 
     fn create(&mut self, id: &RoomId, now: Millis) {
         if !self.rooms.contains_key(id) {
-            let floor = self.promised.get(&Slot::of(id.as_str())).copied().unwrap_or_default();
+            let floor = self.promises.seen(Slot::of(id.as_str()));
             self.rooms.insert(id.clone(), Room::new(id.clone(), floor, now));
         }
     }
@@ -277,10 +278,14 @@ impl<C: Codec> Relay<C> {
     pub(crate) fn with(&mut self, id: &RoomId, now: Millis, act: impl FnOnce(&mut Room, &mut Ctx<'_, C>)) {
         let Some(room) = self.rooms.get_mut(id) else { return };
         let before = room.bytes() as u64;
+        let slot = room.slot;
+        // What was seen in one room of the slot binds all of them.
+        room.floor = room.floor.max(self.promises.seen(slot));
         let mut ctx = ctx!(self, now);
         act(room, &mut ctx);
-        let slot = room.slot;
         let was = room.up;
+        // A promise of more can only be the taker's own: it is not refused here.
+        let _ = self.promises.see(slot, room.floor);
         cut_off(room, slot, &mut ctx);
         let must_aim = was != room.up;
         self.counters.ring_bytes = self.counters.ring_bytes.saturating_sub(before) + room.bytes() as u64;

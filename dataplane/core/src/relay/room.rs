@@ -240,6 +240,7 @@ impl Room {
         self.up = Up::Live(link);
         self.lost_since = None;
         self.authority = self.authority.max(cursor.epoch);
+        self.floor = self.floor.max(cursor.epoch);
         sealed.retain(|sealed| sealed.epoch < cursor.epoch);
         sealed.sort_unstable_by_key(|sealed| sealed.epoch);
         let Some(ring) = &mut self.ring else {
@@ -272,6 +273,7 @@ impl Room {
         // One name for all that is kept of the room.
         let packed = Packed { room: self.id.clone(), ..packed };
         self.authority = self.authority.max(packed.epoch);
+        self.floor = self.floor.max(packed.epoch);
         let filled = self.fill.offer(&packed, ring, ctx.now, ctx.codec);
         let epoch = packed.epoch;
         match ring.take(packed.clone(), ctx.now, ctx.codec) {

@@ -430,6 +430,17 @@ fn after_a_promise_nothing_is_taken_from_an_older_owner() {
 }
 
 #[test]
+fn what_was_seen_of_a_later_owner_binds_its_whole_slot() {
+    let mut world = World::running();
+    let slot = Slot::of("r");
+    world.routes(&[("b", 9)]);
+    assert_eq!(world.relay.gather(&[(slot, Epoch(8))], 1 << 20, world.now).stale, [], "a claim is not seen");
+    world.answer("b", at(1, [0; 4]), &[]);
+    world.send("b", Feed::new(9).next(&[2]));
+    assert_eq!(world.relay.gather(&[(slot, Epoch(8))], 1 << 20, world.now).stale, [(slot, Epoch(9))]);
+}
+
+#[test]
 fn an_end_told_by_another_relay_stops_the_old_owner_and_reaches_the_new_one() {
     let mut world = World::running();
     let told = Sealed { epoch: Epoch(1), last: Seqs([0, 0, 7, 0]), next: Epoch(5) };

@@ -395,6 +395,8 @@ impl World {
             Upstream::Unsubscribe(room) => self.pods[owner].unsubscribe(now, no, &room),
             Upstream::Audit(rooms) => self.pods[owner].audit(now, no, &rooms.into_iter().collect()),
             Upstream::Stale { slot, epoch } => drop(self.pods[owner].stale(slot, epoch)),
+            // These owners have no log: a pull is answered from rings.
+            Upstream::ReadLog(..) => {}
         }
         true
     }

@@ -173,6 +173,12 @@ impl Pod {
         self.moved.get(&slot)
     }
 
+    /// The epoch that a slot is served under; none: it is not.
+    #[must_use]
+    pub fn slot_epoch(&self, slot: Slot) -> Option<Epoch> {
+        self.slots.get(&slot).map(|slot| slot.epoch)
+    }
+
     /// Open slots with their epochs.
     pub fn open_slots(&self) -> impl Iterator<Item = (Slot, Epoch)> {
         self.slots.values().map(|slot| (slot.slot, slot.epoch))
