@@ -130,7 +130,9 @@ class Chat:
         self.resume = None
         self.cursor = None
         self.ids = 0
+        self.asked = set()
         self.answers = {}
+        self.waiting = {}
         self.unsent = queue.Queue()
         self.socket = None
 
@@ -163,6 +165,10 @@ class Chat:
         self.socket = WebSocket(self.url)
         try:
             self._enter()
+            # What was not answered may have been taken or not: its key makes it the same message.
+            for publish in list(self.waiting.values()):
+                self.unsent.put(publish)
+            self.waiting.clear()
             sender = threading.Thread(target=self._send_loop, args=(self.socket,), daemon=True)
             sender.start()
             while not done():
@@ -187,10 +193,12 @@ class Chat:
     def _ask(self, command):
         self.ids += 1
         wanted = self.ids
+        self.asked.add(wanted)
         self.socket.send(json.dumps({"id": wanted, **command}))
         while wanted not in self.answers:
             self._read()
         answer = self.answers.pop(wanted)
+        self.asked.discard(wanted)
         if "error" in answer:
             if answer["error"]["code"] in ("bad_resume", "token_expired"):
                 self.resume = None
@@ -201,10 +209,11 @@ class Chat:
         while self.socket is socket_:
             publish = self.unsent.get()
             self.ids += 1
+            number = self.ids
+            self.waiting[number] = publish
             try:
-                socket_.send(json.dumps({"id": self.ids, "publish": publish}))
+                socket_.send(json.dumps({"id": number, "publish": publish}))
             except OSError:
-                self.unsent.put(publish)
                 return
 
     def _read(self):
@@ -220,20 +229,34 @@ class Chat:
         elif "goaway" in frame:
             self.resume = frame["goaway"]["resume"]
             raise Closed(1001, "the gateway stops")
-        elif "error" in frame and frame.get("id") not in (None, self.ids):
-            print(f"! {frame['error']['code']}: {frame['error']['message']}", file=sys.stderr)
-        elif "id" in frame:
+        elif frame.get("id") in self.asked:
             self.answers[frame["id"]] = frame
+        elif frame.get("id") in self.waiting:
+            publish = self.waiting.pop(frame["id"])
+            if "error" in frame:
+                self._refused(publish, frame["error"])
+        elif "error" in frame:
+            print(f"! {frame['error']['code']}: {frame['error']['message']}", file=sys.stderr)
+
+    def _refused(self, publish, error):
+        if error["code"] in ("limited", "unavailable", "not_stored"):
+            timer = threading.Timer(error.get("retry_ms", 500) / 1000, self.unsent.put, [publish])
+            timer.daemon = True
+            timer.start()
+        else:
+            print(f"! {error['code']}: {error['message']}", file=sys.stderr)
 
     def _segment(self, segment):
-        if self.cursor is None or segment["epoch"] != self.cursor["epoch"]:
+        if self.cursor is None or segment["epoch"] > self.cursor["epoch"]:
             self.cursor = {"epoch": segment["epoch"], "seq": [0, 0, 0, 0]}
         seq = self.cursor["seq"]
         for message in segment["messages"]:
-            seq[message["lane"]] = max(seq[message["lane"]], message["seq"])
+            # What comes late of an epoch that has ended moves no cursor.
+            if segment["epoch"] == self.cursor["epoch"]:
+                seq[message["lane"]] = max(seq[message["lane"]], message["seq"])
             self.on_message(message)
         for gap in segment.get("gaps", []):
-            if gap["epoch"] == segment["epoch"]:
+            if gap["epoch"] == self.cursor["epoch"]:
                 seq[gap["lane"]] = max(seq[gap["lane"]], gap["to"])
 
 

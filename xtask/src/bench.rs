@@ -84,7 +84,12 @@ fn at_most(at: &str, value: f64, most: f64) -> Result<()> {
 
 /// The runs; shortened unless `full`.
 pub(crate) fn figures(full: bool) -> Vec<Figure> {
-    let (fanout_s, joins_s, times) = if full { (20, 30, 5) } else { (10, 10, 1) };
+    let (fanout_s, joins_s) = if full { (20, 30) } else { (10, 10) };
+    let failover = if full {
+        "--members 1000 --rate 100 --rooms 4000 --times 5"
+    } else {
+        "--members 300 --rate 50 --rooms 1200 --faults chatroom-kill,chatroom-cut,message-kill,message-stop,move"
+    };
     let fanout = format!("fanout --subscribers 5000 --seconds {fanout_s} --max-rate 0 --gateways 1");
     let budget = format!("fanout --subscribers 5000 --seconds {fanout_s} --gateways 1 --floor-seconds 0");
     vec![
@@ -122,7 +127,7 @@ pub(crate) fn figures(full: bool) -> Vec<Figure> {
         Figure::new(&format!("{budget} --rate 40"), &[]),
         Figure::new(&format!("{budget} --rate 1000"), &[Bound::OverPrevious("/bytes_per_viewer_per_s", 1.3)]),
         Figure::new(
-            &format!("failover --members 1000 --rate 100 --rooms 4000 --slack {SLACK} --times {times}"),
+            &format!("failover {failover} --slack {SLACK}"),
             &[Bound::Time("/outage_ms_max", 5_000.0), Bound::Time("/move_gap_ms_max", 500.0)],
         ),
     ]

@@ -22,7 +22,11 @@ const NEEDS: &[Need] = &[
 
 /// Installs what is missing if `install` and root, else fails and names it.
 pub(crate) fn ensure(install: bool) -> Result<()> {
-    let missing: Vec<&str> = NEEDS.iter().filter(|need| !on_path(need.program)).map(|need| need.package).collect();
+    let mut missing: Vec<&str> = NEEDS.iter().filter(|need| !on_path(need.program)).map(|need| need.package).collect();
+    // Debian's python3 has no ensurepip without this package, and only the last tier would notice.
+    if on_path("python3") && !makes_environments() {
+        missing.push("python3-venv");
+    }
     if missing.is_empty() {
         return Ok(());
     }
@@ -44,6 +48,12 @@ pub(crate) fn ensure(install: bool) -> Result<()> {
 fn on_path(program: &str) -> bool {
     std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|folder| Path::new(&folder).join(program).is_file()))
+}
+
+fn makes_environments() -> bool {
+    let probe =
+        Command::new("python3").args(["-c", "import ensurepip, venv"]).stderr(std::process::Stdio::null()).status();
+    probe.is_ok_and(|status| status.success())
 }
 
 fn is_root() -> bool {

@@ -1,4 +1,4 @@
-//! The few keys by which owners of slots make sure that they are alone (DESIGN section 4).
+//! The few keys by which owners of slots make sure that they are alone.
 //!
 //! A *fence* names the owner of a slot to later owners. *Grace* lets an owner go on while etcd is away: a key of the
 //! instance that lives only while it is renewed. A *mark* takes grace from an instance for one slot. The *birth* of the

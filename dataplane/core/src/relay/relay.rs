@@ -1,6 +1,6 @@
 //! The relay of one message Pod: which rooms it takes, from whom, and for which gateways.
 //!
-//! The law (DESIGN, section 4): who has seen an epoch takes nothing more from the owner of an older one. A room is taken from
+//! The law: who has seen an epoch takes nothing more from the owner of an older one. A room is taken from
 //! one link at a time, so stragglers of an owner before are dropped by where they come from; what was seen, in a segment or
 //! an end of any room of the slot or in a gather's promise, is a floor below which no owner is listened to.
 
