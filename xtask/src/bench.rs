@@ -88,7 +88,7 @@ pub(crate) fn figures(full: bool) -> Vec<Figure> {
     let failover = if full {
         "--members 1000 --rate 100 --rooms 4000 --times 5"
     } else {
-        "--members 300 --rate 50 --rooms 1200 --faults chatroom-kill,chatroom-cut,message-kill,message-stop,move"
+        "--members 200 --rate 50 --rooms 600 --faults chatroom-kill,chatroom-cut,message-kill,message-stop,move"
     };
     let fanout = format!("fanout --subscribers 5000 --seconds {fanout_s} --max-rate 0 --gateways 1");
     let budget = format!("fanout --subscribers 5000 --seconds {fanout_s} --gateways 1 --floor-seconds 0");
