@@ -164,12 +164,7 @@ impl Log for StoredLog {
     }
 
     fn read(&self, room: RoomId, range: LogRange) -> BoxFuture<'_, Result<LogPage, Unreachable>> {
-        let LogRange { epoch, lane, after, limit } = range;
-        Box::pin(async move {
-            let page = self.store.log(room, throng_store::LogRange { epoch, lane, after, limit }).await;
-            let page = page.map_err(|error| Unreachable(error.to_string()))?;
-            Ok(LogPage { messages: page.messages, last: page.last })
-        })
+        Box::pin(async move { self.store.log(room, range).await.map_err(|error| Unreachable(error.to_string())) })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use throng_core::{Epoch, Lane, Message, Millis, RoomId, Seqs, UserId};
+use throng_core::{Epoch, Message, Millis, RoomId, Seqs, UserId};
 
 use crate::write::{List, Member, Remembered, Sealed};
 
@@ -31,28 +31,6 @@ pub struct RoomImage {
     pub remembered: Vec<Remembered>,
     /// The newest messages, at most as many as asked for a lane and epoch: by epoch, lane and number.
     pub tail: Vec<(Epoch, Message)>,
-}
-
-/// Which part of a log to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogRange {
-    /// The epoch.
-    pub epoch: Epoch,
-    /// The lane.
-    pub lane: Lane,
-    /// The number before the first wanted.
-    pub after: u64,
-    /// How many at most.
-    pub limit: usize,
-}
-
-/// Part of a log. Numbers that are missing were deleted, have left the window, or were never kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LogPage {
-    /// The messages, in order.
-    pub messages: Vec<Message>,
-    /// Last number known of this lane and epoch; zero: none. More may follow if the last message is below it.
-    pub last: u64,
 }
 
 /// Where to go on reading the members of a room. Start with the default of a shard.

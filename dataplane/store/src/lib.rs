@@ -24,10 +24,12 @@ pub mod write;
 
 pub use behind::{Ack, BehindOptions, Metrics, Notice, Notices, Runner, WriteBehind};
 pub use error::{NotStored, StoreError};
-pub use image::{LogPage, LogRange, MemberCursor, MemberPage, RoomImage, StoredRoom};
+pub use image::{MemberCursor, MemberPage, RoomImage, StoredRoom};
 pub use limits::LogLimits;
 pub use memory::{Clock, MemoryDb, MemoryStore};
 pub use ownership::{AnySlot, Birth, Fence, GraceCreated, Mark, Raised, Renewal};
 pub use redis::{RedisMode, RedisOptions, RedisStore};
 pub use store::{BoxFuture, Description, Kind, Store};
+/// What pulls read: the same words from the store to the relay that answers.
+pub use throng_core::relay::{LogPage, LogRange};
 pub use write::{Batch, List, Member, Remembered, Role, Sealed, Tag, Write, Written};

@@ -6,9 +6,10 @@ use std::pin::Pin;
 use throng_core::{Epoch, InstanceId, RoomId, Slot};
 
 use crate::StoreError;
-use crate::image::{LogPage, LogRange, MemberCursor, MemberPage, RoomImage, StoredRoom};
+use crate::image::{MemberCursor, MemberPage, RoomImage, StoredRoom};
 use crate::ownership::{AnySlot, Birth, Fence, GraceCreated, Raised, Renewal};
 use crate::write::{Batch, Written};
+use crate::{LogPage, LogRange};
 
 /// A boxed future, as an object-safe trait needs it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

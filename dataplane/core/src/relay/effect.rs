@@ -81,9 +81,9 @@ pub struct LogRange {
 /// Part of a room's stored log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogPage {
-    /// The messages, in order. Numbers between them that are missing are not stored.
+    /// The messages, in order. Numbers that are missing were deleted, have left the window, or were never kept.
     pub messages: Vec<Message>,
-    /// The last number that the log knows of the lane and epoch; zero: none.
+    /// Last number known of this lane and epoch; zero: none. More may follow if the last message is below it.
     pub last: u64,
 }
 

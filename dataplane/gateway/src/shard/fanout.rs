@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use throng_core::fanout::{Entry, Outbox, Overflow};
-use throng_core::{Cursor, Gap, Lane, RoomId, Segment};
+use throng_core::fanout::{Entry, Limits, Outbox, Overflow};
+use throng_core::{Cursor, Gap, Lane, Millis, RoomId, Segment};
 use throng_proto::client::{Body, Event, Format, Reply, Sealed};
 use throng_proto::codes::CloseCode;
 
@@ -16,6 +16,14 @@ use crate::counters::Withheld;
 
 /// How long a room's count waits for a segment to travel with.
 const EVENT_WAIT_MS: u64 = 500;
+
+/// Queues a segment for a client that had nothing waiting. It is not too slow yet, however much this is: nothing is left
+/// out, and what comes next finds the queue full.
+fn begin(outbox: &mut Outbox, built: &mut Built, (segment, room): (&Segment, u32), now: Millis, limits: &Limits) {
+    for (lane, entry) in built.split(segment, room) {
+        let _ = outbox.push(*lane, entry.clone(), now, limits);
+    }
+}
 
 impl<T: Transport> Shard<T> {
     pub(super) fn segment_arrived(&mut self, segment: Arc<Segment>) {
@@ -84,9 +92,7 @@ impl<T: Transport> Shard<T> {
                 }
                 none if built.is_large() => {
                     let mut outbox = Box::new(Outbox::default());
-                    for (lane, entry) in built.split(segment, number) {
-                        let _ = outbox.push(*lane, entry.clone(), self.now, &self.limits);
-                    }
+                    begin(&mut outbox, built, (segment, number), self.now, &self.limits);
                     *none = Some(outbox);
                     self.watch_outbox(sub.conn);
                     behind.push(sub.conn);
@@ -102,9 +108,7 @@ impl<T: Transport> Shard<T> {
                     }
                     Sent::Blocked => {
                         let mut outbox = Box::new(Outbox::default());
-                        for (lane, entry) in built.split(segment, number) {
-                            let _ = outbox.push(*lane, entry.clone(), self.now, &self.limits);
-                        }
+                        begin(&mut outbox, built, (segment, number), self.now, &self.limits);
                         *none = Some(outbox);
                         self.watch_outbox(sub.conn);
                     }

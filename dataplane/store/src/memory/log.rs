@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use throng_core::{Epoch, Lane, Message, Millis, Seqs};
 
-use crate::image::{LogPage, LogRange};
 use crate::limits::LogLimits;
+use crate::{LogPage, LogRange};
 
 /// Messages of one lane and epoch.
 #[derive(Debug, Default)]

@@ -14,11 +14,12 @@ use throng_core::{Epoch, InstanceId, Millis, RoomId, Slot};
 
 use self::state::State;
 use crate::StoreError;
-use crate::image::{LogPage, LogRange, MemberCursor, MemberPage, RoomImage, StoredRoom};
+use crate::image::{MemberCursor, MemberPage, RoomImage, StoredRoom};
 use crate::limits::LogLimits;
 use crate::ownership::{AnySlot, Birth, Fence, GraceCreated, Raised, Renewal};
 use crate::store::{BoxFuture, Description, Kind, Store};
 use crate::write::{Batch, Written};
+use crate::{LogPage, LogRange};
 
 /// Where a memory store takes the time from. It must not run backwards.
 pub trait Clock: Send + Sync + 'static {

@@ -6,10 +6,11 @@ use throng_core::{Epoch, InstanceId, Message, Millis, RoomId, SessionId, Slot};
 
 use super::room::Room;
 use crate::StoreError;
-use crate::image::{LogPage, LogRange, MemberCursor, MemberPage, RoomImage, StoredRoom};
+use crate::image::{MemberCursor, MemberPage, RoomImage, StoredRoom};
 use crate::limits::LogLimits;
 use crate::ownership::{AnySlot, Birth, Fence, GraceCreated, Mark, Raised, Renewal};
 use crate::write::{Member, Tag, Write, tags};
+use crate::{LogPage, LogRange};
 
 /// Members a page.
 const PAGE_MEMBERS: usize = 5_000;

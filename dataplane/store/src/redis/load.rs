@@ -9,8 +9,9 @@ use throng_core::{Epoch, Lane, Message, Millis, RoomId, Seqs, Slot, UserId};
 
 use super::{RedisStore, reply, text};
 use crate::StoreError;
-use crate::image::{LogPage, LogRange, MemberCursor, MemberPage, RoomImage, StoredRoom};
+use crate::image::{MemberCursor, MemberPage, RoomImage, StoredRoom};
 use crate::write::{List, Member};
+use crate::{LogPage, LogRange};
 
 /// Fields a step of a scan: a few milliseconds of Redis's time at most.
 const SCAN_COUNT: u32 = 5_000;

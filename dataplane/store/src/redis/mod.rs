@@ -30,10 +30,11 @@ use self::names::Names;
 pub use self::options::{Credentials, RedisMode, RedisOptions, Secret};
 use self::wire::{Request, Target};
 use crate::StoreError;
-use crate::image::{LogPage, LogRange, MemberCursor, MemberPage, RoomImage, StoredRoom};
+use crate::image::{MemberCursor, MemberPage, RoomImage, StoredRoom};
 use crate::ownership::{AnySlot, Birth, Fence, GraceCreated, Raised, Renewal};
 use crate::store::{BoxFuture, Description, Kind, Store};
 use crate::write::{Batch, Tag, Write, Written, tags};
+use crate::{LogPage, LogRange};
 
 /// After too few replicas answered, batches do not wait for them for so long: else every batch would take the full wait.
 const REPLICAS_AWAY: Duration = Duration::from_secs(1);
