@@ -190,7 +190,7 @@ impl Actor {
         }
     }
 
-    fn wake_at(&self) -> Instant {
+    fn wake_at(&mut self) -> Instant {
         let far = Instant::now() + SAMPLE_EVERY;
         let due = self.pod.next_due().and_then(|due| self.clock.at(due));
         let paused = self.links.has_paused().then(|| Instant::now() + RESUME_EVERY);

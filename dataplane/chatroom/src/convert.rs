@@ -54,6 +54,7 @@ pub(crate) fn published(request: u64, result: &Result<Receipt, Refusal>) -> link
                 lane: stamp.map_or(0, |stamp| u32::from(stamp.lane.number())),
                 seq: stamp.map_or(0, |stamp| stamp.seq),
                 stored: false,
+                untaken: matches!(refusal, Refusal::Elsewhere(_)),
             }
         }
     }

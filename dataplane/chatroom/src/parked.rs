@@ -1,7 +1,7 @@
 //! What is asked about slots that are on their way here waits a moment: an owner that says at once "not mine" while it is
 //! taking over sends everybody into a pause that is longer than the take-over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use throng_core::Slot;
@@ -18,6 +18,8 @@ const MOST: usize = 8192;
 #[derive(Debug, Default)]
 pub(crate) struct Parked {
     slots: BTreeMap<Slot, (Instant, Vec<Input>)>,
+    /// In order of time, for all wait equally long; those of slots that were taken since are passed over.
+    ends: VecDeque<(Instant, Slot)>,
     count: usize,
 }
 
@@ -28,7 +30,13 @@ impl Parked {
             return Some(input);
         }
         self.count += 1;
-        self.slots.entry(slot).or_insert_with(|| (Instant::now() + WAIT, Vec::new())).1.push(input);
+        let ends = &mut self.ends;
+        let begin = || {
+            let until = Instant::now() + WAIT;
+            ends.push_back((until, slot));
+            (until, Vec::new())
+        };
+        self.slots.entry(slot).or_insert_with(begin).1.push(input);
         None
     }
 
@@ -40,14 +48,23 @@ impl Parked {
     }
 
     /// When somebody has waited long enough.
-    pub(crate) fn due(&self) -> Option<Instant> {
-        self.slots.values().map(|(until, _)| *until).min()
+    pub(crate) fn due(&mut self) -> Option<Instant> {
+        self.first().map(|(until, _)| until)
     }
 
     /// A slot for which everybody has waited long enough.
-    pub(crate) fn overdue(&self) -> Option<Slot> {
-        let now = Instant::now();
-        self.slots.iter().find(|(_, (until, _))| *until <= now).map(|(slot, _)| *slot)
+    pub(crate) fn overdue(&mut self) -> Option<Slot> {
+        self.first().filter(|(until, _)| *until <= Instant::now()).map(|(_, slot)| slot)
+    }
+
+    fn first(&mut self) -> Option<(Instant, Slot)> {
+        while let Some((until, slot)) = self.ends.front().copied() {
+            if self.slots.get(&slot).is_some_and(|(its, _)| *its == until) {
+                return Some((until, slot));
+            }
+            self.ends.pop_front();
+        }
+        None
     }
 }
 

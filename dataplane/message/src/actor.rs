@@ -304,7 +304,8 @@ impl Actor {
         let outbox = link.and_then(|link| self.links.get(&link)?.outbox.clone());
         let number = link.and_then(|link| self.forwards.send(gateway, request, link, now));
         let (Some(outbox), Some(number)) = (outbox, number) else {
-            return self.tell(gateway, message_to_gateway::Kind::Published(forward::refusal(request)));
+            let reply = link::PublishReply { untaken: true, ..forward::refusal(request) };
+            return self.tell(gateway, message_to_gateway::Kind::Published(reply));
         };
         publish.request = number;
         let bytes = publish.data.len();

@@ -239,7 +239,7 @@ impl Hub {
         use chatroom_to_gateway::Kind;
         match kind {
             Kind::Open(_) | Kind::Beat(_) => {}
-            Kind::Published(reply) => self.published(&reply),
+            Kind::Published(reply) => self.published(Role::Chatroom, from, &reply),
             Kind::Applied(applied) => self.applied(from, applied),
             Kind::Moved(moved) => self.owner_moved(from, &moved),
             Kind::Event(event) => self.room_event(event),
@@ -260,7 +260,7 @@ impl Hub {
             Kind::CaughtUp(past) => self.past_came(past),
             Kind::Directed(directed) => self.directed(directed),
             Kind::Kick(kick) => self.kick(&kick),
-            Kind::Published(reply) => self.published(&reply),
+            Kind::Published(reply) => self.published(Role::Message, from, &reply),
             Kind::Delete(delete) => self.deleted(&delete),
             Kind::Lost(room) => self.relay_lost_owner(from, &room),
         }

@@ -25,6 +25,8 @@ const MAX_PENDING: usize = 50_000;
 const MAX_ON_LINK: usize = 4_096;
 /// Between two looks for ways at what waits.
 const RETRY_MS: u64 = 20;
+/// Who did not take a message is not asked again for so long.
+const REFUSED_MS: u64 = 100;
 
 #[derive(Debug)]
 struct Pending {
@@ -34,6 +36,8 @@ struct Pending {
     deadline: Millis,
     /// The link that it is on.
     via: Option<Link>,
+    /// Where it was not taken, and is not offered again before then.
+    refused: Option<(Link, Millis)>,
 }
 
 type Link = (Role, Address);
@@ -127,7 +131,7 @@ impl Hub {
         let deadline = self.now + self.settings.answer_ms;
         self.publishes.waiting.insert(request);
         self.publishes.by_slot.insert((Slot::of(order.room.as_str()), request));
-        let pending = Pending { asker: order.asker, room: order.room, message, deadline, via: None };
+        let pending = Pending { asker: order.asker, room: order.room, message, deadline, via: None, refused: None };
         self.publishes.pending.insert(request, pending);
         self.send_publish(request);
     }
@@ -141,7 +145,9 @@ impl Hub {
             self.is_up(Role::Message, relay).then(|| Arc::clone(relay))
         };
         let via = owner.map(|owner| (Role::Chatroom, owner)).or_else(|| Some((Role::Message, relay()?)));
-        let Some(via) = via.filter(|via| self.publishes.has_space(via)) else { return };
+        let refused =
+            |via: &Link| pending.refused.as_ref().is_some_and(|(link, until)| link == via && self.now < *until);
+        let Some(via) = via.filter(|via| self.publishes.has_space(via) && !refused(via)) else { return };
         let Some(message) = self.publishes.put(request, Some(via.clone())) else { return };
         self.out.push(match via {
             (Role::Chatroom, owner) => Action::Chatroom(owner, gateway_to_chatroom::Kind::Publish(message)),
@@ -164,7 +170,9 @@ impl Hub {
                 self.send_publish(request);
             }
         }
-        while let Some((request, _)) = self.publishes.pending.first_key_value().filter(|(_, first)| now >= first.deadline) {
+        while let Some((request, _)) =
+            self.publishes.pending.first_key_value().filter(|(_, first)| now >= first.deadline)
+        {
             let Some(pending) = self.publishes.remove(*request) else { break };
             let failure = Failure::unavailable("the room's owner did not answer: try again with the same key");
             self.out.push(Action::Shard(pending.asker.shard, ToShard::Published(pending.asker, Err(failure))));
@@ -215,7 +223,10 @@ impl Hub {
         }
     }
 
-    pub(super) fn published(&mut self, reply: &link::PublishReply) {
+    pub(super) fn published(&mut self, role: Role, from: &Address, reply: &link::PublishReply) {
+        if reply.untaken {
+            return self.not_taken((role, Arc::clone(from)), reply.request);
+        }
         let Some(pending) = self.publishes.remove(reply.request) else { return };
         let result = Failure::check(&reply.code, reply.message.clone(), reply.retry_ms).and_then(|()| {
             let lane =
@@ -224,6 +235,15 @@ impl Hub {
             Ok(Ordered { stamp, stored: reply.stored })
         });
         self.out.push(Action::Shard(pending.asker.shard, ToShard::Published(pending.asker, result)));
+    }
+
+    /// Nobody has ordered a message there: it waits for another way, or for this one. If it has gone another way by then,
+    /// the answer that counts is still to come.
+    fn not_taken(&mut self, link: Link, request: u64) {
+        let on_it = |pending: &&mut Pending| pending.via.as_ref() == Some(&link);
+        let Some(pending) = self.publishes.pending.get_mut(&request).filter(on_it) else { return };
+        pending.refused = Some((link, self.now + REFUSED_MS));
+        self.publishes.put(request, None);
     }
 
     pub(super) fn pull(&mut self, room: &RoomId, pull: &client::Pull, asker: Asker) {

@@ -19,11 +19,13 @@ pub(super) struct Asked {
     store: Arc<dyn Store>,
     /// The last age that was asked for, and when.
     age: Mutex<Option<(Instant, u64)>>,
+    /// The same of what is left of an instance's grace.
+    grace: Mutex<Option<(InstanceId, Instant, u64)>>,
 }
 
 impl Asked {
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, age: Mutex::default() }
+        Self { store, age: Mutex::default(), grace: Mutex::default() }
     }
 
     pub(super) fn store(&self) -> Arc<dyn Store> {
@@ -43,6 +45,22 @@ impl Asked {
         let age_ms = self.store.birth().await?.age_ms;
         *known = Some((asked, age_ms));
         Ok(age_ms)
+    }
+
+    /// What is left of an instance's grace, asked for after `since`: a Pod that is taken over is asked for thousands of
+    /// times at once.
+    async fn grace_left_ms(&self, instance: &InstanceId, since: Instant) -> Result<u64, StoreError> {
+        let mut known = self.grace.lock().await;
+        if let Some((of, asked, left_ms)) = &*known
+            && of == instance
+            && *asked >= since
+        {
+            return Ok(*left_ms);
+        }
+        let asked = Instant::now();
+        let left_ms = self.store.grace_left_ms(instance.clone()).await?;
+        *known = Some((instance.clone(), asked, left_ms));
+        Ok(left_ms)
     }
 }
 
@@ -67,7 +85,7 @@ async fn answer(asked: &Asked, call: &StoreCall) -> Result<StoreReply, StoreErro
         }
         StoreCall::Revoke { slot, epoch, instance } => {
             store.revoke(instance.clone(), AnySlot::Room(*slot), *epoch).await?;
-            StoreReply::Revoked(store.grace_left_ms(instance.clone()).await?)
+            StoreReply::Revoked(asked.grace_left_ms(instance, Instant::now()).await?)
         }
         StoreCall::RenewGrace { .. } => match store.renew_grace().await? {
             Renewal::Renewed { revoked } => StoreReply::Grace(rooms(revoked)),
