@@ -77,6 +77,9 @@ pub(crate) struct Report {
     /// The same of clients that only look on.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
     pub(crate) bytes_per_viewer_per_s: Option<f64>,
+    /// The same at `--baseline-rate`.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
+    pub(crate) baseline_bytes_per_viewer_per_s: Option<f64>,
     /// Messages of lanes 2-3 a second, over the whole window, of the client that got most; clients that publish do not count.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
     pub(crate) viewer_messages_per_s_max: Option<f64>,
@@ -200,6 +203,9 @@ pub(crate) struct Report {
     /// Where the processes ran.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cores: Option<Cores>,
+    /// Bounds on cost and time; none if the load is not the one that they are stated for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) bounds: Vec<super::bounds::Bound>,
     /// Promises that were broken, in words; empty: all kept.
     pub(crate) broken: Vec<String>,
 }

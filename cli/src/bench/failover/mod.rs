@@ -24,6 +24,7 @@ use throng_core::Lane;
 pub(super) use args::{EXAMPLES, FailoverArgs};
 pub(crate) use outcome::FaultReport;
 
+use super::bounds::Slack;
 use super::clock::now_us;
 use super::drive::{self, TURN, micros};
 use super::fleet::Fleet;
@@ -251,12 +252,12 @@ impl Bench<'_> {
         let lost = self.crowd.sessions_lost;
         report.promise(lost == 0, || format!("{lost} clients could not resume and began a new session"));
         for (fault, found) in faults.iter().zip(report.faults.clone()) {
-            found.judge(*fault, self.args.slack, report);
+            found.judge(*fault, Slack(self.args.slack), report);
         }
-        if let Some(end) = self.crowd.first_end.as_ref().filter(|_| !report.broken.is_empty()) {
+        if let Some(end) = self.crowd.first_end.as_ref().filter(|_| !report.passed()) {
             report.broken.push(format!("the first connection to end was told: {end}"));
         }
-        if let Some(error) = self.probes.first_error.as_ref().filter(|_| !report.broken.is_empty()) {
+        if let Some(error) = self.probes.first_error.as_ref().filter(|_| !report.passed()) {
             report.broken.push(format!("the first error that no retry mends was {error}"));
         }
     }
