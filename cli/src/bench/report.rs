@@ -173,6 +173,9 @@ pub(crate) struct Report {
     /// Returns that had to begin a new session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) sessions_lost: Option<u64>,
+    /// Reads of the store while clients were away and came back, for each of them.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
+    pub(crate) store_reads_per_resume: Option<f64>,
     /// Resident memory of all gateways before the trouble.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rss_steady_bytes: Option<u64>,

@@ -25,6 +25,8 @@ use super::verdict::Verdict;
 const ROOM: &str = "bench";
 /// Users who publish, and are not cut off in the first part.
 const PUBLISHERS: usize = 8;
+/// What chatroom Pods read from the store; no other role reads rooms.
+const READS: &str = "throng_store_reads_total";
 /// Of 100 clients, 99 must be back by then.
 const BACK_WITHIN_MS: f64 = 10_000.0;
 /// Memory of the gateways may rise to so many times what it was.
@@ -53,6 +55,7 @@ pub(super) fn scenario(args: &StormArgs, cores: Cores, progress: &Progress) -> a
     progress.stage("calm");
     drive::run(&mut fleet, &mut publisher, now_us() + CALM_US, progress)?;
 
+    let read_before = server.metric("chatroom", READS)?;
     let mut parts = Parts { steady: server.gateway_rss_now(), peak: 0, recovered: 0, partly: 0, fresh: 0 };
     progress.stage("everybody comes back at once");
     let clients: Vec<_> = (PUBLISHERS..everybody).collect();
@@ -73,8 +76,11 @@ pub(super) fn scenario(args: &StormArgs, cores: Cores, progress: &Progress) -> a
     publisher.end();
     drive::settle(&mut fleet, &mut publisher, Duration::from_secs(2), Duration::from_secs(20), |_, _| false)?;
     server.check()?;
+    let reads = read_before.zip(server.metric("chatroom", READS)?).map(|(before, after)| after - before);
 
     let mut report = report(args, &fleet, &publisher, &parts);
+    let returns = (parts.recovered + parts.partly + parts.fresh).max(1) as f64;
+    report.store_reads_per_resume = reads.map(|reads| reads / returns);
     report.back_ms = back;
     report.back_after_kill_ms = after_kill;
     report.cores = Some(cores);
@@ -189,6 +195,8 @@ fn judge(args: &StormArgs, report: &mut Report, parts: &Parts) {
     let (partly, fresh) = (parts.partly, parts.fresh);
     report.promise(partly == 0, || format!("{partly} clients came back with recovered: false"));
     report.promise(fresh == 0, || format!("{fresh} clients could not resume and began a new session"));
+    let reads = report.store_reads_per_resume.unwrap_or(0.0);
+    report.promise(reads <= 0.0, || format!("each resume cost {reads:.4} reads of the store, none are promised"));
     let gaps = report.declared_gaps.unwrap_or(0);
     report.promise(gaps == 0, || format!("{gaps} messages of lane 1 were declared missing"));
     let slack = args.server.slack();

@@ -23,7 +23,7 @@ pub(super) fn assemble(options: Options, parts: Parts) -> Result<Running> {
     let mut metrics = Metrics::default();
     let (log, log_events, writing) = StoredLog::new(store, BehindOptions::default());
     let behind = log.behind().clone();
-    throng_chatroom::queue_metrics::register(&behind, &mut metrics);
+    throng_chatroom::queue_metrics::register(&log, &mut metrics);
     let hooks = Arc::new(Chatroom::default());
     let node = InterceptedService::new(NodeService::server(Arc::clone(&hooks) as Arc<dyn Hooks>), pod_key.demand());
     let service = Service::new(
