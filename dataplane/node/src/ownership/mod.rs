@@ -5,6 +5,7 @@
 //! slots: its lease and member entry are kept the same way.
 
 mod calls;
+pub mod metrics;
 mod peers;
 mod store;
 mod translate;
