@@ -80,6 +80,12 @@ pub(super) fn scenario(args: &IdleArgs, cores: Cores, progress: &Progress) -> an
         cores: Some(cores),
         ..Report::default()
     };
+    judge(args, &mut report, &publisher, &fleet);
+    Ok(report)
+}
+
+/// The promises of this scenario, and what it may cost.
+fn judge(args: &IdleArgs, report: &mut Report, publisher: &Publisher, fleet: &Fleet) {
     report.judge();
     let rounds = args.seconds / 30;
     let pinged = report.pings_per_connection_min.unwrap_or(0);
@@ -94,7 +100,6 @@ pub(super) fn scenario(args: &IdleArgs, cores: Cores, progress: &Progress) -> an
         let cpu = report.idle_cpu_us_per_s_per_connection;
         report.at_most("idle_cpu_us_per_s_per_connection", cpu, CPU_US_PER_S, args.server.slack());
     }
-    Ok(report)
 }
 
 fn clients(args: &IdleArgs, server: &Server) -> anyhow::Result<(Fleet, Publisher)> {

@@ -41,17 +41,9 @@ const BATCH_S: f64 = 0.1;
 /// Runs it.
 pub(super) fn scenario(args: &JoinsArgs, cores: Cores, progress: &Progress) -> anyhow::Result<Report> {
     progress.stage("starting the server");
-    let commands_per_s = 2.0 * f64::from(args.rate) / f64::from(args.connections);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small rate")]
-    let frames_per_s = ((commands_per_s * 4.0) as u32).max(100);
-    let mut server = Server::start(&args.server, args.gateways, &[Setting::FramesPerS(frames_per_s)])?;
+    let mut server = Server::start(&args.server, args.gateways, &[frames_allowed(args)])?;
     server.pin_gateways(cores);
     cores.pin_load();
-    if 1.0 / commands_per_s < 1.5 * BATCH_S {
-        eprintln!(
-            "bench: each connection turns round {commands_per_s:.1} times a second: some joins and leaves will cancel"
-        );
-    }
     let mut fleet = clients(args, &server)?;
     progress.stage("connecting");
     drive::connect(&mut fleet, 0..args.connections as usize + 1, args.server.pace(), progress)?;
@@ -100,6 +92,18 @@ pub(super) fn scenario(args: &JoinsArgs, cores: Cores, progress: &Progress) -> a
     };
     judge(args, &mut report, &traffic);
     Ok(report)
+}
+
+/// What a connection may send a second: its part of the commands, with room for what is late.
+fn frames_allowed(args: &JoinsArgs) -> Setting {
+    let commands_per_s = 2.0 * f64::from(args.rate) / f64::from(args.connections);
+    if 1.0 / commands_per_s < 1.5 * BATCH_S {
+        eprintln!(
+            "bench: each connection turns round {commands_per_s:.1} times a second: some joins and leaves will cancel"
+        );
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small rate")]
+    Setting::FramesPerS(((commands_per_s * 4.0) as u32).max(100))
 }
 
 fn clients(args: &JoinsArgs, server: &Server) -> anyhow::Result<Fleet> {
