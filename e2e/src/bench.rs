@@ -11,7 +11,7 @@ use crate::dev::binary;
 /// What a bench said and how it ended.
 #[derive(Debug)]
 pub struct Judged {
-    /// Every promise was kept.
+    /// Every promise was kept and every bound met.
     pub kept: bool,
     /// Its report.
     pub report: Value,

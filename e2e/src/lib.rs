@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod browser;
 pub mod client;
+pub mod cluster;
 pub mod dev;
 pub mod raw;
 pub mod talk;

@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test says so by failing")]
 
-use std::process::Command;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use throng_e2e::browser::Browser;
@@ -81,6 +81,53 @@ fn a_client_in_python_written_from_the_documents_works() {
         let output = child.wait_with_output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         assert_eq!(text, "2/1 ana: {\"text\": \"hi ben\"}\n2/2 ana: {\"text\": \"how are you\"}\n");
+    }
+}
+
+/// It resumes after an abrupt end, and changes over in time when it is asked to.
+#[test]
+fn the_client_in_python_misses_nothing_when_its_gateway_is_killed_or_drained() {
+    for verb in ["kill", "drain"] {
+        let dev = Dev::start(&["--gateways", "1"]).unwrap();
+        let until = |what: &str, holds: &dyn Fn() -> bool| {
+            let began = Instant::now();
+            while !holds() {
+                assert!(began.elapsed() < 3 * SOON, "{verb}: {what}");
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        };
+        // An answer may die with the gateway that was asked: its key makes it safe to say it again.
+        let say = |number: u64| {
+            let message = json!({"from": "ana", "data": number, "lane": 1, "key": number.to_string()});
+            until("the room takes a message", &|| {
+                dev.api("POST", "/v1/rooms/r/messages", &message).is_ok_and(|(status, _)| status < 300)
+            });
+        };
+        let mut listener = Command::new("python3")
+            .arg(root().join("examples/python/chat.py"))
+            .args(["--url", &dev.ready.url, "--token", &dev.token("ben").unwrap(), "--room", "r", "--count", "6"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        until("ben is in the room", &|| {
+            dev.api("GET", "/v1/rooms/r", &Value::Null).is_ok_and(|(_, room)| room["members"] == 1)
+        });
+        (1..=2).for_each(say);
+        dev.act("add", "gateway").unwrap();
+        let _ = dev.act(verb, "dev-gateway-1-0");
+        (3..=6).for_each(say);
+        let began = Instant::now();
+        while listener.try_wait().unwrap().is_none() {
+            if began.elapsed() > 6 * SOON {
+                listener.kill().unwrap();
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let output = listener.wait_with_output().unwrap();
+        let heard: Vec<String> = (1..=6).map(|number| format!("1/{number} ana: {number}")).collect();
+        assert_eq!(String::from_utf8_lossy(&output.stdout).lines().collect::<Vec<_>>(), heard, "{verb}");
     }
 }
 

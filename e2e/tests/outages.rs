@@ -23,7 +23,6 @@ fn survive(faults: &[&str]) {
     for fault in report["faults"].as_array().unwrap() {
         let (name, outage) = (&fault["fault"], &fault["outage_ms"]["max"]);
         assert!(fault["published"].as_u64().unwrap() > 0, "{fault}");
-        assert!(outage.as_f64().unwrap() <= 3.0 * fault["bound_ms"].as_f64().unwrap(), "{fault}");
         write!(told, " {name}: {outage} ms;").unwrap();
     }
     println!("worst outages:{told}");
@@ -32,7 +31,7 @@ fn survive(faults: &[&str]) {
     {
         assert_eq!(report[field], 0, "{field}: {report}");
     }
-    assert!(judged.kept, "{}", report["broken"]);
+    assert!(judged.kept, "{} {}", report["broken"], report["bounds"]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ import json
 import os
 import queue
 import random
+import select
 import socket
 import struct
 import sys
@@ -60,6 +61,12 @@ class WebSocket:
 
     def send(self, text):
         self._frame(1, text.encode())
+
+    def readable(self, until):
+        """Waits for something to read, at most until a moment of time.monotonic() if there is one."""
+        if self.buffer or until is None:
+            return True
+        return bool(select.select([self.socket], [], [], max(0, until - time.monotonic()))[0])
 
     def receive(self):
         """The next text message; answers pings on the way."""
@@ -134,7 +141,11 @@ class Chat:
         self.answers = {}
         self.waiting = {}
         self.unsent = queue.Queue()
+        # Where publishes go; none while there is no connection.
         self.socket = None
+        # When to change to another gateway, once this one has said that it stops.
+        self.leave_at = None
+        self.lock = threading.Lock()
 
     def publish(self, data, lane=2, kind="text", ack="accepted"):
         """Queues a message. Its key makes it safe to send again after a lost connection."""
@@ -143,6 +154,7 @@ class Chat:
 
     def run(self, done):
         """Connects, and connects again after a loss, until done() is true."""
+        threading.Thread(target=self._send_loop, daemon=True).start()
         failures = 0
         while not done():
             pause = random.uniform(0, min(10, 0.25 * 2**failures))
@@ -162,41 +174,55 @@ class Chat:
             time.sleep(pause)
 
     def _session(self, done):
-        self.socket = WebSocket(self.url)
+        socket_ = self._connect()
         try:
-            self._enter()
+            while not done():
+                if self.leave_at is not None and time.monotonic() >= self.leave_at:
+                    # The new connection stands before the old one goes.
+                    old, socket_ = socket_, self._connect()
+                    old.close()
+                if socket_.readable(self.leave_at):
+                    self._read(socket_)
+        finally:
+            with self.lock:
+                self.socket = None
+            socket_.close()
+
+    def _connect(self):
+        socket_ = WebSocket(self.url)
+        try:
+            self._enter(socket_)
+        except BaseException:
+            socket_.close()
+            raise
+        with self.lock:
+            self.socket, self.leave_at = socket_, None
             # What was not answered may have been taken or not: its key makes it the same message.
-            for publish in list(self.waiting.values()):
+            for publish in self.waiting.values():
                 self.unsent.put(publish)
             self.waiting.clear()
-            sender = threading.Thread(target=self._send_loop, args=(self.socket,), daemon=True)
-            sender.start()
-            while not done():
-                self._read()
-        finally:
-            self.socket.close()
+        return socket_
 
-    def _enter(self):
+    def _enter(self, socket_):
         if self.resume and self.cursor:
-            ok = self._ask({"hello": {"resume": self.resume, "rooms": {self.room: self.cursor}}})
+            ok = self._ask(socket_, {"hello": {"resume": self.resume, "rooms": {self.room: self.cursor}}})
             self.resume = ok["resume"]
             entry = ok.get("rooms", {}).get(self.room, {})
             if "code" not in entry:
                 return
         else:
-            self.resume = self._ask({"hello": {"token": self.token}})["resume"]
-        joined = self._ask({"join": {"room": self.room, "history": 20}})
+            self.resume = self._ask(socket_, {"hello": {"token": self.token}})["resume"]
+        joined = self._ask(socket_, {"join": {"room": self.room, "history": 20}})
         for message in joined.get("messages", []):
             self.on_message(message)
         self.cursor = {"epoch": joined["epoch"], "seq": joined["seq"]}
 
-    def _ask(self, command):
-        self.ids += 1
-        wanted = self.ids
+    def _ask(self, socket_, command):
+        wanted = self._next_id()
         self.asked.add(wanted)
-        self.socket.send(json.dumps({"id": wanted, **command}))
+        socket_.send(json.dumps({"id": wanted, **command}))
         while wanted not in self.answers:
-            self._read()
+            self._read(socket_)
         answer = self.answers.pop(wanted)
         self.asked.discard(wanted)
         if "error" in answer:
@@ -205,19 +231,27 @@ class Chat:
             raise Closed(1000, answer["error"]["message"])
         return answer["ok"]
 
-    def _send_loop(self, socket_):
-        while self.socket is socket_:
-            publish = self.unsent.get()
+    def _next_id(self):
+        with self.lock:
             self.ids += 1
-            number = self.ids
-            self.waiting[number] = publish
-            try:
-                socket_.send(json.dumps({"id": number, "publish": publish}))
-            except OSError:
-                return
+            return self.ids
 
-    def _read(self):
-        for line in self.socket.receive().split("\n"):
+    def _send_loop(self):
+        while True:
+            publish = self.unsent.get()
+            number = self._next_id()
+            with self.lock:
+                # Kept until it is answered: whatever connection comes next sends it again.
+                self.waiting[number] = publish
+                if self.socket is None:
+                    continue
+                try:
+                    self.socket.send(json.dumps({"id": number, "publish": publish}))
+                except OSError:
+                    pass
+
+    def _read(self, socket_):
+        for line in socket_.receive().split("\n"):
             if line:
                 self._take(json.loads(line))
 
@@ -228,7 +262,7 @@ class Chat:
             self.cursor = {"epoch": frame["sealed"]["next_epoch"], "seq": [0, 0, 0, 0]}
         elif "goaway" in frame:
             self.resume = frame["goaway"]["resume"]
-            raise Closed(1001, "the gateway stops")
+            self.leave_at = time.monotonic() + random.uniform(0, frame["goaway"]["after_ms"] / 1000)
         elif frame.get("id") in self.asked:
             self.answers[frame["id"]] = frame
         elif frame.get("id") in self.waiting:

@@ -1,4 +1,5 @@
-//! Rules of the house that no compiler knows: how long a file may be, and what must never be written into one.
+//! Rules of the house that no compiler knows: how long a file may be, what must never be written into one, and which licences
+//! may be built in.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +11,7 @@ const MAX_LINES: usize = 500;
 
 /// Prints every broken rule; true if there is none.
 pub(crate) fn check(root: &Path) -> Result<bool> {
-    let mut broken = Vec::new();
+    let mut broken = crate::deny::broken(root)?;
     for file in tracked(root)? {
         let Ok(text) = std::fs::read_to_string(root.join(&file)) else { continue };
         if has_extension(&file, "rs") {

@@ -1,9 +1,11 @@
 //! Development tasks of the project: `cargo xtask test` is the whole proof, `cargo xtask lint` the quick part.
 //!
 //! Top-down: [`main`] reads the command, [`tiers`] says what each one runs and in which order, [`run`] runs and counts
-//! it, [`setup`] installs what the tests need, [`bench`] judges figures, [`house`] holds the rules of the house that no compiler knows.
+//! it, [`setup`] installs what the tests need, [`bench`] judges figures, [`house`] holds the rules of the house that no compiler knows,
+//! [`deny`] what is built in to `deny.toml`.
 
 mod bench;
+mod deny;
 mod house;
 mod run;
 mod setup;

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::bounds::Slack;
 use super::failover::FailoverArgs;
 use super::opening::Pace;
 
 /// Measures Throng, and checks every message on the way.
 ///
 /// Starts a server of its own unless --url is given. Progress goes to stderr, one JSON object to stdout; the exit code is 1 if a
-/// promise was broken (something lost, doubled or out of order, or too little published), and stderr says which.
+/// promise was broken (something lost, doubled or out of order, or too little published: `broken` in the JSON) or, at the load that
+/// they are stated for, a bound on cost or time was missed (`bounds`); stderr says which.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct BenchArgs {
     #[command(subcommand)]
@@ -26,7 +28,7 @@ pub(super) enum Scenario {
     #[command(after_help = "Examples:\n  \
         throng bench fanout --subscribers 5000 --rate 200 --seconds 20 --max-rate 0 --gateways 1 --json\n  \
         throng bench fanout --subscribers 5000 --rate 4 --seconds 20 --max-rate 0 --json\n  \
-        throng bench fanout --subscribers 5000 --rate 1000 --seconds 20 --json        # the default budget of 20 msg/s\n  \
+        throng bench fanout --subscribers 5000 --rate 1000 --baseline-rate 40 --json  # the default budget of 20 msg/s\n  \
         throng bench fanout --url ws://127.0.0.1:8080/connect --token-secret S --subscribers 100 --rate 20")]
     Fanout(FanoutArgs),
     /// Connections at rest: memory each, CPU each.
@@ -70,6 +72,9 @@ pub(super) struct ServerArgs {
     /// All connections must be open by then, in seconds.
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     pub(super) connect_deadline: u64,
+    /// Bounds on time are so many times as wide as promised, those on CPU follow the bare loop: for a slower or shared machine.
+    #[arg(long, default_value_t = 1.0, value_name = "TIMES")]
+    slack: f64,
 }
 
 /// Arguments of `floor`.
@@ -124,6 +129,9 @@ pub(super) struct FanoutArgs {
     /// Publishing before the window, so that the tick has settled.
     #[arg(long, default_value_t = 3, value_name = "SECONDS")]
     pub(super) warm_up: u64,
+    /// Runs at this rate first; a viewer may get 1.3 times its bytes at --rate.
+    #[arg(long, value_name = "RATE")]
+    pub(super) baseline_rate: Option<f64>,
     /// Length of the bare loop's run; 0: none.
     #[arg(long, default_value_t = 5, value_name = "SECONDS")]
     pub(super) floor_seconds: u64,
@@ -214,6 +222,16 @@ pub(super) struct FloorLoopArgs {
 }
 
 impl ServerArgs {
+    /// How much wider than promised bounds are.
+    pub(super) const fn slack(&self) -> Slack {
+        Slack(self.slack)
+    }
+
+    /// Whether the server is the bench's own: what it costs can be measured, and its configuration is known.
+    pub(super) fn is_own(&self) -> bool {
+        self.url.is_empty() && self.set.is_empty()
+    }
+
     /// How connections are opened.
     pub(super) fn pace(&self) -> Pace {
         Pace {

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use throng_core::Lane;
 
 use super::args::FanoutArgs;
+use super::bounds::Slack;
 use super::clock::{now_us, own_cpu_us};
 use super::conn::{Conn, Identity};
 use super::drive;
@@ -25,12 +26,26 @@ const PER_PUBLISHER: f64 = 5.0;
 const ROOM: &str = "bench";
 /// Messages a second of lanes 2-3 for a client that asks for no other budget.
 const DEFAULT_BUDGET: u32 = 20;
+/// What a viewer receives in a flooded room, compared with a lively one: its budget is the same.
+const OVER_BASELINE: f64 = 1.3;
+/// What a quiet room's latency may be, compared with the bare loop's.
+const OVER_FLOOR: f64 = 1.5;
+/// Subscribers that the bounds are stated for.
+const STATED: u32 = 5_000;
 /// Rooms slower than this are not ticked; the bare loop beside them writes each message alone.
 const QUIET_PER_S: f64 = 5.0;
 
 /// Runs it, and the bare loop after it.
 pub(super) fn scenario(args: &FanoutArgs, cores: Cores, progress: &Progress) -> anyhow::Result<Report> {
+    let baseline = match args.baseline_rate {
+        Some(rate) => Some(measure(&FanoutArgs { rate, ..args.clone() }, cores, progress)?),
+        None => None,
+    };
     let mut report = measure(args, cores, progress)?;
+    if let Some(baseline) = baseline {
+        report.baseline_bytes_per_viewer_per_s = baseline.bytes_per_viewer_per_s;
+        report.broken.extend(baseline.broken.into_iter().map(|broken| format!("at --baseline-rate: {broken}")));
+    }
     if args.floor_seconds > 0 {
         let tick_ms = report.tick_ms.filter(|_| args.rate >= QUIET_PER_S);
         let viewer_rate = report.delivered.unwrap_or(0) as f64 / (f64::from(args.subscribers) * args.seconds as f64);
@@ -38,6 +53,7 @@ pub(super) fn scenario(args: &FanoutArgs, cores: Cores, progress: &Progress) -> 
         let plan = Plan::new(args.subscribers, rate, tick_ms, args.floor_seconds, args.payload_bytes);
         floor::beside(&mut report, plan, cores, progress)?;
     }
+    bound(args, &mut report);
     Ok(report)
 }
 
@@ -193,6 +209,30 @@ fn report(args: &FanoutArgs, fleet: &Fleet, publisher: &Publisher) -> Report {
         tick_ms: stats.tick_ms(),
         ..Report::default()
     }
+}
+
+/// What it may cost, at the load of the README or more.
+fn bound(args: &FanoutArgs, report: &mut Report) {
+    let slack = args.server.slack();
+    if let Some(bytes) = report.baseline_bytes_per_viewer_per_s {
+        // Bytes do not hang on the machine.
+        report.at_most("bytes_per_viewer_per_s", report.bytes_per_viewer_per_s, OVER_BASELINE * bytes, Slack(1.0));
+    }
+    let stated = args.subscribers >= STATED && args.max_rate == Some(0) && args.gateways == 1;
+    if !(stated && args.server.is_own()) {
+        return;
+    }
+    let p99 = report.latency_ms.map(|latency| latency.p99);
+    if args.rate < QUIET_PER_S {
+        report.at_most("latency_ms.p99", p99, 40.0, slack);
+        if let Some(floor) = report.floor_latency_ms {
+            report.at_most("latency_ms.p99 against the bare loop's", p99, OVER_FLOOR * floor.p99, slack);
+        }
+        return;
+    }
+    let (cpu_us, ms) = if args.rate < 200.0 { (2.5, 150.0) } else { (0.35, 250.0) };
+    report.cpu_at_most(cpu_us, slack);
+    report.at_most("latency_ms.p99", p99, ms, slack);
 }
 
 /// The promises of this scenario.

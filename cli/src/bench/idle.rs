@@ -5,6 +5,7 @@ use std::time::Duration;
 use throng_core::Lane;
 
 use super::args::IdleArgs;
+use super::bounds::Slack;
 use super::clock::now_us;
 use super::conn::Identity;
 use super::drive;
@@ -16,6 +17,10 @@ use super::report::Report;
 use super::server::Server;
 use super::verdict::Verdict;
 
+/// Connections that the bounds are stated for, and the bounds.
+const STATED: u32 = 15_000;
+const RSS_BYTES: f64 = 1_536.0;
+const CPU_US_PER_S: f64 = 1.0;
 /// Time for the server to give back what connecting took, before its memory is read.
 const REST_US: u64 = 3_000_000;
 
@@ -75,6 +80,12 @@ pub(super) fn scenario(args: &IdleArgs, cores: Cores, progress: &Progress) -> an
         cores: Some(cores),
         ..Report::default()
     };
+    judge(args, &mut report, &publisher, &fleet);
+    Ok(report)
+}
+
+/// The promises of this scenario, and what it may cost.
+fn judge(args: &IdleArgs, report: &mut Report, publisher: &Publisher, fleet: &Fleet) {
     report.judge();
     let rounds = args.seconds / 30;
     let pinged = report.pings_per_connection_min.unwrap_or(0);
@@ -83,7 +94,12 @@ pub(super) fn scenario(args: &IdleArgs, cores: Cores, progress: &Progress) -> an
     });
     report.first_end(&fleet.shared);
     report.promise(publisher.total().accepted == 3, || "not all of the three messages were published".to_owned());
-    Ok(report)
+    if args.connections >= STATED && args.server.is_own() {
+        // Memory does not hang on the machine.
+        report.at_most("rss_bytes_per_connection", report.rss_bytes_per_connection, RSS_BYTES, Slack(1.0));
+        let cpu = report.idle_cpu_us_per_s_per_connection;
+        report.at_most("idle_cpu_us_per_s_per_connection", cpu, CPU_US_PER_S, args.server.slack());
+    }
 }
 
 fn clients(args: &IdleArgs, server: &Server) -> anyhow::Result<(Fleet, Publisher)> {

@@ -3,6 +3,7 @@
 //! One thread plays thousands of clients ([`fleet`], [`conn`]) with a WebSocket codec ([`wire`]) and a reader of frames
 //! ([`frames`], [`scan`]) of its own, so that no fault of the server's code hides in the client. Every message is checked
 //! against what the room promises ([`checker`], with what all clients together know in [`truth`]), and timed ([`stats`]).
+//! What it may cost is said in [`bounds`].
 //! [`server`] starts what is measured, [`process`] and [`metrics`] look at it from outside, [`opening`], [`publisher`] and
 //! [`drive`] keep the pace. A scenario puts these together and fills in a [`report`]: [`floor`] is the limit of the machine,
 //! [`fanout`] the cost of a delivery, [`idle`] that of a connection at rest, [`joins`] the traffic of members,
@@ -13,6 +14,7 @@
 //! happened lately.
 
 mod args;
+mod bounds;
 mod checker;
 mod clock;
 mod comers;
@@ -59,8 +61,8 @@ use args::Scenario;
 use process::Cores;
 use progress::Progress;
 
-/// Runs a scenario: one JSON object on stdout, all else on stderr. The exit code is 1 if a promise was broken; an error
-/// means that there was nothing to judge.
+/// Runs a scenario: one JSON object on stdout, all else on stderr. The exit code is 1 if a promise was broken or a bound
+/// missed; an error means that there was nothing to judge.
 pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     let progress = Progress::new();
     let cores = Cores::apart();
@@ -81,5 +83,8 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     for broken in &report.broken {
         eprintln!("bench: broken: {broken}");
     }
-    Ok(if report.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    for missed in report.bounds.iter().filter(|bound| !bound.met) {
+        eprintln!("bench: missed: {}", missed.words());
+    }
+    Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -80,6 +80,9 @@ pub(crate) struct Report {
     /// The same of clients that only look on.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
     pub(crate) bytes_per_viewer_per_s: Option<f64>,
+    /// The same at `--baseline-rate`.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
+    pub(crate) baseline_bytes_per_viewer_per_s: Option<f64>,
     /// Messages of lanes 2-3 a second, over the whole window, of the client that got most; clients that publish do not count.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
     pub(crate) viewer_messages_per_s_max: Option<f64>,
@@ -173,6 +176,9 @@ pub(crate) struct Report {
     /// Returns that had to begin a new session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) sessions_lost: Option<u64>,
+    /// Reads of the store while clients were away and came back, for each of them.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
+    pub(crate) store_reads_per_resume: Option<f64>,
     /// Resident memory of all gateways before the trouble.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rss_steady_bytes: Option<u64>,
@@ -203,6 +209,9 @@ pub(crate) struct Report {
     /// Where the processes ran.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cores: Option<Cores>,
+    /// Bounds on cost and time; none if the load is not the one that they are stated for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) bounds: Vec<super::bounds::Bound>,
     /// Promises that were broken, in words; empty: all kept.
     pub(crate) broken: Vec<String>,
 }

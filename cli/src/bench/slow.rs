@@ -29,6 +29,9 @@ const PROTECTED_PER_S: f64 = 20.0;
 const LOSSLESS_BYTES: usize = 100;
 /// Messages a second that one user publishes: under the limit that users have by default.
 const PER_PUBLISHER: f64 = 5.0;
+/// Members that the bound is stated for, and the bound.
+const STATED: u32 = 2_000;
+const LOSSLESS_P99_MS: f64 = 300.0;
 /// Flooding before the window, so that the buffers of those who stall are full.
 const WARM_UP_S: u64 = 3;
 /// The bare loop's frames: of 16 KB, ten a second, which it can write with time to spare.
@@ -189,6 +192,10 @@ fn judge(args: &SlowArgs, report: &mut Report, publisher: &Publisher) {
     });
     let dropped: u64 = report.lanes.iter().skip(2).map(|lane| lane.declared_gaps).sum();
     report.promise(dropped > 0, || "everything arrived, so this was no overload: raise --overload".to_owned());
+    if args.subscribers >= STATED && args.server.is_own() {
+        let p99 = report.lossless_latency_ms.map(|latency| latency.p99);
+        report.at_most("lossless_latency_ms.p99", p99, LOSSLESS_P99_MS, args.server.slack());
+    }
     let wanted = 0.99 * publisher.wanted(args.seconds as f64) as f64;
     let accepted = publisher.total().accepted as f64;
     let refusal = publisher.first_refusal.as_deref().map_or_else(String::new, |why| format!("; refused: {why}"));

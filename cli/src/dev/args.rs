@@ -40,7 +40,8 @@ pub(crate) struct DevArgs {
     /// An etcd to find each other in, instead of memory; may be repeated.
     #[arg(long, value_name = "URL")]
     pub(crate) etcd: Vec<String>,
-    /// Run each gateway in a process of its own, so that its CPU and memory can be measured alone.
+    /// Run each gateway in a process of its own, so that its CPU and memory can be measured alone: for benches. There is no page
+    /// then, and no Pod is added, drained or killed by it.
     #[arg(long)]
     pub(crate) isolate_gateways: bool,
     /// A configuration file: sections `gateway`, `chatroom`, `message`.

@@ -121,7 +121,7 @@ pub(crate) async fn start(
     Ok(Child { instance, grpc: started.grpc, http: started.http, pid, process })
 }
 
-/// What is known of a child without asking it.
+/// What is known of a child without asking it. Nobody drains it: the page that would is not served by children.
 pub(crate) struct ChildHooks {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,

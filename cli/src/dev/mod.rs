@@ -201,10 +201,11 @@ fn report(world: &World, args: &DevArgs, listen: SocketAddr, took: Duration) -> 
         (0, _) => String::new(),
         (bots, rate) => format!("\n{bots} bots are on their way to the room {LOBBY}, to say {rate} messages/s."),
     };
+    let page = if args.isolate_gateways { "none with --isolate-gateways".to_owned() } else { format!("{http}/") };
     println!(
         "Throng dev is ready ({} ms): {} gateways, {} chatroom and {} message Pods.{bots}
 
-  page    {http}/
+  page    {page}
   connect {url}
   token   {token}
   API     curl -H 'Authorization: Bearer {DEV_API_KEY}' {http}/v1/rooms

@@ -21,9 +21,10 @@ pub(super) fn assemble(options: Options, parts: Parts) -> Result<Running> {
     let Membership { driver, ownership, slots } = Membership::new(&parts);
     let Parts { identity, store, pod_key, grpc, http, stop, cut, .. } = parts;
     let mut metrics = Metrics::default();
+    throng_node::ownership::metrics::register(&ownership, &mut metrics);
     let (log, log_events, writing) = StoredLog::new(store, BehindOptions::default());
     let behind = log.behind().clone();
-    throng_chatroom::queue_metrics::register(&behind, &mut metrics);
+    throng_chatroom::queue_metrics::register(&log, &mut metrics);
     let hooks = Arc::new(Chatroom::default());
     let node = InterceptedService::new(NodeService::server(Arc::clone(&hooks) as Arc<dyn Hooks>), pod_key.demand());
     let service = Service::new(

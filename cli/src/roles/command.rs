@@ -6,22 +6,21 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use throng_core::{InstanceId, Millis, Role};
-use throng_gateway::options::Secret;
 use throng_node::config::{self, Sources};
 use throng_node::ownership::Identity;
 use throng_node::service::Hooks;
 use throng_proto::key::PodKey;
 use throng_proto::link::DrainRequest;
-use throng_registry::{EtcdOptions, EtcdRegistry, Member, Registry};
-use throng_store::{MemoryDb, RedisMode, RedisOptions, RedisStore, Store};
+use throng_registry::{EtcdRegistry, Member, Registry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::node::Node;
 use super::{Config, Parts, assemble};
 use crate::logs;
 
@@ -53,61 +52,6 @@ struct File {
     message: throng_message::Options,
 }
 
-/// What every role needs to take part.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Node {
-    /// Namespace of the cluster.
-    namespace: String,
-    /// Name of the cluster.
-    cluster: String,
-    /// Name of this Pod; the host's name if empty.
-    pod: String,
-    /// Uid of this Pod: a new container under the same uid replaces the old one at once.
-    uid: String,
-    /// Revision of the cluster's spec.
-    revision: String,
-    /// Where the gRPC of the role listens.
-    grpc: SocketAddr,
-    /// Where `/healthz`, `/readyz` and `/metrics` listen.
-    http: SocketAddr,
-    /// Where a gateway takes clients.
-    public: SocketAddr,
-    /// Host by which other Pods reach this one; the host's name if empty.
-    advertise: String,
-    /// URLs of etcd.
-    etcd: Vec<String>,
-    /// URL of Redis, such as `redis://redis:6379`; several for Sentinel and Cluster.
-    redis: Vec<String>,
-    /// What these URLs are: `standalone`, `cluster`, or the name of the primary that Sentinels watch.
-    redis_mode: String,
-    /// The key that all Pods of the cluster share.
-    pod_key: Option<Secret>,
-    /// How long a drain may take after SIGTERM.
-    drain_ms: u64,
-}
-
-impl Default for Node {
-    fn default() -> Self {
-        Self {
-            namespace: "default".into(),
-            cluster: "throng".into(),
-            pod: String::new(),
-            uid: String::new(),
-            revision: "1".into(),
-            grpc: SocketAddr::from(([0, 0, 0, 0], 7070)),
-            http: SocketAddr::from(([0, 0, 0, 0], 7080)),
-            public: SocketAddr::from(([0, 0, 0, 0], 8080)),
-            advertise: String::new(),
-            etcd: Vec::new(),
-            redis: Vec::new(),
-            redis_mode: "standalone".into(),
-            pod_key: None,
-            drain_ms: 30_000,
-        }
-    }
-}
-
 /// Runs a role until it has ended.
 pub(crate) fn run(role: Role, args: &RoleArgs) -> Result<ExitCode> {
     logs::start("info");
@@ -118,18 +62,15 @@ pub(crate) fn run(role: Role, args: &RoleArgs) -> Result<ExitCode> {
 }
 
 async fn serve(role: Role, node: &Node, config: Config) -> Result<ExitCode> {
-    if node.etcd.is_empty() {
-        bail!("node.etcd is empty: name the URLs of etcd, as in node.etcd=[\"http://etcd:2379\"]");
-    }
+    let options = node.etcd_options()?;
     let key = node.pod_key.as_ref().context("node.pod_key is missing: give every Pod of the cluster the same key")?;
-    let options = EtcdOptions::new(node.etcd.clone(), &node.namespace, &node.cluster);
     let registry: Arc<dyn Registry> = Arc::new(EtcdRegistry::new(options).context("node.etcd")?);
     let bind = |address: SocketAddr| TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"));
     let (grpc, http) = (bind(node.grpc)?, bind(node.http)?);
     let identity = identity(role, node, grpc.local_addr()?.port(), http.local_addr()?.port())?;
     info!(%role, instance = %identity.instance, address = %identity.member.address, "starting");
     let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
-    let store = store(node, &identity.instance)?;
+    let store = node.store(&identity.instance)?;
     let parts = Parts {
         identity,
         registry,
@@ -160,22 +101,6 @@ async fn serve(role: Role, node: &Node, config: Config) -> Result<ExitCode> {
     }
     info!("ended");
     Ok(ExitCode::SUCCESS)
-}
-
-/// Redis if one is named; else memory, which ends with this process.
-fn store(node: &Node, instance: &InstanceId) -> Result<Arc<dyn Store>> {
-    let Some(first) = node.redis.first() else {
-        warn!("node.redis is empty: rooms are kept in this process only and end with it");
-        return Ok(Arc::new(MemoryDb::default().store(instance.clone())));
-    };
-    let mode = match node.redis_mode.as_str() {
-        "standalone" => RedisMode::Standalone,
-        "cluster" => RedisMode::Cluster,
-        primary => RedisMode::Sentinel { primary: primary.to_owned() },
-    };
-    let options = RedisOptions::standalone(first, &node.namespace, &node.cluster, instance.clone());
-    let store = RedisStore::open(RedisOptions { urls: node.redis.clone(), mode, ..options });
-    Ok(Arc::new(store.context("node.redis")?))
 }
 
 /// Empties the process, at most for so long.

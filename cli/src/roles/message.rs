@@ -18,6 +18,7 @@ pub(super) fn assemble(options: Options, parts: Parts) -> Result<Running> {
     let Membership { driver, ownership, slots } = Membership::new(&parts);
     let Parts { identity, registry, pod_key, grpc, http, stop, cut, .. } = parts;
     let mut metrics = Metrics::default();
+    throng_node::ownership::metrics::register(&ownership, &mut metrics);
     let hooks = Arc::new(Message::default());
     let node = InterceptedService::new(NodeService::server(Arc::clone(&hooks) as Arc<dyn Hooks>), pod_key.demand());
     let dependencies = Dependencies {

@@ -347,10 +347,7 @@ impl Actor {
                 let _ = reply.send(self.pod.announce(now, &publish));
             }
             Input::ListRooms(after, limit, reply) => {
-                let (rooms, next) = self.pod.list_rooms(now, after.as_ref(), limit);
-                let rooms = rooms.iter().map(|room| convert::described(room, &self.address)).collect();
-                let next = next.map_or_else(String::new, |next| next.as_str().to_owned());
-                let _ = reply.send(link::ListRoomsReply { rooms, next });
+                let _ = reply.send(self.list_rooms(now, after.as_ref(), limit));
             }
             Input::GatewayLoad(gateway, percent) => self.pod.gateway_load(now, gateway, percent),
             Input::Gathered(slots) => {
@@ -364,6 +361,12 @@ impl Actor {
                 let _ = taken.send(());
             }
         }
+    }
+
+    fn list_rooms(&mut self, now: Now, after: Option<&RoomId>, limit: usize) -> link::ListRoomsReply {
+        let (rooms, next) = self.pod.list_rooms(now, after, limit);
+        let rooms = rooms.iter().map(|room| convert::described(room, &self.address)).collect();
+        link::ListRoomsReply { rooms, next: next.map_or_else(String::new, |next| next.as_str().to_owned()) }
     }
 
     /// Others know something of the rooms of a slot, whether it is open here already or not yet.

@@ -1,7 +1,7 @@
 //! From the outputs of the rooms to streams and the store.
 
-use throng_core::room::{Asker, MessageKey, Output, Receipt, Refusal, RelayNo};
-use throng_core::{Cursor, Segment};
+use throng_core::room::{Asker, GatewayNo, MessageKey, Output, Receipt, Refusal, RelayNo};
+use throng_core::{Cursor, RoomId, Segment};
 use throng_proto::convert as base;
 use throng_proto::link;
 use throng_proto::link::chatroom_to_gateway::Kind as ToGateway;
@@ -46,41 +46,40 @@ impl Actor {
             }
             Output::Closed { relays, room, reason } => {
                 let closed = link::RoomClosed { room: room.as_str().to_owned(), reason: reason.as_str().to_owned() };
-                for relay in relays {
-                    self.links.restart(relay, &room);
-                    self.links.tell_relay(relay, ToRelay::Closed(closed.clone()));
-                }
+                self.tell_last(&relays, &room, &ToRelay::Closed(closed));
             }
             Output::Moved { relays, gateways, room, moved } => {
-                let told = convert::moved(&room, &moved);
-                for relay in relays {
-                    self.links.restart(relay, &room);
-                    self.links.tell_relay(relay, ToRelay::Moved(told.clone()));
-                }
-                for gateway in gateways {
-                    self.links.tell_gateway(gateway, ToGateway::Moved(told.clone()));
-                }
+                let moved = convert::moved(&room, &moved);
+                self.tell_last(&relays, &room, &ToRelay::Moved(moved.clone()));
+                self.tell_gateways(&gateways, &ToGateway::Moved(moved));
             }
             Output::Event { gateways, event } => {
-                let event = convert::event(&event);
-                for gateway in gateways {
-                    self.links.tell_gateway(gateway, ToGateway::Event(event.clone()));
-                }
+                self.tell_gateways(&gateways, &ToGateway::Event(convert::event(&event)));
             }
             Output::Removed { gateways, room, users, reason } => {
                 let users = users.iter().map(|user| user.as_str().to_owned()).collect();
-                let removed =
-                    link::Removed { room: room.as_str().to_owned(), users, reason: reason.as_ref().to_owned() };
-                for gateway in gateways {
-                    self.links.tell_gateway(gateway, ToGateway::Removed(removed.clone()));
-                }
+                let room = room.as_str().to_owned();
+                let removed = link::Removed { room, users, reason: reason.as_ref().to_owned() };
+                self.tell_gateways(&gateways, &ToGateway::Removed(removed));
             }
             Output::ListRoom { gateways, room } => {
-                for gateway in gateways {
-                    self.links.tell_gateway(gateway, ToGateway::ListRoom(room.as_str().to_owned()));
-                }
+                self.tell_gateways(&gateways, &ToGateway::ListRoom(room.as_str().to_owned()));
             }
             Output::Persist { slot, epoch, ticket, write } => self.log.push(slot, epoch, ticket, write),
+        }
+    }
+
+    fn tell_gateways(&mut self, gateways: &[GatewayNo], kind: &ToGateway) {
+        for gateway in gateways {
+            self.links.tell_gateway(*gateway, kind.clone());
+        }
+    }
+
+    /// Tells relays the last that they hear of a room from here.
+    fn tell_last(&mut self, relays: &[RelayNo], room: &RoomId, kind: &ToRelay) {
+        for relay in relays {
+            self.links.restart(*relay, room);
+            self.links.tell_relay(*relay, kind.clone());
         }
     }
 

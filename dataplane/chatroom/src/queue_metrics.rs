@@ -1,4 +1,4 @@
-//! The queue to the store, as Prometheus metrics; `docs/metrics.md` explains each.
+//! What goes to the store and comes from it, as Prometheus metrics; `docs/metrics.md` explains each.
 
 use std::fmt;
 
@@ -10,9 +10,13 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use throng_store::WriteBehind;
 
-/// Registers the metrics of a queue; names start with `throng_store_`.
-pub fn register(queue: &WriteBehind, registry: &mut Registry) {
-    registry.sub_registry_with_prefix("throng_store").register_collector(Box::new(Queue(queue.clone())));
+use crate::StoredLog;
+
+/// Registers the metrics of a log; names start with `throng_store_`.
+pub fn register(log: &StoredLog, registry: &mut Registry) {
+    let store = registry.sub_registry_with_prefix("throng_store");
+    store.register_collector(Box::new(Queue(log.behind().clone())));
+    store.register("reads", "Calls that read the store: slots taken over, pulls of old messages", log.reads().clone());
 }
 
 struct Queue(WriteBehind);

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use prometheus_client::metrics::counter::Counter;
 use serde::{Deserialize, Serialize};
 use throng_core::relay::{LogPage, LogRange};
 use throng_core::room::{KEY_MEMORY_MS, ListEntry, ListName, Overrides, Record, RoomState, Write};
@@ -28,6 +29,7 @@ pub struct StoredLog {
     store: Arc<dyn Store>,
     behind: WriteBehind,
     outcomes: Arc<Outcomes>,
+    reads: Counter,
 }
 
 /// What has to run beside a [`StoredLog`], for as long as it is used.
@@ -93,13 +95,19 @@ impl StoredLog {
         let (events, received) = mpsc::channel(EVENTS);
         let outcomes = Arc::new(Outcomes::default());
         let task = StoredLogTask { runner, notices, outcomes: Arc::clone(&outcomes), events };
-        (Self { store, behind, outcomes }, received, task)
+        (Self { store, behind, outcomes, reads: Counter::default() }, received, task)
     }
 
     /// The queue, for metrics.
     #[must_use]
     pub fn behind(&self) -> &WriteBehind {
         &self.behind
+    }
+
+    /// Calls that read the store, for metrics: slots that are taken over, and pulls of what no memory holds.
+    #[must_use]
+    pub const fn reads(&self) -> &Counter {
+        &self.reads
     }
 
     fn ack(&self, slot: Slot, epoch: Epoch, ticket: u64) -> Ack {
@@ -109,7 +117,9 @@ impl StoredLog {
 
     async fn load_all(&self, slot: Slot) -> Result<Vec<RoomState>, StoreError> {
         let mut rooms = Vec::new();
+        self.reads.inc();
         for stored in self.store.rooms(slot).await? {
+            self.reads.inc();
             if let Some(image) = self.store.load(stored.room.clone(), TAIL).await? {
                 rooms.push(state(stored.room, &image));
             }
@@ -164,6 +174,7 @@ impl Log for StoredLog {
     }
 
     fn read(&self, room: RoomId, range: LogRange) -> BoxFuture<'_, Result<LogPage, Unreachable>> {
+        self.reads.inc();
         Box::pin(async move { self.store.log(room, range).await.map_err(|error| Unreachable(error.to_string())) })
     }
 }
@@ -358,6 +369,7 @@ mod tests {
         let (successor, _, task) = StoredLog::new(Arc::new(db.store(instance("b"))), BehindOptions::default());
         tokio::spawn(task.run());
         let rooms = successor.load(slot).await.unwrap();
+        assert_eq!((log.reads().get(), successor.reads().get()), (1, 2), "the slot, and each of its rooms");
         let [found] = rooms.as_slice() else { panic!("one room") };
         assert_eq!((found.created, &found.overrides), (Some(Millis(5)), &overrides));
         assert_eq!(found.lists, [(ListName::Mute, muted)]);

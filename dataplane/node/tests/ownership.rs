@@ -1,6 +1,6 @@
 //! Claims of real tasks on a shared registry: every slot has one owner, also after one of them dies without goodbye.
 
-#![allow(clippy::unwrap_used, reason = "a test says so by failing")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says so by failing")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +23,11 @@ struct Pod {
 
 impl Pod {
     fn start(registry: &Arc<dyn Registry>, name: &str) -> Self {
+        Self::with_room_for(10_000, registry, name)
+    }
+
+    /// So many changes may wait to be read.
+    fn with_room_for(changes: usize, registry: &Arc<dyn Registry>, name: &str) -> Self {
         let member = Member {
             pod: name.into(),
             uid: name.into(),
@@ -36,7 +41,7 @@ impl Pod {
         };
         let identity =
             Identity { role: Role::Chatroom, instance: InstanceId::new(&format!("i-{name}")).unwrap(), member };
-        let (tx, slots) = mpsc::channel(10_000);
+        let (tx, slots) = mpsc::channel(changes);
         let stop = CancellationToken::new();
         let (driver, handle) = Driver::new(identity, Arc::clone(registry), tx);
         let task = tokio::spawn(driver.run(|| 0, stop.clone()));
@@ -116,6 +121,21 @@ async fn a_draining_process_hands_its_slots_to_the_others() {
         a.read();
         b.read();
         a.open.is_empty() && b.open.len() == 4096
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_process_whose_role_hears_nothing_ends_and_others_take_its_slots() {
+    let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::new());
+    let deaf = Pod::with_room_for(1, &registry, "deaf");
+    let handle = deaf.handle.clone();
+    tokio::time::timeout(Duration::from_secs(10), deaf.task).await.expect("it ends by itself").unwrap();
+    assert!(!handle.holds_rights(), "what was told may not be served either");
+    let mut b = Pod::start(&registry, "b");
+    until("the other has all", Duration::from_secs(10), || {
+        b.read();
+        b.open.len() == 4096
     })
     .await;
 }

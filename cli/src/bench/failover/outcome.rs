@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::faults::Fault;
 use super::probes::Outcome;
+use crate::bench::bounds::Slack;
 use crate::bench::report::Report;
 use crate::bench::stats::Percentiles;
 
@@ -65,9 +66,10 @@ impl FaultReport {
     }
 
     /// Holds it against the promises.
-    pub(super) fn judge(&self, fault: Fault, slack: f64, report: &mut Report) {
-        let (name, worst, bound) = (self.fault, self.worst_ms(fault), self.bound_ms * slack);
-        report.promise(worst <= bound, || format!("{name}: a room was out for {worst:.0} ms, the bound is {bound:.0}"));
+    pub(super) fn judge(&self, fault: Fault, slack: Slack, report: &mut Report) {
+        let name = self.fault;
+        let figure = if fault == Fault::Move { "move_gap_ms" } else { "outage_ms" };
+        report.at_most(format!("{name}: {figure}"), Some(self.worst_ms(fault)), self.bound_ms, slack);
         let lost = self.lost_after_stored;
         report.promise(lost == 0, || format!("{name}: {lost} receipts of stored messages are missing"));
         let (never, unstored) = (self.never_received, self.never_stored);
@@ -83,14 +85,16 @@ impl FaultReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::bounds::Bound;
 
     fn broken(fault: Fault, change: impl FnOnce(&mut FaultReport)) -> Vec<String> {
         let mut found = FaultReport::new(fault, Outcome::default(), None);
         found.settled_after_ms = Some(1.0);
         change(&mut found);
         let mut report = Report::default();
-        found.judge(fault, 1.0, &mut report);
-        report.broken
+        found.judge(fault, Slack(1.0), &mut report);
+        let missed = report.bounds.iter().filter(|bound| !bound.met).map(Bound::words);
+        report.broken.iter().cloned().chain(missed).collect()
     }
 
     #[test]

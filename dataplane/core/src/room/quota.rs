@@ -2,7 +2,8 @@
 //!
 //! A window holds `reserved` messages that only lanes 0-2 may use, `shared` that any lane may use, and
 //! `protected_extra` that only lanes 0-1 may use. A lane takes the narrowest allowance first, so that chatter never eats
-//! what was kept for others. The rule is `RongCloud`'s (200 ms, 20 + 20 + 20), generalised to four lanes and any rate.
+//! what was kept for others. At 200 messages a second that is 20 + 20 + 20 in 200 ms; the rule holds
+//! for any rate.
 
 use crate::{Lane, Millis};
 

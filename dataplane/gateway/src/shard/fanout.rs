@@ -79,41 +79,8 @@ impl<T: Transport> Shard<T> {
             let built = if own.is_empty() { None } else { own.get_mut(&sub.conn) };
             let Some(built) = built.or_else(|| frames.at(place)) else { continue };
             built.subscribers += 1;
-            let Some(record) = self.conns.get_mut(sub.conn as usize) else { continue };
-            match &mut record.outbox {
-                Some(outbox) => {
-                    let pushed = built
-                        .split(segment, number)
-                        .iter()
-                        .try_for_each(|(lane, entry)| outbox.push(*lane, entry.clone(), self.now, &self.limits));
-                    if pushed == Err(Overflow) {
-                        self.failed.push((sub.conn, CloseCode::Slow));
-                    }
-                }
-                none if built.is_large() => {
-                    let mut outbox = Box::new(Outbox::default());
-                    begin(&mut outbox, built, (segment, number), self.now, &self.limits);
-                    *none = Some(outbox);
-                    self.watch_outbox(sub.conn);
-                    behind.push(sub.conn);
-                }
-                none => match self.io.send(sub.conn, &built.whole) {
-                    Sent::Bytes(sent) => {
-                        self.counts.writes += 1;
-                        self.counts.egress_bytes += sent as u64;
-                        if sent < built.whole.len() {
-                            *none = Some(Box::new(Outbox::with_rest(built.whole.slice(sent..), self.now)));
-                            self.watch_outbox(sub.conn);
-                        }
-                    }
-                    Sent::Blocked => {
-                        let mut outbox = Box::new(Outbox::default());
-                        begin(&mut outbox, built, (segment, number), self.now, &self.limits);
-                        *none = Some(outbox);
-                        self.watch_outbox(sub.conn);
-                    }
-                    Sent::Closed => self.failed.push((sub.conn, CloseCode::Normal)),
-                },
+            if self.hand_out(sub.conn, built, (segment, number)) {
+                behind.push(sub.conn);
             }
         }
         if let Some(room) = self.rooms.get_mut(number as usize) {
@@ -126,6 +93,48 @@ impl<T: Transport> Shard<T> {
         for conn in behind {
             self.writable(conn);
         }
+    }
+
+    /// Writes to one client, or queues what it cannot take now. True: it has more than it should be handed at once.
+    #[inline]
+    fn hand_out(&mut self, conn: u32, built: &mut Built, of: (&Segment, u32)) -> bool {
+        let Some(record) = self.conns.get_mut(conn as usize) else { return false };
+        let queue = |built: &mut Built| {
+            let mut outbox = Box::new(Outbox::default());
+            begin(&mut outbox, built, of, self.now, &self.limits);
+            Some(outbox)
+        };
+        match &mut record.outbox {
+            Some(outbox) => {
+                let mut entries = built.split(of.0, of.1).iter();
+                let pushed =
+                    entries.try_for_each(|(lane, entry)| outbox.push(*lane, entry.clone(), self.now, &self.limits));
+                if pushed == Err(Overflow) {
+                    self.failed.push((conn, CloseCode::Slow));
+                }
+            }
+            none if built.is_large() => {
+                *none = queue(built);
+                self.watch_outbox(conn);
+                return true;
+            }
+            none => match self.io.send(conn, &built.whole) {
+                Sent::Bytes(sent) => {
+                    self.counts.writes += 1;
+                    self.counts.egress_bytes += sent as u64;
+                    if sent < built.whole.len() {
+                        *none = Some(Box::new(Outbox::with_rest(built.whole.slice(sent..), self.now)));
+                        self.watch_outbox(conn);
+                    }
+                }
+                Sent::Blocked => {
+                    *none = queue(built);
+                    self.watch_outbox(conn);
+                }
+                Sent::Closed => self.failed.push((conn, CloseCode::Normal)),
+            },
+        }
+        false
     }
 
     /// Finds who sent what a group does not get, and builds for each its own frame.

@@ -5,6 +5,7 @@
 //! slots: its lease and member entry are kept the same way.
 
 mod calls;
+pub mod metrics;
 mod peers;
 mod store;
 mod translate;
@@ -12,7 +13,7 @@ mod translate;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -26,12 +27,15 @@ use throng_registry::{Member, Registry, View};
 use throng_store::Store;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use calls::Calls;
 
 /// Longest time between two looks at the reactors.
 const PULSE_EVERY_MS: u64 = 200;
+
+/// Longest time that the role may not take what opens and closes: as long as a right lasts that nothing confirms.
+const TOLD_WITHIN: Duration = Duration::from_secs(2);
 
 /// What a process is to the others.
 #[derive(Clone, Debug)]
@@ -59,6 +63,18 @@ pub trait Rooms: Send + Sync + 'static {
 
     /// Waits until nothing of a slot waits for the store, before it is moved. False: that takes too long.
     fn settled(&self, slot: Slot) -> BoxFuture<'_, bool>;
+}
+
+/// Calls that wait for their answers.
+type UnderWay = FuturesUnordered<calls::Call>;
+
+/// How a turn ended.
+enum Turn {
+    Done,
+    /// All is given up.
+    Stopped,
+    /// The role does not take what it must know.
+    Unheard,
 }
 
 /// The driver; [`Driver::run`] is its task.
@@ -196,52 +212,29 @@ impl Driver {
 
     /// Runs until stopped, then gives everything up. Dropping it instead is a crash: the lease expires.
     ///
+    /// It also ends if the role does not take what is opened and closed for it within [`TOLD_WITHIN`]: whoever does not hear
+    /// what it must not serve any more is taken for dead. Its rights end at once, and nothing is given up, as in a crash.
+    ///
     /// `pulse` tells when the slowest of the process's other threads last answered: the time since, in milliseconds.
     pub async fn run(mut self, mut pulse: impl FnMut() -> u64 + Send, stop: CancellationToken) {
         let mut views = self.registry.watch();
-        let mut under_way = FuturesUnordered::new();
+        let mut under_way = UnderWay::new();
         let mut stopping = false;
-        let mut stopped = false;
         let mut inputs = vec![Input::Timer];
         views.mark_changed();
-        while !stopped {
-            let mut outputs = Vec::new();
+        loop {
             inputs.push(Input::Reactors(self.now() - pulse()));
-            for input in &inputs {
-                self.calls.hear(input);
-            }
-            let now = self.now();
-            self.machine.handle_all(inputs.drain(..), now, &mut outputs);
-            let mut gathers: Vec<(Slot, Epoch)> = Vec::new();
-            for output in outputs {
-                if let Some(change) = output.slot_change() {
-                    // The role is gone only when the process ends.
-                    let _ = self.slots.send(change).await;
-                    continue;
-                }
-                match output {
-                    Output::Stopped => stopped = true,
-                    Output::Gather { slot, epoch } => gathers.push((slot, epoch)),
-                    output => under_way.extend(self.calls.start(output)),
-                }
-            }
-            // What has ended was told: from here on the role may rely on the rest.
-            if let Some(until) = self.machine.rights_until(self.now()) {
-                self.rights.store(until.0, Ordering::Release);
-            }
-            if !gathers.is_empty() {
-                under_way.extend(self.calls.gather(&gathers));
-            }
-            // Answers that are there already, all at once: a take-over of thousands of slots is as many small answers.
-            while let Some(Some(answers)) = under_way.next().now_or_never() {
-                inputs.extend(answers);
-            }
-            while let Ok(input) = self.news.try_recv() {
-                inputs.push(input);
-            }
+            let turn = self.turn(&mut inputs, &mut under_way).await;
             self.publish();
-            if stopped || !inputs.is_empty() {
-                continue;
+            match turn {
+                Turn::Stopped => return,
+                Turn::Unheard => {
+                    self.rights.store(0, Ordering::Release);
+                    error!("the role has not taken its slots for {TOLD_WITHIN:?}: this process ends, others take over");
+                    return;
+                }
+                Turn::Done if !inputs.is_empty() => continue,
+                Turn::Done => {}
             }
             let sleep = self.until_next();
             tokio::select! {
@@ -268,6 +261,51 @@ impl Driver {
                 () = tokio::time::sleep(sleep) => inputs.push(Input::Timer),
             }
         }
+    }
+
+    /// Tells the machine what is new, does what it wants, and takes the answers that are there already into `inputs`.
+    async fn turn(&mut self, inputs: &mut Vec<Input>, under_way: &mut UnderWay) -> Turn {
+        for input in inputs.iter() {
+            self.calls.hear(input);
+        }
+        let (now, mut outputs) = (self.now(), Vec::new());
+        self.machine.handle_all(inputs.drain(..), now, &mut outputs);
+        let mut turn = Turn::Done;
+        let mut gathers: Vec<(Slot, Epoch)> = Vec::new();
+        for output in outputs {
+            if let Some(change) = output.slot_change() {
+                if !self.tell(change).await {
+                    return Turn::Unheard;
+                }
+                continue;
+            }
+            match output {
+                Output::Stopped => turn = Turn::Stopped,
+                Output::Gather { slot, epoch } => gathers.push((slot, epoch)),
+                output => under_way.extend(self.calls.start(output)),
+            }
+        }
+        // What has ended was told: from here on the role may rely on the rest.
+        if let Some(until) = self.machine.rights_until(self.now()) {
+            self.rights.store(until.0, Ordering::Release);
+        }
+        if !gathers.is_empty() {
+            under_way.extend(self.calls.gather(&gathers));
+        }
+        // All at once: a take-over of thousands of slots is as many small answers.
+        while let Some(Some(answers)) = under_way.next().now_or_never() {
+            inputs.extend(answers);
+        }
+        while let Ok(input) = self.news.try_recv() {
+            inputs.push(input);
+        }
+        turn
+    }
+
+    /// Tells the role what opens or closes; false: it does not take it.
+    async fn tell(&self, change: SlotChange) -> bool {
+        // A role that is gone, which it is only when the process ends, has nothing to hear.
+        tokio::time::timeout(TOLD_WITHIN, self.slots.send(change)).await.is_ok()
     }
 
     fn look(&mut self, view: &View, inputs: &mut Vec<Input>) {
@@ -305,9 +343,9 @@ impl Driver {
         self.status.send_if_modified(|last| std::mem::replace(last, status) != status);
     }
 
-    fn until_next(&self) -> std::time::Duration {
+    fn until_next(&self) -> Duration {
         let now = self.now();
         let wake = self.machine.wake_at().map_or(PULSE_EVERY_MS, |at| at.since(now));
-        std::time::Duration::from_millis(wake.clamp(1, PULSE_EVERY_MS))
+        Duration::from_millis(wake.clamp(1, PULSE_EVERY_MS))
     }
 }

@@ -16,6 +16,7 @@ mod own;
 mod reply;
 mod sentinel;
 mod text;
+mod tls;
 mod wire;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +29,7 @@ use tokio::time::Instant;
 use self::link::Link;
 use self::names::Names;
 pub use self::options::{Credentials, RedisMode, RedisOptions, Secret};
+pub use self::tls::Tls;
 use self::wire::{Request, Target};
 use crate::StoreError;
 use crate::image::{MemberCursor, MemberPage, RoomImage, StoredRoom};

@@ -4,6 +4,7 @@ use std::fmt;
 
 use throng_core::InstanceId;
 
+use super::tls::Tls;
 use crate::limits::LogLimits;
 use crate::memory::DEFAULT_GRACE_MS;
 
@@ -59,13 +60,15 @@ pub struct Credentials {
 /// XRANGE XREVRANGE INFO WAIT PING` and those that `functions.lua` calls.
 #[derive(Clone, Debug)]
 pub struct RedisOptions {
-    /// `redis://host:port/database`, with `user:password@` unless [`RedisOptions::credentials`] are given. Several for
+    /// `redis://host:port/database`, or `rediss://` for TLS, with `user:password@` unless [`RedisOptions::credentials`] are given. Several for
     /// Sentinel and Cluster.
     pub urls: Vec<String>,
     /// Where the primary is.
     pub mode: RedisMode,
     /// Win over those of the URLs.
     pub credentials: Option<Credentials>,
+    /// How to encrypt where the URLs begin with `rediss://`. Not with Sentinels.
+    pub tls: Tls,
     /// First part of every key.
     pub namespace: String,
     /// Second part of every key.
@@ -96,6 +99,7 @@ impl RedisOptions {
             urls: vec![url.to_owned()],
             mode: RedisMode::Standalone,
             credentials: None,
+            tls: Tls::default(),
             namespace: namespace.to_owned(),
             cluster: cluster.to_owned(),
             instance,

@@ -8,13 +8,11 @@ use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::io::tcp::TcpSettings;
 use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline, RedisError,
-    RedisResult, Value,
-};
+use redis::{AsyncConnectionConfig, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline, RedisError, RedisResult, Value};
 
 use super::options::{Credentials, RedisMode, RedisOptions};
 use super::sentinel::Sentinels;
+use super::tls::{Tls, is_encrypted};
 use crate::StoreError;
 
 /// How long making a connection may take, with its handshake.
@@ -101,16 +99,27 @@ pub(super) struct Target {
     mode: RedisMode,
     infos: Vec<ConnectionInfo>,
     credentials: Option<Credentials>,
+    tls: Tls,
 }
 
 impl Target {
     /// Checks the addresses. Nothing is connected yet.
     pub(super) fn new(options: &RedisOptions) -> Result<Self, StoreError> {
         if options.urls.is_empty() {
-            return Err(StoreError::refused("redis.url is missing"));
+            return Err(StoreError::refused("node.redis is empty"));
         }
-        let infos = options.urls.iter().map(|url| info(url)).collect::<Result<_, _>>()?;
-        Ok(Self { mode: options.mode.clone(), infos, credentials: options.credentials.clone() })
+        let infos: Vec<_> = options.urls.iter().map(|url| info(url)).collect::<Result<_, _>>()?;
+        let encrypted = infos.iter().filter(|info| is_encrypted(info)).count();
+        if encrypted > 0 && encrypted < infos.len() {
+            return Err(StoreError::refused("write all of node.redis with rediss://, or none"));
+        }
+        if encrypted > 0 && matches!(options.mode, RedisMode::Sentinel { .. }) {
+            return Err(StoreError::refused(
+                "TLS to Redis is for one server or a Cluster: Sentinels are asked with redis://",
+            ));
+        }
+        let (mode, credentials, tls) = (options.mode.clone(), options.credentials.clone(), options.tls.clone());
+        Ok(Self { mode, infos, credentials, tls })
     }
 
     /// Makes a connection.
@@ -118,7 +127,7 @@ impl Target {
         match &self.mode {
             RedisMode::Standalone => {
                 let Some(info) = self.infos.first() else { return Err(no_address()) };
-                let client = Client::open(self.with_credentials(info.clone()))?;
+                let client = self.tls.client(self.with_credentials(info.clone()))?;
                 Ok(Wire::One(client.get_multiplexed_async_connection_with_config(&config()).await?))
             }
             RedisMode::Sentinel { primary } => {
@@ -141,6 +150,9 @@ impl Target {
                     .min_retry_wait(20)
                     .max_retry_wait(300)
                     .tcp_settings(tcp());
+                if self.infos.iter().any(is_encrypted) {
+                    builder = builder.certs(self.tls.read()?);
+                }
                 if let Some(credentials) = &self.credentials {
                     if let Some(username) = &credentials.username {
                         builder = builder.username(username);
@@ -183,11 +195,8 @@ impl Target {
 fn info(url: &str) -> Result<ConnectionInfo, StoreError> {
     // The URL itself is not repeated: it may hold a password.
     let info = url.into_connection_info().map_err(|error| {
-        StoreError::refused(format!("redis.url is not of the form redis://host:port/database: {}", error.category()))
+        StoreError::refused(format!("node.redis is not of the form redis://host:port/database: {}", error.category()))
     })?;
-    if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
-        return Err(StoreError::refused("this build speaks no TLS to Redis: use redis:// instead of rediss://"));
-    }
     Ok(info.set_tcp_settings(tcp()))
 }
 
@@ -201,5 +210,5 @@ pub(super) fn config() -> AsyncConnectionConfig {
 }
 
 fn no_address() -> RedisError {
-    RedisError::from((redis::ErrorKind::InvalidClientConfig, "redis.url is missing"))
+    RedisError::from((redis::ErrorKind::InvalidClientConfig, "node.redis is empty"))
 }

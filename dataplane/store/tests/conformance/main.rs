@@ -14,4 +14,5 @@ mod faults;
 mod figures;
 mod servers;
 mod suite;
+mod tls;
 mod worlds;
