@@ -153,6 +153,18 @@ impl Ledger {
         })
     }
 
+    /// What was neither received nor declared, in the epochs that this subscriber heard of.
+    pub(super) fn holes(&self, truth: &Truth) -> impl Iterator<Item = Gap> {
+        let of_lane = |ledger: &EpochLedger, lane: Lane| {
+            let last = ledger.sealed.unwrap_or_else(|| truth.last(ledger.epoch))[lane];
+            let covered = ledger.lanes.get(lane.index()).map(|seen| seen.received.union(&seen.declared));
+            let epoch = ledger.epoch;
+            let ranges = covered.unwrap_or_default().missing(ledger.start[lane] + 1, last);
+            ranges.into_iter().map(move |(from, to)| Gap { epoch, lane, from, to })
+        };
+        self.epochs.iter().flat_map(move |ledger| Lane::ALL.into_iter().flat_map(move |lane| of_lane(ledger, lane)))
+    }
+
     fn position(&self, epoch: Epoch) -> Option<usize> {
         self.epochs.iter().rposition(|ledger| ledger.epoch == epoch)
     }

@@ -81,6 +81,7 @@ fn measure(args: &FanoutArgs, cores: Cores, progress: &Progress) -> anyhow::Resu
         .map(|(before, after)| after.saturating_sub(before) as f64 / f64::from(args.subscribers));
     report.cores = Some(cores);
     judge(args, &mut report, &publisher, &fleet);
+    report.tell_losses(&fleet, |_| true);
     Ok(report)
 }
 

@@ -2,9 +2,12 @@
 
 use serde::{Serialize, Serializer};
 
+use super::conn::ConnId;
+use super::fleet::Fleet;
 use super::notes::Shared;
 use super::process::Cores;
 use super::stats::Percentiles;
+use super::verdict::Verdict;
 
 /// The outcome of one bench. Fields that a scenario does not measure are left out.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -227,6 +230,13 @@ impl Report {
     pub(super) fn promise(&mut self, kept: bool, or_else: impl FnOnce() -> String) {
         if !kept {
             self.broken.push(or_else());
+        }
+    }
+
+    /// Says of what was lost where.
+    pub(super) fn tell_losses(&mut self, fleet: &Fleet, counts: impl Fn(ConnId) -> bool) {
+        if self.lost.unwrap_or(0) > 0 {
+            self.broken.extend(Verdict::losses(fleet, counts));
         }
     }
 

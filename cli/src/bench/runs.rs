@@ -47,6 +47,22 @@ impl Runs {
         self.0.last().map_or(0, |run| run.1)
     }
 
+    /// The numbers of `from..=to` that are not in the set, as ranges.
+    pub(super) fn missing(&self, from: u64, to: u64) -> Vec<(u64, u64)> {
+        let mut missing = Vec::new();
+        let mut next = from;
+        for (first, last) in self.0.iter().copied().filter(|run| run.1 >= from && run.0 <= to) {
+            if next < first {
+                missing.push((next, first - 1));
+            }
+            next = next.max(last + 1);
+        }
+        if next <= to {
+            missing.push((next, to));
+        }
+        missing
+    }
+
     /// The numbers that are in either set.
     pub(super) fn union(&self, other: &Self) -> Self {
         let mut all: Vec<_> = self.0.iter().chain(&other.0).copied().collect();
@@ -99,6 +115,9 @@ mod tests {
             prop_assert!(runs.0.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0));
             prop_assert_eq!(runs.last(), numbers.last().copied().unwrap_or(0));
             prop_assert_eq!(runs.count_within(from, from + length), numbers.range(from..=from + length).count() as u64);
+            let holes: Vec<u64> = runs.missing(from, from + length).into_iter().flat_map(|(a, b)| a..=b).collect();
+            let absent: Vec<u64> = (from..=from + length).filter(|n| !numbers.contains(n)).collect();
+            prop_assert_eq!(holes, absent);
             let mut more = Runs::default();
             for (first, extra) in other {
                 more.add(first, first + extra);

@@ -88,6 +88,7 @@ pub(super) fn scenario(args: &SlowArgs, cores: Cores, progress: &Progress) -> an
     report.cores = Some(cores);
     fill(&mut report, &fleet, &publisher, readers);
     judge(args, &mut report, &publisher);
+    report.tell_losses(&fleet, |id| id < readers);
     if report.disconnects != Some(0) {
         report.first_end(&fleet.shared);
     }

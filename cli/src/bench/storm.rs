@@ -32,7 +32,7 @@ const LOOK: Duration = Duration::from_secs(30);
 const CALM_US: u64 = 3_000_000;
 /// Time between two looks at the server's memory.
 const SAMPLE_US: u64 = 100_000;
-/// A dead gateway's connections are all noticed by then.
+/// Who is heard later than this after the cut is connected to a gateway that lives: messages flow all the time.
 const NOTICED_US: u64 = 500_000;
 
 /// Runs it.
@@ -76,6 +76,7 @@ pub(super) fn scenario(args: &StormArgs, cores: Cores, progress: &Progress) -> a
     report.back_after_kill_ms = after_kill;
     report.cores = Some(cores);
     judge(&mut report, &parts);
+    report.tell_losses(&fleet, |_| true);
     Ok(report)
 }
 
@@ -123,7 +124,13 @@ impl Parts {
         loop {
             let now = now_us();
             if opening.is_done() && now > begun_us + NOTICED_US {
-                break;
+                // An end that was not read yet is not known: only who is heard again is back.
+                let deaf = fleet.conns().iter().filter(|conn| conn.tally.heard_us < begun_us + NOTICED_US).count();
+                if deaf == 0 {
+                    break;
+                }
+                let late = now > begun_us + drive::micros(LOOK);
+                anyhow::ensure!(!late, "{deaf} connections are open and have heard nothing for {LOOK:?}");
             }
             opening.pump(fleet, now).context("not everybody came back")?;
             publisher.pump(fleet, now);

@@ -253,6 +253,9 @@ impl Bench<'_> {
         for (fault, found) in faults.iter().zip(report.faults.clone()) {
             found.judge(*fault, self.args.slack, report);
         }
+        if undeclared > 0 {
+            report.broken.extend(Verdict::losses(&self.fleet, |_| true));
+        }
         if let Some(end) = self.crowd.first_end.as_ref().filter(|_| !report.broken.is_empty()) {
             report.broken.push(format!("the first connection to end was told: {end}"));
         }
