@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_COUNT, Utc};
+#[cfg(feature = "schema")]
+use super::MAX_COUNT;
+use super::Utc;
 
 /// One aspect of an object's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, MAX_CONDITIONS, MAX_COUNT, MAX_LINE, Utc};
+use super::{Condition, Utc};
+#[cfg(feature = "schema")]
+use super::{MAX_CONDITIONS, MAX_COUNT, MAX_LINE};
 
 /// What became of an operation. Progress lives here; a restart of the operator goes on from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

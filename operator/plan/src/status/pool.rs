@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use throng_core::Millis;
 
-use super::{MAX_COUNT, MAX_LINE, MAX_NAME, Utc};
+use super::Utc;
+#[cfg(feature = "schema")]
+use super::{MAX_COUNT, MAX_LINE, MAX_NAME};
 
 /// Length of a bucket of the autoscaling history, in milliseconds.
 pub const BUCKET_MS: u64 = 10_000;

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_COUNT, MAX_HASH, MAX_LINE, MAX_NAME, Utc};
+use super::Utc;
+#[cfg(feature = "schema")]
+use super::{MAX_COUNT, MAX_HASH, MAX_LINE, MAX_NAME};
 
 /// One revision of the three pools.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
