@@ -77,8 +77,8 @@ struct RoomSlots {
 }
 
 impl Rooms for RoomSlots {
-    fn gathered(&self, slot: Slot, rooms: Vec<GatheredRoom>) -> BoxFuture<'_, ()> {
-        Box::pin(self.handle.gathered(slot, rooms))
+    fn gathered(&self, rooms: Vec<(Slot, Vec<GatheredRoom>)>) -> BoxFuture<'_, ()> {
+        Box::pin(self.handle.gathered(rooms))
     }
 
     fn settled(&self, slot: Slot) -> BoxFuture<'_, bool> {

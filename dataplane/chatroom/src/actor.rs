@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use throng_core::ownership::Input as News;
 use throng_core::relay::LogRange;
 use throng_core::room::{Activity, Asker, Now, Pod, RelayNo, RoomState, Stats};
@@ -30,6 +31,9 @@ use crate::{convert, handover};
 
 /// Inputs taken in one turn, at most: outputs leave between turns.
 const TURN: usize = 256;
+/// Slots that open or close, answers of the log, slots that were read: so many of each in one turn. They go before the
+/// traffic, however much of that there is: a Pod that takes over thousands of slots has as many of each.
+const FIRST: usize = 1024;
 /// How often paused streams are looked at.
 const RESUME_EVERY: Duration = Duration::from_millis(20);
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
@@ -137,6 +141,7 @@ impl Actor {
                 _ = beats.tick() => self.handle.beat(),
                 () = tokio::time::sleep_until(wake) => {}
             }
+            self.take_first(&mut inbox);
             while let Some(slot) = self.parked.overdue() {
                 self.unpark(slot);
             }
@@ -149,6 +154,20 @@ impl Actor {
 
     pub(crate) fn now(&self) -> Now {
         self.clock.now()
+    }
+
+    /// Takes what is there of the little that goes before the traffic.
+    fn take_first(&mut self, inbox: &mut Inbox) {
+        for change in std::iter::from_fn(|| inbox.slots.try_recv().ok()).take(FIRST) {
+            self.change_slot(change);
+        }
+        for event in std::iter::from_fn(|| inbox.log_events.try_recv().ok()).take(FIRST) {
+            self.log_event(event);
+        }
+        for _ in 0..FIRST {
+            let Some(loaded) = self.loading.next().now_or_never() else { break };
+            self.open(loaded);
+        }
     }
 
     /// A process that was stopped for a while may wake up without a right. It takes nothing until it knows which slots are
@@ -334,7 +353,11 @@ impl Actor {
                 let _ = reply.send(link::ListRoomsReply { rooms, next });
             }
             Input::GatewayLoad(gateway, percent) => self.pod.gateway_load(now, gateway, percent),
-            Input::Gathered(slot, rooms) => self.learn(now, slot, Epoch::NONE, rooms),
+            Input::Gathered(slots) => {
+                for (slot, rooms) in slots {
+                    self.learn(now, slot, Epoch::NONE, rooms);
+                }
+            }
             Input::HandOver { slot, epoch, next_epoch, rooms, taken } => {
                 self.learn(now, slot, epoch, rooms);
                 self.tell(News::HandedOver { slot, epoch: next_epoch });

@@ -109,13 +109,14 @@ impl Handle {
         self.rooms.send_replace(rooms);
     }
 
-    /// What message Pods knew of the rooms of a slot, gathered before it opens. A room that does not read is left out.
-    pub async fn gathered(&self, slot: Slot, rooms: Vec<link::GatheredRoom>) {
-        let read =
-            |room| convert::gathered(room).inspect_err(|bad| warn!(%slot, %bad, "a gathered room does not read"));
-        let rooms = rooms.into_iter().filter_map(|room| read(room).ok()).collect();
+    /// What message Pods knew of the rooms of slots, gathered before they open. A room that does not read is left out.
+    pub async fn gathered(&self, slots: Vec<(Slot, Vec<link::GatheredRoom>)>) {
+        let read = |room| convert::gathered(room).inspect_err(|bad| warn!(%bad, "a gathered room does not read"));
+        let of_slot = |(slot, rooms): (Slot, Vec<link::GatheredRoom>)| {
+            (slot, rooms.into_iter().filter_map(|room| read(room).ok()).collect())
+        };
         // The role is gone only when the process ends.
-        let _ = self.inputs.send(Input::Gathered(slot, rooms)).await;
+        let _ = self.inputs.send(Input::Gathered(slots.into_iter().map(of_slot).collect())).await;
     }
 
     pub(crate) fn inputs(&self) -> mpsc::Sender<Input> {

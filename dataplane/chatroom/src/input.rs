@@ -60,7 +60,7 @@ pub(crate) enum Input {
     ListRooms(Option<RoomId>, usize, oneshot::Sender<link::ListRoomsReply>),
     GatewayLoad(GatewayNo, u8),
     /// What message Pods knew of the rooms of a slot that is about to open.
-    Gathered(Slot, Vec<RoomState>),
+    Gathered(Vec<(Slot, Vec<RoomState>)>),
     HandOver {
         slot: Slot,
         epoch: Epoch,

@@ -47,7 +47,7 @@ impl Default for Options {
             stored_within_ms: room.stored_within_ms,
             lists_within_ms: room.lists_within_ms,
             load_within_ms: 5_000,
-            loads: 32,
+            loads: 64,
         }
     }
 }

@@ -24,6 +24,8 @@ pub(super) struct OpenSlot {
     /// Writes that did not happen, among those up to `stored`.
     lost: BTreeSet<u64>,
     waiting: VecDeque<Waiting>,
+    /// When the Pod looks whether somebody has waited too long.
+    pub(super) look_at: Option<Millis>,
 }
 
 /// Somebody waits for the store.
@@ -39,8 +41,18 @@ pub(super) struct Waiting {
 
 impl OpenSlot {
     pub(super) fn new(slot: Slot, epoch: Epoch, opened: Millis) -> Self {
-        let (rooms, waiting) = (BTreeSet::new(), VecDeque::new());
-        Self { slot, epoch, opened, start: Seqs::ZERO, rooms, tickets: 0, stored: 0, lost: BTreeSet::new(), waiting }
+        Self {
+            slot,
+            epoch,
+            opened,
+            start: Seqs::ZERO,
+            rooms: BTreeSet::new(),
+            tickets: 0,
+            stored: 0,
+            lost: BTreeSet::new(),
+            waiting: VecDeque::new(),
+            look_at: None,
+        }
     }
 
     /// Writes behind the traffic; returns the ticket.

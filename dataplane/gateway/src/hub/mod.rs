@@ -106,6 +106,7 @@ pub struct Hub {
     publishes: publish::Publishes,
     pasts: past::Pasts,
     next_audit: Millis,
+    next_look: Millis,
     out: Vec<Action>,
 }
 
@@ -125,6 +126,7 @@ impl Hub {
             publishes: publish::Publishes::default(),
             pasts: past::Pasts::default(),
             next_audit: Millis::ZERO,
+            next_look: Millis::ZERO,
             out: Vec::new(),
         }
     }
@@ -189,8 +191,7 @@ impl Hub {
         self.flush_members();
         self.flush_homes();
         self.retry_publishes();
-        self.relays_changed();
-        self.expire_pasts();
+        self.look_around();
         if self.now >= self.next_audit {
             self.next_audit = self.now + AUDIT_MS;
             self.audit();
@@ -224,6 +225,14 @@ impl Hub {
     pub fn idle_ms(&self) -> u64 {
         let busy = self.members.is_waiting() || self.publishes.is_waiting() || self.homes.is_waiting();
         if busy { BATCH_MS / 2 } else { 250 }
+    }
+
+    /// What takes a look at everything, now and then.
+    fn look_around(&mut self) {
+        if self.now >= self.next_look {
+            self.relays_changed();
+            self.expire_pasts();
+        }
     }
 
     fn chatroom_said(&mut self, from: &Address, kind: chatroom_to_gateway::Kind) {
@@ -269,7 +278,7 @@ impl Hub {
                 self.relays_changed();
             }
         }
-        self.retry_publishes();
+        self.look_for_ways();
     }
 
     fn link_down(&mut self, role: Role, address: &Address) {

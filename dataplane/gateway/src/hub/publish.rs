@@ -3,11 +3,14 @@
 //! A message whose owner is unknown, moved or out of reach waits until its deadline and takes the first way there is:
 //! the owner's link, or the room's relay, which can pass it on. One that was on a link when that broke is sent again only
 //! if it has a key: without one nobody can know whether it was ordered.
+//!
+//! A link carries so many unanswered messages and no more: what waits behind them is not lost with the link, and an owner
+//! that comes back after an outage is not buried under everything that waited for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use throng_core::{Epoch, Gap, Message, Millis, RoomId, Stamp};
+use throng_core::{Epoch, Gap, Message, Millis, RoomId, Slot, Stamp};
 use throng_proto::client;
 use throng_proto::codes::ErrorCode;
 use throng_proto::convert;
@@ -18,6 +21,10 @@ use crate::traffic::{Asker, Failure, Order, Ordered, ToShard};
 
 /// Most messages and pulls on their way.
 const MAX_PENDING: usize = 50_000;
+/// Most unanswered messages on one link: a quarter of its queue, and a second of 4,000/s.
+const MAX_ON_LINK: usize = 4_096;
+/// Between two looks for ways at what waits.
+const RETRY_MS: u64 = 20;
 
 #[derive(Debug)]
 struct Pending {
@@ -26,8 +33,10 @@ struct Pending {
     message: link::Publish,
     deadline: Millis,
     /// The link that it is on.
-    via: Option<(Role, Address)>,
+    via: Option<Link>,
 }
+
+type Link = (Role, Address);
 
 #[derive(Debug)]
 struct Pull {
@@ -39,6 +48,14 @@ struct Pull {
 #[derive(Debug, Default)]
 pub(super) struct Publishes {
     pending: BTreeMap<u64, Pending>,
+    /// Those of `pending` that are on no link.
+    waiting: BTreeSet<u64>,
+    /// All of `pending`, by slot.
+    by_slot: BTreeSet<(Slot, u64)>,
+    /// Those that are, by link.
+    on_link: BTreeMap<Link, BTreeSet<u64>>,
+    /// When `waiting` is looked through again.
+    retry_at: Millis,
     pulls: BTreeMap<u64, Pull>,
     request: u64,
 }
@@ -47,6 +64,37 @@ impl Publishes {
     pub(super) fn next_request(&mut self) -> u64 {
         self.request += 1;
         self.request
+    }
+
+    fn has_space(&self, link: &Link) -> bool {
+        self.on_link.get(link).is_none_or(|sent| sent.len() < MAX_ON_LINK)
+    }
+
+    /// Puts a message on a link, or on none, and says what is sent.
+    fn put(&mut self, request: u64, via: Option<Link>) -> Option<link::Publish> {
+        let pending = self.pending.get_mut(&request)?;
+        if let Some(before) = std::mem::replace(&mut pending.via, via)
+            && let Some(sent) = self.on_link.get_mut(&before)
+        {
+            sent.remove(&request);
+        }
+        let Some(link) = pending.via.clone() else {
+            self.waiting.insert(request);
+            return None;
+        };
+        self.waiting.remove(&request);
+        self.on_link.entry(link).or_default().insert(request);
+        Some(pending.message.clone())
+    }
+
+    fn remove(&mut self, request: u64) -> Option<Pending> {
+        let pending = self.pending.remove(&request)?;
+        self.waiting.remove(&request);
+        self.by_slot.remove(&(Slot::of(pending.room.as_str()), request));
+        if let Some(sent) = pending.via.as_ref().and_then(|link| self.on_link.get_mut(link)) {
+            sent.remove(&request);
+        }
+        Some(pending)
     }
 
     pub(super) fn is_waiting(&self) -> bool {
@@ -77,6 +125,8 @@ impl Hub {
             stored: order.stored,
         };
         let deadline = self.now + self.settings.answer_ms;
+        self.publishes.waiting.insert(request);
+        self.publishes.by_slot.insert((Slot::of(order.room.as_str()), request));
         let pending = Pending { asker: order.asker, room: order.room, message, deadline, via: None };
         self.publishes.pending.insert(request, pending);
         self.send_publish(request);
@@ -91,30 +141,31 @@ impl Hub {
             self.is_up(Role::Message, relay).then(|| Arc::clone(relay))
         };
         let via = owner.map(|owner| (Role::Chatroom, owner)).or_else(|| Some((Role::Message, relay()?)));
-        let Some(via) = via else { return };
-        let message = pending.message.clone();
-        if let Some(pending) = self.publishes.pending.get_mut(&request) {
-            pending.via = Some(via.clone());
-        }
+        let Some(via) = via.filter(|via| self.publishes.has_space(via)) else { return };
+        let Some(message) = self.publishes.put(request, Some(via.clone())) else { return };
         self.out.push(match via {
             (Role::Chatroom, owner) => Action::Chatroom(owner, gateway_to_chatroom::Kind::Publish(message)),
             (Role::Message, relay) => Action::Message(relay, gateway_to_message::Kind::Publish(message)),
         });
     }
 
+    /// There is a new way: what waits is looked through at once.
+    pub(super) fn look_for_ways(&mut self) {
+        self.publishes.retry_at = Millis::ZERO;
+        self.retry_publishes();
+    }
+
     /// Sends what waits for a way, and gives up what has waited too long.
     pub(super) fn retry_publishes(&mut self) {
         let now = self.now;
-        let waiting: Vec<u64> =
-            self.publishes.pending.iter().filter(|(_, pending)| pending.via.is_none()).map(|(at, _)| *at).collect();
-        for request in waiting {
-            self.send_publish(request);
-        }
-        while let Some(entry) = self.publishes.pending.first_entry() {
-            if now < entry.get().deadline {
-                break;
+        if now >= self.publishes.retry_at && !self.publishes.waiting.is_empty() {
+            self.publishes.retry_at = now + RETRY_MS;
+            for request in self.publishes.waiting.iter().copied().collect::<Vec<_>>() {
+                self.send_publish(request);
             }
-            let pending = entry.remove();
+        }
+        while let Some((request, _)) = self.publishes.pending.first_key_value().filter(|(_, first)| now >= first.deadline) {
+            let Some(pending) = self.publishes.remove(*request) else { break };
             let failure = Failure::unavailable("the room's owner did not answer: try again with the same key");
             self.out.push(Action::Shard(pending.asker.shard, ToShard::Published(pending.asker, Err(failure))));
         }
@@ -130,18 +181,16 @@ impl Hub {
 
     /// A link broke.
     pub(super) fn publishes_cut(&mut self, role: Role, address: &Address) {
-        let on_it = |pending: &Pending| pending.via.as_ref().is_some_and(|(r, a)| *r == role && a == address);
-        let cut: Vec<u64> =
-            self.publishes.pending.iter().filter(|(_, pending)| on_it(pending)).map(|(at, _)| *at).collect();
+        let cut = self.publishes.on_link.remove(&(role, Arc::clone(address))).unwrap_or_default();
         for request in cut {
-            let Some(pending) = self.publishes.pending.get_mut(&request) else { continue };
-            pending.via = None;
+            let Some(pending) = self.publishes.pending.get(&request) else { continue };
             if pending.message.key.is_empty() {
                 let failure = Failure::unavailable("the room's owner was lost: it may or may not have taken this");
                 let asker = pending.asker;
-                self.publishes.pending.remove(&request);
+                self.publishes.remove(request);
                 self.out.push(Action::Shard(asker.shard, ToShard::Published(asker, Err(failure))));
             } else {
+                self.publishes.put(request, None);
                 self.send_publish(request);
             }
         }
@@ -149,16 +198,16 @@ impl Hub {
 
     /// The Pod does not own the room: what went there goes to the next owner.
     pub(super) fn publishes_moved(&mut self, from: &Address, room: &RoomId) {
+        let slot = Slot::of(room.as_str());
         let stray = |pending: &Pending| {
             pending.room == *room && pending.via.as_ref().is_some_and(|(_, address)| address == from)
         };
+        let of_slot = self.publishes.by_slot.range((slot, 0)..=(slot, u64::MAX)).map(|(_, request)| *request);
         let strays: Vec<u64> =
-            self.publishes.pending.iter().filter(|(_, pending)| stray(pending)).map(|(at, _)| *at).collect();
+            of_slot.filter(|request| self.publishes.pending.get(request).is_some_and(stray)).collect();
         let same = self.owner_of(room).as_ref() == Some(from);
         for request in strays {
-            if let Some(pending) = self.publishes.pending.get_mut(&request) {
-                pending.via = None;
-            }
+            self.publishes.put(request, None);
             // An owner that sends everybody to itself is asked again at the next tick, not in a loop.
             if !same {
                 self.send_publish(request);
@@ -167,7 +216,7 @@ impl Hub {
     }
 
     pub(super) fn published(&mut self, reply: &link::PublishReply) {
-        let Some(pending) = self.publishes.pending.remove(&reply.request) else { return };
+        let Some(pending) = self.publishes.remove(reply.request) else { return };
         let result = Failure::check(&reply.code, reply.message.clone(), reply.retry_ms).and_then(|()| {
             let lane =
                 convert::lane(reply.lane).map_err(|_| Failure::new(ErrorCode::Internal, "a wrong lane came back"))?;

@@ -20,6 +20,8 @@ use crate::traffic::ToShard;
 const MAX_OLD_EPOCHS: usize = 8;
 /// A relay that has not answered a subscription for so long is passed over.
 const ASK_MS: u64 = 1500;
+/// All rooms are looked at so often, whatever happens.
+const LOOK_MS: u64 = 100;
 /// A room changes its relay, or asks again, at most so often.
 const CHANGE_MS: u64 = 250;
 
@@ -155,6 +157,7 @@ impl Hub {
     /// Finds relays for rooms without one, and passes over those that do not answer.
     pub(super) fn relays_changed(&mut self) {
         let now = self.now;
+        self.next_look = now + LOOK_MS;
         let (mut homeless, mut silent) = (Vec::new(), Vec::new());
         for (id, room) in &self.rooms {
             match &room.relay {

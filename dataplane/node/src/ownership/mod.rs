@@ -54,8 +54,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What a role that owns rooms does for its ownership.
 pub trait Rooms: Send + Sync + 'static {
-    /// Takes note of what message Pods knew of the rooms of a slot that is about to open.
-    fn gathered(&self, slot: Slot, rooms: Vec<GatheredRoom>) -> BoxFuture<'_, ()>;
+    /// Takes note of what message Pods knew of the rooms of slots that are about to open.
+    fn gathered(&self, rooms: Vec<(Slot, Vec<GatheredRoom>)>) -> BoxFuture<'_, ()>;
 
     /// Waits until nothing of a slot waits for the store, before it is moved. False: that takes too long.
     fn settled(&self, slot: Slot) -> BoxFuture<'_, bool>;

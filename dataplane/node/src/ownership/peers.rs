@@ -114,10 +114,9 @@ pub(super) async fn gather(
             found.entry(Slot::of(&room.room)).or_default().push(room);
         }
     }
-    for (slot, gathered) in found {
-        if timeout(NOTE_WITHIN, rooms.gathered(slot, gathered)).await.is_err() {
-            warn!(%slot, "what message Pods knew of this slot was not taken in time");
-        }
+    // In one piece: the role has a queue, and each piece waits behind everything in it.
+    if !found.is_empty() && timeout(NOTE_WITHIN, rooms.gathered(found.into_iter().collect())).await.is_err() {
+        warn!(slots = slots.len(), "what message Pods knew of these slots was not taken in time");
     }
     let answer = |(slot, epoch)| Input::Gathered { slot, epoch, stale: stale.get(&slot).copied() };
     slots.into_iter().map(answer).collect()

@@ -95,8 +95,8 @@ pub struct Pod {
     moved: BTreeMap<Slot, Owner>,
     rooms: BTreeMap<RoomId, Box<Room>>,
     due: BTreeSet<(Millis, RoomId)>,
-    /// Slots in which somebody waits for the store.
-    waiting: BTreeSet<Slot>,
+    /// When slots are looked at in which somebody waits for the store; each has one entry at most, perhaps too early.
+    waiting: BTreeSet<(Millis, Slot)>,
     gateways: Gateways,
     relays: BTreeMap<RelayNo, BTreeSet<RoomId>>,
     stats: Stats,
@@ -242,6 +242,9 @@ impl Pod {
             self.moved.insert(slot, owner.clone());
         }
         let Some(mut closed) = self.slots.remove(&slot) else { return };
+        if let Some(at) = closed.look_at {
+            self.waiting.remove(&(at, slot));
+        }
         let moved = Moved { owner: moved_to };
         let rooms = std::mem::take(&mut closed.rooms);
         for waiting in closed.into_waiting() {
@@ -310,7 +313,7 @@ impl Pod {
     #[must_use]
     pub fn next_due(&self) -> Option<Millis> {
         let room = self.due.first().map(|(due, _)| *due);
-        let store = self.waiting.iter().filter_map(|slot| self.slots.get(slot)?.due()).min();
+        let store = self.waiting.first().map(|(due, _)| *due);
         [room, store, self.gateways.due()].into_iter().flatten().min()
     }
 
@@ -319,14 +322,13 @@ impl Pod {
         for (gateway, since) in self.gateways.take_gone(now.mono) {
             self.gateway_gone(now, gateway, since);
         }
-        let (slots, out) = (&mut self.slots, &mut self.out);
-        self.waiting.retain(|slot| {
-            let Some(open) = slots.get_mut(slot) else { return false };
-            if open.due().is_some_and(|due| due <= now.mono) {
-                open.give_up(|_, until| until <= now.mono, out);
-            }
-            open.due().is_some()
-        });
+        while let Some((_, slot)) = self.waiting.first().filter(|(due, _)| *due <= now.mono).copied() {
+            self.waiting.pop_first();
+            let Some(open) = self.slots.get_mut(&slot) else { continue };
+            open.look_at = None;
+            open.give_up(|_, until| until <= now.mono, &mut self.out);
+            plan(open, &mut self.waiting);
+        }
         // A room that is due again at once gets its turn after the others.
         let due: Vec<RoomId> =
             self.due.iter().take_while(|(due, _)| *due <= now.mono).map(|(_, id)| id.clone()).collect();
@@ -353,9 +355,7 @@ impl Pod {
         let load_percent = self.gateways.load(room.members.gateways(), now.mono);
         let mut desk = Desk { now, options: &self.options, slot: &mut *slot, out: &mut self.out, load_percent };
         let result = f(room, &mut desk);
-        if slot.due().is_some() {
-            self.waiting.insert(slot.slot);
-        }
+        plan(slot, &mut self.waiting);
         let due = room.due(now, &self.options);
         if due != room.scheduled {
             if let Some(before) = room.scheduled {
@@ -441,6 +441,14 @@ impl Pod {
     /// How busy a gateway is, in percent of its CPU budget.
     pub fn gateway_load(&mut self, now: Now, gateway: GatewayNo, percent: u8) {
         self.gateways.set_load(gateway, percent, now.mono);
+    }
+}
+
+/// Sees to it that a slot is looked at when the first who waits there has waited too long.
+fn plan(slot: &mut OpenSlot, waiting: &mut BTreeSet<(Millis, Slot)>) {
+    if let (None, Some(due)) = (slot.look_at, slot.due()) {
+        slot.look_at = Some(due);
+        waiting.insert((due, slot.slot));
     }
 }
 
