@@ -4,6 +4,7 @@
 //! puts a role and a node together, [`bench`] measures from outside.
 
 mod bench;
+mod crds;
 mod dev;
 mod logs;
 mod roles;
@@ -39,6 +40,8 @@ enum Command {
     /// A gateway of `throng dev --isolate-gateways`.
     #[command(hide = true)]
     DevGateway,
+    /// Print the custom resource definitions of `ChatroomCluster` and `ChatroomOperation`.
+    Crds(crds::CrdsArgs),
     /// Sign a token that `throng dev` accepts.
     Token(token::TokenArgs),
     /// Measure, from outside, what the promises say.
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Chatroom(args) => roles::run(Role::Chatroom, &args),
         Command::Message(args) => roles::run(Role::Message, &args),
         Command::DevGateway => dev::run_child(),
+        Command::Crds(args) => crds::run(&args),
         Command::Token(args) => token::run(&args),
         Command::Bench(args) => bench::run(args),
     };

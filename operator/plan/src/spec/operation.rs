@@ -1,0 +1,60 @@
+//! What somebody asked for beside the spec: a `ChatroomOperation`, checked.
+
+use throng_core::Millis;
+
+/// One operation. It never changes; what becomes of it stands in its status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// Name of the object; unique in its namespace.
+    pub name: String,
+    /// Uid of the object: a deleted operation and a new one of the same name are two.
+    pub uid: String,
+    /// When it was asked for. Operations are taken in this order, then by name.
+    pub asked_at: Millis,
+    /// What is to be done.
+    pub action: Action,
+    /// How long its object is kept after its end.
+    pub ttl_ms: u64,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Back to a revision before, and block the present one.
+    Rollback {
+        /// Number of the revision; none: the last good one.
+        to: Option<u64>,
+        /// How fast users move back.
+        pace: Pace,
+    },
+    /// Hold the rollout where it is.
+    Pause,
+    /// Go on with a rollout that was held or halted.
+    Resume,
+    /// End the canary now and give everybody the new revision.
+    Promote,
+    /// Empty Pods and replace them.
+    Drain(Whom),
+    /// Place all slots anew and move those whose Pod changes.
+    Rebalance,
+}
+
+/// How fast users move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// As fast as the fleet takes them in.
+    Fast,
+    /// As in any other drain.
+    Gentle,
+}
+
+/// Which Pods a drain means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// These Pods.
+    Pods(Vec<String>),
+    /// The Pods on nodes that have all these labels.
+    Nodes(Vec<(String, String)>),
+    /// The Pods of this zone.
+    Zone(String),
+}

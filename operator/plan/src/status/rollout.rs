@@ -1,0 +1,149 @@
+//! Revisions, the rollout between two of them, and the rollback.
+
+use serde::{Deserialize, Serialize};
+
+use super::Utc;
+#[cfg(feature = "schema")]
+use super::{MAX_COUNT, MAX_HASH, MAX_LINE, MAX_NAME};
+
+/// One revision of the three pools.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct RevisionStatus {
+    /// Its number; part of the names of its Pods. Numbers only grow.
+    #[cfg_attr(feature = "schema", schemars(range(max = MAX_COUNT)))]
+    pub number: u64,
+    /// Hash of the fields that shape its Pods.
+    #[cfg_attr(feature = "schema", schemars(length(max = MAX_HASH)))]
+    pub hash: String,
+    /// What it is for: `Serving`, `Canary`, `Warm`, `Blocked` or `Retiring`.
+    pub state: RevisionState,
+    /// Image of its Pods.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(max = 512)))]
+    pub image: String,
+    /// Since when it is in this state.
+    pub since: Utc,
+    /// Until when it stays warm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_until: Option<Utc>,
+    /// Its Pods in all pools.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(range(max = 100_000)))]
+    pub pods: u32,
+    /// Those that serve.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(range(max = 100_000)))]
+    pub ready: u32,
+    /// Users on its gateways.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(range(max = MAX_COUNT)))]
+    pub users: u64,
+}
+
+/// What a revision is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum RevisionState {
+    /// It has the users.
+    Serving,
+    /// It is on its way to have them.
+    Canary,
+    /// The last good one, kept ready for a rollback.
+    Warm,
+    /// It gets no users until the spec changes its shape.
+    Blocked,
+    /// Its Pods are being emptied.
+    Retiring,
+}
+
+/// A rollout on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct RolloutStatus {
+    /// The revision that has the users now.
+    #[cfg_attr(feature = "schema", schemars(range(max = MAX_COUNT)))]
+    pub from: u64,
+    /// The revision that gets them.
+    #[cfg_attr(feature = "schema", schemars(range(max = MAX_COUNT)))]
+    pub to: u64,
+    /// What is done now: `Starting`, `Canary`, `Promoting`, `Paused` or `Halted`.
+    pub phase: RolloutPhase,
+    /// Index into the canary steps; their number while everybody moves.
+    #[cfg_attr(feature = "schema", schemars(range(max = 1000)))]
+    pub step: u32,
+    /// Since when this step is on its way.
+    pub step_since: Utc,
+    /// Since when the share of this step is reached; the hold counts from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached_at: Option<Utc>,
+    /// Share of users on the new revision that is aimed at, percent.
+    #[cfg_attr(feature = "schema", schemars(range(max = 100)))]
+    pub target_percent: u32,
+    /// Share of users on the new revision now, percent.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(range(max = 100)))]
+    pub users_percent: u32,
+    /// What halted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(max = MAX_LINE)))]
+    pub halted_because: Option<String>,
+    /// Name of the operation that paused or promoted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(max = MAX_NAME)))]
+    pub operation: Option<String>,
+}
+
+/// What a rollout does now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum RolloutPhase {
+    /// New Pods start; they have no users.
+    Starting,
+    /// A share of the users is on the new revision.
+    Canary,
+    /// Everybody moves.
+    Promoting,
+    /// Held by an operation.
+    Paused,
+    /// Held because the new revision is not healthy.
+    Halted,
+}
+
+/// A rollback in force: it stays until the spec asks for another shape than the blocked one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct RollbackStatus {
+    /// The revision that gets no users, however often the spec is applied again.
+    pub blocked_revision: BlockedRevision,
+    /// The revision that serves instead.
+    #[cfg_attr(feature = "schema", schemars(range(max = MAX_COUNT)))]
+    pub to: u64,
+    /// How fast users move back: `Fast` or `Gentle`.
+    #[cfg_attr(feature = "schema", schemars(length(max = 16)))]
+    pub pace: String,
+    /// When it was asked for.
+    pub since: Utc,
+    /// When the last user was back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done_at: Option<Utc>,
+    /// Name of the operation that asked for it.
+    #[cfg_attr(feature = "schema", schemars(length(max = MAX_NAME)))]
+    pub operation: String,
+}
+
+/// A revision that is blocked. The hash decides; the number is for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct BlockedRevision {
+    /// Its number.
+    #[cfg_attr(feature = "schema", schemars(range(max = MAX_COUNT)))]
+    pub number: u64,
+    /// Hash of the fields that shape its Pods.
+    #[cfg_attr(feature = "schema", schemars(length(max = MAX_HASH)))]
+    pub hash: String,
+}
