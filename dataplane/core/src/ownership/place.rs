@@ -110,6 +110,23 @@ impl Place {
         self.mine(lease).map(|claim| Own { slot, lease: claim.lease, mod_revision: claim.mod_revision })
     }
 
+    /// Nothing is to be done as long as nothing happens: a request is on its way, another holds it, or it is served.
+    pub(super) fn is_at_rest(&self, lease: Option<LeaseId>, incarnation: u64, now: Millis) -> bool {
+        if self.busy.is_some() {
+            return true;
+        }
+        if now < self.rest_until || self.must_read {
+            return false;
+        }
+        let Some(claim) = &self.claim else { return false };
+        let serves = |tenure: &Tenure| {
+            let epoch = Epoch::of_claim(incarnation, claim.mod_revision);
+            let asks = matches!(tenure.moving, Some(Moving::Warming { .. }));
+            tenure.epoch == epoch && !asks && (tenure.moving.is_some() || tenure.lease.is_some())
+        };
+        Some(claim.lease) != lease || self.tenure.as_ref().is_some_and(serves)
+    }
+
     /// Notes what etcd says, as of a revision. False: it is no news.
     pub(super) fn learn(&mut self, claim: Option<Claim>, revision: u64, me: &InstanceId, now: Millis) -> bool {
         if revision < self.known_at {
