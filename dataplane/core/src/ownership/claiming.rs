@@ -18,8 +18,7 @@ impl Ownership {
         // Most slots want nothing, and there are thousands: those are passed over in one walk.
         let (lease, incarnation) = (self.lease.id(), self.incarnation);
         let wanting = |place: &super::place::Place| !place.is_at_rest(lease, incarnation, now);
-        let slots: Vec<Slot> =
-            self.places.iter().filter(|(_, place)| wanting(place)).map(|(slot, _)| *slot).collect();
+        let slots: Vec<Slot> = self.places.iter().filter(|(_, place)| wanting(place)).map(|(slot, _)| *slot).collect();
         for slot in slots {
             self.pursue(slot, now, out);
         }

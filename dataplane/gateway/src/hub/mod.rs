@@ -11,6 +11,8 @@ mod homes;
 mod members;
 mod past;
 mod publish;
+#[cfg(test)]
+mod publish_tests;
 mod rooms;
 #[cfg(test)]
 mod take_over_tests;

@@ -12,7 +12,7 @@ fn id<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().unwrap()
 }
 
-fn address(text: &str) -> Address {
+pub(super) fn address(text: &str) -> Address {
     text.into()
 }
 
@@ -34,13 +34,13 @@ fn routes() -> Routes {
     routes
 }
 
-struct World {
-    hub: Hub,
+pub(super) struct World {
+    pub(super) hub: Hub,
     now: Millis,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let settings =
             Settings { instance: id("gateway"), shards: 1, answer_ms: 1000, origin: Origin { unix_ms: 1_000_000 } };
         let mut world = Self { hub: Hub::new(settings), now: Millis(1000) };
@@ -54,7 +54,7 @@ impl World {
         world
     }
 
-    fn wait(&mut self, ms: u64) -> Vec<Action> {
+    pub(super) fn wait(&mut self, ms: u64) -> Vec<Action> {
         self.now = self.now + ms;
         self.hub.at(self.now);
         self.hub.tick();
@@ -62,7 +62,7 @@ impl World {
     }
 
     /// Opens a room; the relay that was asked.
-    fn open(&mut self, room: &str, at: Cursor) -> Address {
+    pub(super) fn open(&mut self, room: &str, at: Cursor) -> Address {
         self.hub.from_shard(0, ToHub::Wanted(id(room)));
         let relay = subscriptions(&self.hub.take_actions()).pop().unwrap().0;
         self.subscribed(&relay, room, at);
@@ -89,12 +89,12 @@ impl World {
         );
     }
 
-    fn chatroom_says(&mut self, from: &str, kind: chatroom_to_gateway::Kind) -> Vec<Action> {
+    pub(super) fn chatroom_says(&mut self, from: &str, kind: chatroom_to_gateway::Kind) -> Vec<Action> {
         self.hub.from_link(Role::Chatroom, &address(from), FromLink::Chatroom(kind));
         self.hub.take_actions()
     }
 
-    fn publish(&mut self, key: Option<&str>) -> Vec<Action> {
+    pub(super) fn publish(&mut self, key: Option<&str>) -> Vec<Action> {
         self.hub.from_shard(
             0,
             ToHub::Publish(Box::new(Order {
@@ -118,7 +118,7 @@ fn member(session: u64) -> Member {
     Member { user: id(&format!("u{session}")), session: SessionId(session), conn_epoch: 1 }
 }
 
-fn cursor(epoch: u64, seq: [u64; 4]) -> Cursor {
+pub(super) fn cursor(epoch: u64, seq: [u64; 4]) -> Cursor {
     Cursor { epoch: Epoch(epoch), seq: Seqs(seq) }
 }
 
@@ -140,7 +140,7 @@ fn batches(actions: &[Action]) -> Vec<(Address, MemberBatch)> {
     actions.iter().filter_map(of).collect()
 }
 
-fn publishes(actions: &[Action]) -> Vec<(Address, link::Publish)> {
+pub(super) fn publishes(actions: &[Action]) -> Vec<(Address, link::Publish)> {
     let of = |action: &Action| match action {
         Action::Chatroom(to, gateway_to_chatroom::Kind::Publish(publish))
         | Action::Message(to, gateway_to_message::Kind::Publish(publish)) => Some((Arc::clone(to), publish.clone())),
@@ -149,7 +149,7 @@ fn publishes(actions: &[Action]) -> Vec<(Address, link::Publish)> {
     actions.iter().filter_map(of).collect()
 }
 
-fn answers(actions: Vec<Action>) -> Vec<ToShard> {
+pub(super) fn answers(actions: Vec<Action>) -> Vec<ToShard> {
     let of = |action| match action {
         Action::Shard(_, message) => Some(message),
         _ => None,
