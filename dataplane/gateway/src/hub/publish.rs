@@ -161,15 +161,9 @@ impl Hub {
         self.retry_publishes();
     }
 
-    /// Sends what waits for a way, and gives up what has waited too long.
+    /// Gives up what has waited too long, and sends what waits for a way.
     pub(super) fn retry_publishes(&mut self) {
         let now = self.now;
-        if now >= self.publishes.retry_at && !self.publishes.waiting.is_empty() {
-            self.publishes.retry_at = now + RETRY_MS;
-            for request in self.publishes.waiting.iter().copied().collect::<Vec<_>>() {
-                self.send_publish(request);
-            }
-        }
         while let Some((request, _)) =
             self.publishes.pending.first_key_value().filter(|(_, first)| now >= first.deadline)
         {
@@ -184,6 +178,12 @@ impl Hub {
             let asker = entry.remove().asker;
             let failure = Failure::unavailable("the room's relay did not answer: try again");
             self.out.push(Action::Shard(asker.shard, ToShard::Pulled(asker, Err(failure))));
+        }
+        if now >= self.publishes.retry_at && !self.publishes.waiting.is_empty() {
+            self.publishes.retry_at = now + RETRY_MS;
+            for request in self.publishes.waiting.iter().copied().collect::<Vec<_>>() {
+                self.send_publish(request);
+            }
         }
     }
 
