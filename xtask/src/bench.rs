@@ -38,11 +38,8 @@ pub(crate) fn judge(report: &str) -> Result<Verdict> {
 /// The runs, as arguments of `throng bench`; shortened unless `full`.
 pub(crate) fn figures(full: bool) -> Vec<String> {
     let (fanout_s, joins_s) = if full { (20, 30) } else { (10, 10) };
-    let failover = if full {
-        "--members 1000 --rate 100 --rooms 4000 --times 5"
-    } else {
-        "--members 200 --rate 50 --rooms 600 --faults chatroom-kill,chatroom-cut,message-kill,message-stop,move"
-    };
+    let failover =
+        if full { "--members 1000 --rate 100 --rooms 4000 --times 5" } else { "--members 500 --rate 100 --rooms 2000" };
     let fanout = format!("fanout --subscribers 5000 --seconds {fanout_s} --gateways 1");
     let runs = [
         format!("{fanout} --max-rate 0 --rate 200"),
