@@ -2,7 +2,7 @@
 //!
 //! Nothing here reads a clock, draws randomness or does I/O, and nothing iterates over a hash map: the same world gives
 //! the same plan on a cluster, on a laptop and in simulation. [`placement`] says which Pod should own each slot;
-//! [`moves`] says which slots change hands next, idle ones first.
+//! [`moves`] says by which steps they get there, idle ones first.
 
 pub mod moves;
 pub mod placement;
