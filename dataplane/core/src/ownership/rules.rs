@@ -6,6 +6,10 @@
 pub struct Rules {
     /// A right counts from when it was asked for, not from when the answer came.
     pub count_from_sending: bool,
+    /// A lease is a right only for what was claimed under it.
+    pub lease_of_the_claim: bool,
+    /// Who does not reach the store leaves a slot to a live member that does.
+    pub leave_it_to_who_reaches_the_store: bool,
     /// An owner that stepped down but still holds its claim writes it again before it opens.
     pub bump_before_reopening: bool,
     /// A taker revokes whoever the fence names, and waits for the rest of its grace.
@@ -34,6 +38,8 @@ impl Rules {
     /// All.
     pub const ALL: Self = Self {
         count_from_sending: true,
+        lease_of_the_claim: true,
+        leave_it_to_who_reaches_the_store: true,
         bump_before_reopening: true,
         wait_for_grace: true,
         marks_compare_epochs: true,
