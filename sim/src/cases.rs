@@ -47,7 +47,7 @@ pub fn all() -> Vec<Case> {
 
 /// About the right to serve.
 fn rights() -> Vec<Case> {
-    use Fault::{Crash, CutEtcd, CutRedis, CutWatch, Pause, Slow, Turn};
+    use Fault::{Crash, CutEtcd, CutRedis, CutWatch, Pause, RedisDown, Slow, Turn};
     vec![
         Case {
             name: "an epoch opened twice",
@@ -109,6 +109,14 @@ fn rights() -> Vec<Case> {
                 )
             },
             without: |rules| rules.leave_it_to_who_reaches_the_store = false,
+            seen: &[Violation::TwoOwners],
+        },
+        Case {
+            name: "a taker in a hurry",
+            story: "An owner lives by grace, and Redis goes down when its claim expires. A taker that went on without the store \
+                    at once would serve beside it until its grace ends.",
+            scenario: scenario(&[Prelude::Fault(CutEtcd(0)), Prelude::Steps(3)], &[RedisDown, Turn], 2, 8),
+            without: |rules| rules.wait_when_blind = false,
             seen: &[Violation::TwoOwners],
         },
     ]

@@ -10,6 +10,8 @@ pub struct Rules {
     pub lease_of_the_claim: bool,
     /// Who does not reach the store leaves a slot to a live member that does.
     pub leave_it_to_who_reaches_the_store: bool,
+    /// A taker whom the store does not answer waits before it goes on without: others may live by grace.
+    pub wait_when_blind: bool,
     /// An owner that stepped down but still holds its claim writes it again before it opens.
     pub bump_before_reopening: bool,
     /// A taker revokes whoever the fence names, and waits for the rest of its grace.
@@ -40,6 +42,7 @@ impl Rules {
         count_from_sending: true,
         lease_of_the_claim: true,
         leave_it_to_who_reaches_the_store: true,
+        wait_when_blind: true,
         bump_before_reopening: true,
         wait_for_grace: true,
         marks_compare_epochs: true,
