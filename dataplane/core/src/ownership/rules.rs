@@ -1,4 +1,7 @@
 //! The rules that the model checker takes away, one at a time, to show what each is for.
+//!
+//! That no move starts while etcd or the store is in trouble is not among them: without it the model breaks no promise (a
+//! move and two more faults in any order of seven steps). That rule keeps moves short, not safe.
 
 /// Which rules are in force: all of them, outside the model. Each names the story that it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
