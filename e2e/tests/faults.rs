@@ -146,6 +146,23 @@ async fn a_drained_chatroom_pod_cuts_nobody_off() {
     pair.talk(round, Duration::from_secs(3)).await;
 }
 
+#[tokio::test]
+async fn an_added_chatroom_pod_gets_its_share_and_cuts_nobody_off() {
+    let dev = Dev::start(&[]).unwrap();
+    let mut pair = Pair::in_rooms(&dev).await;
+    dev.act("add", "chatroom").unwrap();
+    let began = Instant::now();
+    let mut round = 0;
+    while slots(&dev, "dev-chatroom-1-2") < 4096 / 3 {
+        assert!(began.elapsed() < Duration::from_mins(1), "it has {} slots", slots(&dev, "dev-chatroom-1-2"));
+        pair.talk(round, Duration::from_secs(15)).await;
+        round += 1;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    println!("the added chatroom Pod had its share after {:?}", began.elapsed());
+    pair.talk(round, Duration::from_secs(3)).await;
+}
+
 /// Slots that a Pod serves, as the page shows it.
 fn slots(dev: &Dev, name: &str) -> u64 {
     let answer = dev.http("GET", "/dev/state", "").unwrap();

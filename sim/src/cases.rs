@@ -47,7 +47,7 @@ pub fn all() -> Vec<Case> {
 
 /// About the right to serve.
 fn rights() -> Vec<Case> {
-    use Fault::{Crash, CutEtcd, CutRedis, Pause, Slow};
+    use Fault::{Crash, CutEtcd, CutRedis, CutWatch, Pause, RedisDown, Slow, Turn};
     vec![
         Case {
             name: "an epoch opened twice",
@@ -80,6 +80,44 @@ fn rights() -> Vec<Case> {
             scenario: scenario(&[], &[CutEtcd(0), Crash(1)], 2, 10),
             without: |rules| rules.marks_compare_epochs = false,
             seen: &[Violation::NotServed],
+        },
+        Case {
+            name: "a new lease for an old claim",
+            story: "An owner is cut off from etcd until its lease and its claim are gone, then etcd answers it again, but its watch \
+                    stands still and Redis is out of its reach: nobody can revoke it. By its new lease it would serve what it \
+                    thinks is its own, beside the taker.",
+            scenario: scenario(
+                &[Prelude::Fault(CutWatch(0)), Prelude::Fault(CutEtcd(0)), Prelude::Steps(4)],
+                &[CutEtcd(0), CutRedis(0)],
+                1,
+                8,
+            ),
+            without: |rules| rules.lease_of_the_claim = false,
+            seen: &[Violation::TwoOwners],
+        },
+        Case {
+            name: "a taker that sees nothing",
+            story: "An owner lives by grace when its claim expires, and the next of the list does not reach Redis. If it waited \
+                    and opened without the store although a third Pod reaches it, nobody would revoke the owner.",
+            scenario: Scenario {
+                pods: 3,
+                ..scenario(
+                    &[Prelude::Fault(CutRedis(1)), Prelude::Fault(CutEtcd(0)), Prelude::Steps(12)],
+                    &[Slow(1), Turn],
+                    1,
+                    10,
+                )
+            },
+            without: |rules| rules.leave_it_to_who_reaches_the_store = false,
+            seen: &[Violation::TwoOwners],
+        },
+        Case {
+            name: "a taker in a hurry",
+            story: "An owner lives by grace, and Redis goes down when its claim expires. A taker that went on without the store \
+                    at once would serve beside it until its grace ends.",
+            scenario: scenario(&[Prelude::Fault(CutEtcd(0)), Prelude::Steps(3)], &[RedisDown, Turn], 2, 8),
+            without: |rules| rules.wait_when_blind = false,
+            seen: &[Violation::TwoOwners],
         },
     ]
 }

@@ -41,6 +41,8 @@ pub struct Process {
     pub no_watch: bool,
     /// It is cut off from Redis.
     pub no_redis: bool,
+    /// Since when Redis does not answer it.
+    pub unanswered_since: Option<Millis>,
     /// Answers of the next step arrive only in the one after.
     pub slow: bool,
 }
@@ -91,6 +93,7 @@ impl Process {
             no_etcd: false,
             no_watch: false,
             no_redis: false,
+            unanswered_since: None,
             slow: false,
         })
     }

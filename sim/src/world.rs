@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use throng_core::ownership::promise::Stale;
-use throng_core::ownership::{Input, Origin, Output, Rules, StoreReply, Wrote};
+use throng_core::ownership::{GRACE_MS, Input, Member, Origin, Output, Rules, StoreReply, Wrote};
 use throng_core::placement::{PlacedPod, Placement};
 use throng_core::{Epoch, InstanceId, Millis, Slot};
 
@@ -63,7 +63,8 @@ pub struct World {
     contents: Content,
     stamps: BTreeMap<(Epoch, u64), Content>,
     largest: Epoch,
-    /// Epochs that were opened without the store.
+    /// Epochs that were opened without the store when it had not answered for the time of a grace, and no member was seen
+    /// to reach it: the known limit.
     pub(crate) blind: BTreeSet<Epoch>,
     pub(crate) served_since: Option<Millis>,
     placement: Arc<Placement>,
@@ -217,6 +218,7 @@ impl World {
             }
             Output::ReadClaim(slot) => Some(Input::ClaimRead { slot, read: etcd.then(|| self.etcd.read()) }),
             Output::Store(call) => {
+                process.unanswered_since = if redis { None } else { process.unanswered_since.or(Some(now)) };
                 let reply = if redis { self.redis.call(&me, the_slot(), &call, now) } else { StoreReply::Unreachable };
                 Some(Input::Store { call, reply })
             }
@@ -300,7 +302,12 @@ impl World {
         self.largest = self.largest.max(epoch);
         let Some(process) = self.processes.get_mut(pod).and_then(Option::as_mut) else { return };
         if process.machine.status(self.now).blind > 0 {
-            self.blind.insert(epoch);
+            let told = |(instance, member): (&InstanceId, &Member)| *instance != process.instance && member.redis_ok;
+            let members = self.etcd.view(the_slot()).members;
+            let unanswered = process.unanswered_since.is_some_and(|since| self.now.since(since) >= GRACE_MS);
+            if unanswered && (process.no_watch || !members.iter().any(told)) {
+                self.blind.insert(epoch);
+            }
         }
         let mut room = match origin {
             Origin::Own => process.room.take().unwrap_or_default(),

@@ -84,7 +84,7 @@ async fn start(args: &DevArgs) -> Result<ExitCode> {
         })
     });
     let expected = planner::Expected { chatrooms: usize::from(args.chatrooms), messages: usize::from(args.messages) };
-    let planning = tokio::spawn(planner::run(registry, expected, stop.clone()));
+    let planning = tokio::spawn(planner::run(registry, Arc::clone(&world), expected, stop.clone()));
     add_all(&world, args).await?;
     wait_ready(&world).await?;
     report(&world, args, listen, began.elapsed())?;

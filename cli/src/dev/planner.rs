@@ -1,20 +1,27 @@
-//! The planner at work on a laptop: reads the registry, asks `throng-plan` where slots should be, writes it down.
+//! The planner at work on a laptop: reads the registry, asks `throng-plan` where slots should be and what the next step
+//! there is, writes it down.
 //!
 //! The same decisions as on a cluster; only who looks and who writes differs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use throng_core::Role;
 use throng_core::placement::Placement;
+use throng_core::{Role, Slot};
+use throng_plan::moves::{Held, step};
 use throng_plan::placement::{Pod, placement};
 use throng_registry::{Error, Registry, View};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::world::World;
+
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A pool that is just starting is placed when it is complete, or after so long.
 const SETTLE: Duration = Duration::from_millis(1500);
+/// Users whose slots may be on the way at one time, unless a single slot has more.
+const USERS_AT_ONCE: u64 = 500;
 
 /// How many Pods a pool begins with.
 #[derive(Clone, Copy)]
@@ -23,10 +30,14 @@ pub(crate) struct Expected {
     pub(crate) messages: usize,
 }
 
+/// Where the slots of each role are to come, kept while steps lead there.
+type Targets = BTreeMap<Role, Placement>;
+
 /// Plans until stopped.
-pub(crate) async fn run(registry: Arc<dyn Registry>, expected: Expected, stop: CancellationToken) {
+pub(crate) async fn run(registry: Arc<dyn Registry>, world: Arc<World>, expected: Expected, stop: CancellationToken) {
     let began = tokio::time::Instant::now();
     let mut leader_epoch = None;
+    let mut targets = Targets::new();
     let mut timer = tokio::time::interval(LOOK_EVERY);
     let views = registry.watch();
     loop {
@@ -50,9 +61,10 @@ pub(crate) async fn run(registry: Arc<dyn Registry>, expected: Expected, stop: C
         }
         for (role, wanted) in [(Role::Chatroom, expected.chatrooms), (Role::Message, expected.messages)] {
             let settled = view.members(role).len() >= wanted || began.elapsed() > SETTLE;
-            if settled && let Err(error) = place(&*registry, &view, role, epoch).await {
+            if settled && let Err(error) = place(&*registry, &world, &view, role, epoch, &mut targets).await {
                 if matches!(error, Error::Conflict(_)) {
                     leader_epoch = None;
+                    targets.clear();
                 }
                 debug!(%role, %error, "placement not written");
             }
@@ -60,8 +72,15 @@ pub(crate) async fn run(registry: Arc<dyn Registry>, expected: Expected, stop: C
     }
 }
 
-async fn place(registry: &dyn Registry, view: &View, role: Role, leader_epoch: u64) -> Result<(), Error> {
-    let previous = view.placement(role).and_then(|stored| Placement::decode(&stored.bytes).ok());
+async fn place(
+    registry: &dyn Registry,
+    world: &World,
+    view: &View,
+    role: Role,
+    leader_epoch: u64,
+    targets: &mut Targets,
+) -> Result<(), Error> {
+    let in_force = view.placement(role).and_then(|stored| Placement::decode(&stored.bytes).ok());
     let pods: Vec<Pod> = view
         .members(role)
         .values()
@@ -76,19 +95,35 @@ async fn place(registry: &dyn Registry, view: &View, role: Role, leader_epoch: u
     if pods.is_empty() {
         return Ok(());
     }
-    let planned = match placement(&pods, previous.as_ref(), leader_epoch) {
-        Ok(planned) => planned,
+    let before = targets.get(&role).or(in_force.as_ref());
+    let mut target = match placement(&pods, before, leader_epoch) {
+        Ok(planned) => planned.placement,
         Err(error) => {
             warn!(%role, %error, "cannot place");
             return Ok(());
         }
     };
-    let same = previous.as_ref().is_some_and(|before| {
-        before.pods() == planned.placement.pods() && before.leader_epoch == leader_epoch && planned.changes.is_empty()
-    });
-    if !same {
-        info!(%role, pods = pods.len(), changes = planned.changes.len(), "placement");
-        registry.put_placement(role, planned.placement.encode(), leader_epoch).await?;
+    target.version = in_force.as_ref().map_or(0, |document| document.version);
+    targets.insert(role, target.clone());
+    if in_force.as_ref() == Some(&target) {
+        return Ok(());
+    }
+    let step = step(in_force.as_ref(), &target, &held(world, view, role), USERS_AT_ONCE);
+    if in_force.as_ref() != Some(&step.placement) {
+        let (starts, under_way, waiting) = (step.starts, step.under_way, step.waiting);
+        info!(%role, pods = pods.len(), starts, under_way, waiting, "placement");
+        registry.put_placement(role, step.placement.encode(), leader_epoch).await?;
     }
     Ok(())
+}
+
+/// Slots whose owners live and stay, with what they carry.
+fn held(world: &World, view: &View, role: Role) -> BTreeMap<Slot, Held> {
+    let activity = world.activity(role);
+    let held = view.claims(role).filter_map(|(slot, claim)| {
+        let owner = &view.members(role).get(&claim.holder.instance)?.member;
+        let activity = activity.get(&slot).copied().unwrap_or_default();
+        (!owner.draining).then(|| (slot, Held { pod: Arc::clone(&owner.pod), activity }))
+    });
+    held.collect()
 }

@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use throng_core::Role;
+use throng_core::{Role, Slot};
+use throng_plan::moves::Activity;
 use throng_proto::key::PodKey;
 use throng_proto::link::chatroom_client::ChatroomClient;
 use throng_proto::link::{DrainRequest, ListRoomsRequest, RoomDescription};
@@ -124,6 +125,17 @@ impl World {
             (!described.ready).then(|| format!("{name}: {}", described.reasons.join(", ")))
         });
         reasons.collect()
+    }
+
+    /// What occupied slots of a role carry, as their owners say: at most a second old.
+    pub(crate) fn activity(&self, role: Role) -> BTreeMap<Slot, Activity> {
+        let pods = self.lock();
+        let living = pods.by_name.values().filter(|pod| pod.role == role && pod.died.is_none());
+        let slots = living.flat_map(|pod| pod.hooks.describe().slots).filter_map(|said| {
+            let slot = u16::try_from(said.slot).ok().and_then(Slot::new)?;
+            Some((slot, Activity { rooms: u64::from(said.rooms), users: said.users }))
+        });
+        slots.collect()
     }
 
     /// Removes Pods that were drained empty, and dead ones that were shown long enough.

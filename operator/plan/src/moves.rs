@@ -1,307 +1,311 @@
-//! Which slots change hands next: those whose owner is not the one they should have, at a measured pace, idle ones
-//! first and the hottest last, so that the fewest people notice and a bad Pod is found out by the quietest rooms.
+//! Slots change hands in steps: a document that would move many at once is written as a row of documents, each of which
+//! moves a few. Idle slots go first, the hottest last, so that few people notice at a time and a bad Pod is found out by
+//! the quietest rooms: while a batch does not settle, no other begins.
+//!
+//! A step remembers nothing of the one before: what is under way is read from the document in force and from the claims.
+//! The target is to be kept until the pool changes. Planned anew from each step it would be content with the idle slots,
+//! and the hot ones would never leave the Pods that have too much.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use throng_core::placement::Placement;
-use throng_core::routes::{Claims, Peer};
-use throng_core::{InstanceId, Millis, Slot};
+use throng_core::Slot;
+use throng_core::placement::{LIST, Placement};
 
-/// What a slot carries, as its owner reported it.
+/// A slot that a Pod serves which lives and stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Name of the Pod.
+    pub pod: Arc<str>,
+    /// What the slot carries.
+    pub activity: Activity,
+}
+
+/// What a slot carries, as its owner reported it; nothing where nobody did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Activity {
-    /// Rooms (of room slots) or active users (of user slots) in it.
-    pub occupants: u64,
-    /// Members of those rooms; zero for user slots.
-    pub members: u64,
-    /// Messages in the last minute.
-    pub messages_per_min: u64,
+    /// Rooms in it; zero for a slot of users.
+    pub rooms: u64,
+    /// Members of those rooms, or users who have their home in it.
+    pub users: u64,
 }
 
 impl Activity {
-    /// How much a move of it is felt. Somebody who writes weighs as much as twenty who read.
+    /// How many people a move of it is felt by: nobody if it is idle, at least one if somebody could come.
     #[must_use]
-    pub const fn heat(&self) -> u64 {
-        let written = self.messages_per_min.saturating_mul(20);
-        written.saturating_add(self.members).saturating_add(self.occupants)
+    pub const fn cost(&self) -> u64 {
+        if self.users == 0 && self.rooms > 0 { 1 } else { self.users }
     }
 }
 
-/// How fast slots may move.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
-    /// Most moves under way at one time.
-    pub at_once: usize,
-    /// Most moves started within a second.
-    pub per_s: usize,
-    /// A move that has not ended after so long counts as failed, in milliseconds: its place in the queue is free, and
-    /// it is started again in its turn.
-    pub give_up_ms: u64,
-}
-
-impl Default for Pace {
-    /// 8 at once, 64 a second: a Pod of 1,000 slots is empty within 20 s if every move is quick.
-    fn default() -> Self {
-        Self { at_once: 8, per_s: 64, give_up_ms: 10_000 }
-    }
-}
-
-/// What the choice needs to know of one role.
-#[derive(Clone, Copy, Debug)]
-pub struct World<'a> {
-    /// Who owns each slot.
-    pub claims: &'a Claims,
-    /// Who should.
-    pub placement: &'a Placement,
-    /// Live processes of the role.
-    pub peers: &'a BTreeMap<InstanceId, Peer>,
-    /// What each slot carries; a slot that is not in it is idle.
-    pub activity: &'a BTreeMap<Slot, Activity>,
-    /// Moves asked for before, with the time of asking; those that ended may be in it or not.
-    pub asked: &'a BTreeMap<Slot, Millis>,
-    /// etcd or the store is in trouble: nothing is moved.
-    pub unhealthy: bool,
-}
-
-/// A slot is to change hands.
+/// The document to write next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Move {
-    /// The slot.
-    pub slot: Slot,
-    /// Process that owns it.
-    pub from: InstanceId,
-    /// Process that should.
-    pub to: InstanceId,
-    /// Why.
-    pub why: Why,
-}
-
-/// Reason of a move.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Why {
-    /// Its owner is emptying.
-    Draining {
-        /// How much the move is felt.
-        heat: u64,
-    },
-    /// Its place is elsewhere.
-    Misplaced {
-        /// How much the move is felt.
-        heat: u64,
-    },
-}
-
-impl Why {
-    const fn heat(&self) -> u64 {
-        match self {
-            Self::Draining { heat } | Self::Misplaced { heat } => *heat,
-        }
-    }
-}
-
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Draining { heat } => write!(f, "its owner is emptying (heat {heat})"),
-            Self::Misplaced { heat } => write!(f, "its place is elsewhere (heat {heat})"),
-        }
-    }
-}
-
-/// What to start now, and what waits.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Queue {
-    /// To be started now, coolest first.
-    pub start: Vec<Move>,
-    /// Moves that were asked for and have neither ended nor failed.
+pub struct Step {
+    /// Equal to the document in force, version included, if there is nothing to write.
+    pub placement: Placement,
+    /// Slots that begin to move with it.
+    pub starts: usize,
+    /// Slots whose owner has not moved them yet although the document in force says so.
     pub under_way: usize,
-    /// Moves that wait for their turn.
+    /// Slots whose move waits for a later step: the document names their present owner first.
     pub waiting: usize,
-    /// Why nothing is started although something waits.
-    pub held: Option<Held>,
-    /// When the pace may allow more. A move that ends is a reason to look again at once.
-    pub look_again: Option<Millis>,
 }
 
-/// Why the queue stands still.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Held {
-    /// etcd or the store is in trouble.
-    Unhealthy,
-    /// As many as allowed are under way.
-    AtOnce,
-    /// As many as allowed were started within a second.
-    PerSecond,
-}
-
-/// Chooses the moves to start now. O(slots x log slots).
+/// The next document on the way from the one in force to `target`.
+///
+/// A slot that is not in `held` goes where it should be at once: nobody serves it, its owner is dead, or its owner leaves
+/// and sends its slots away by itself, at its own pace. So does a slot whose owner the target does not know. Of the
+/// others all idle ones go at once; then, whenever nothing is under way, the quietest that together carry at most
+/// `users_at_once` (one slot at least). O(slots x log slots).
 #[must_use]
-pub fn moves(world: &World<'_>, pace: Pace, now: Millis) -> Queue {
-    let mut wanted: Vec<Move> = Slot::all().filter_map(|slot| wanted(world, slot)).collect();
-    let running = |slot: &Slot| world.asked.get(slot).filter(|at| now.since(**at) < pace.give_up_ms);
-    let under_way: BTreeSet<Slot> = wanted.iter().map(|m| m.slot).filter(|slot| running(slot).is_some()).collect();
-    let recent: Vec<Millis> = world.asked.values().copied().filter(|at| now.since(*at) < 1000).collect();
-    wanted.retain(|m| !under_way.contains(&m.slot));
-    wanted.sort_by_key(|m| (m.why.heat(), m.slot));
-
-    let free = pace.at_once.saturating_sub(under_way.len());
-    let allowed = pace.per_s.saturating_sub(recent.len());
-    let count = if world.unhealthy { 0 } else { free.min(allowed).min(wanted.len()) };
-    let later = wanted.split_off(count);
-    let held = match () {
-        () if later.is_empty() => None,
-        () if world.unhealthy => Some(Held::Unhealthy),
-        () if count == free => Some(Held::AtOnce),
-        () => Some(Held::PerSecond),
-    };
-    let look_again = match held {
-        None | Some(Held::Unhealthy) => None,
-        Some(Held::PerSecond) => Some(recent.iter().min().map_or(now + 1000, |first| *first + 1000)),
-        Some(Held::AtOnce) => under_way.iter().filter_map(running).min().map(|first| *first + pace.give_up_ms),
-    };
-    Queue { start: wanted, under_way: under_way.len(), waiting: later.len(), held, look_again }
-}
-
-/// The move that a slot needs, if any: its owner lives, and so does the Pod that should have it.
-fn wanted(world: &World<'_>, slot: Slot) -> Option<Move> {
-    let owner = world.claims.owner(slot)?;
-    let from = world.peers.get(&owner.instance)?;
-    let (to, peer) = world
-        .placement
-        .list(slot)
-        .find_map(|placed| world.peers.iter().find(|(_, peer)| peer.pod == placed.pod && !peer.draining))?;
-    let heat = world.activity.get(&slot).map_or(0, Activity::heat);
-    let why = if from.draining { Why::Draining { heat } } else { Why::Misplaced { heat } };
-    (peer.pod != from.pod).then(|| Move { slot, from: owner.instance.clone(), to: to.clone(), why })
-}
-
-impl fmt::Display for Move {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "slot {}: {} -> {}, {}", self.slot, self.from, self.to, self.why)
+pub fn step(in_force: Option<&Placement>, target: &Placement, held: &BTreeMap<Slot, Held>, users_at_once: u64) -> Step {
+    let places: BTreeMap<&str, usize> = target.pods().iter().enumerate().map(|(i, placed)| (&*placed.pod, i)).collect();
+    let named = |document: &Placement, slot: Slot| document.owner(slot).map(|placed| Arc::clone(&placed.pod));
+    let mut under_way = 0;
+    let mut wanted: Vec<(u64, Slot, usize)> = Vec::new();
+    for (&slot, held) in held {
+        let to = named(target, slot).filter(|to| *to != held.pod);
+        let (Some(to), Some(&from)) = (to, places.get(&*held.pod)) else { continue };
+        if in_force.and_then(|document| named(document, slot)) == Some(to) {
+            under_way += 1;
+        } else {
+            wanted.push((held.activity.cost(), slot, from));
+        }
     }
+    wanted.sort_unstable();
+    let idle = wanted.partition_point(|(cost, ..)| *cost == 0);
+    let starts = if under_way == 0 && idle == 0 { batch(&wanted, users_at_once) } else { idle };
+    let waiting = wanted.split_off(starts);
+
+    let mut placement = target.clone();
+    for &(_, slot, from) in &waiting {
+        let others = target.list(slot).filter_map(|placed| places.get(&*placed.pod).copied());
+        placement.set(slot, std::iter::once(from).chain(others.filter(|&place| place != from)).take(LIST));
+    }
+    placement.version = in_force.map_or(0, |document| document.version);
+    if in_force != Some(&placement) {
+        placement.version += 1;
+    }
+    Step { placement, starts, under_way, waiting: waiting.len() }
+}
+
+/// How many of these, the quietest first, may move together.
+fn batch(wanted: &[(u64, Slot, usize)], users_at_once: u64) -> usize {
+    let mut users = 0u64;
+    let fit = wanted.iter().take_while(|(cost, ..)| {
+        users = users.saturating_add(*cost);
+        users <= users_at_once
+    });
+    fit.count().max(1).min(wanted.len())
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
-    use throng_core::Epoch;
-    use throng_core::placement::PlacedPod;
-    use throng_core::routes::Owner;
-
-    /// Two Pods; `a` owns the first `owned` slots, all of which belong to `b`.
-    struct Scene {
-        claims: Claims,
-        placement: Placement,
-        peers: BTreeMap<InstanceId, Peer>,
-        activity: BTreeMap<Slot, Activity>,
-        asked: BTreeMap<Slot, Millis>,
-        unhealthy: bool,
-    }
-
-    fn instance(pod: &str) -> InstanceId {
-        InstanceId::new(&format!("{pod}-i")).unwrap()
-    }
+    use crate::placement::{Pod, placement};
 
     fn slot(number: u16) -> Slot {
         Slot::new(number).unwrap()
     }
 
-    impl Scene {
-        fn new(owned: u16) -> Self {
-            let pods = ["a", "b"].map(|pod| PlacedPod { pod: pod.into(), revision: "r1".into() });
-            let mut placement = Placement::over(pods.into()).unwrap();
-            let mut claims = Claims::default();
-            for slot in (0..owned).map(slot) {
-                placement.set(slot, [1, 0]);
-                let held = Owner { instance: instance("a"), address: "a:1".into(), epoch: Epoch(1) };
-                claims.set(slot, Some(held));
-            }
-            let live = |pod: &str| Peer { pod: pod.into(), address: "x:1".into(), draining: false };
-            let peers = ["a", "b"].map(|pod| (instance(pod), live(pod))).into();
-            Self { claims, placement, peers, activity: BTreeMap::new(), asked: BTreeMap::new(), unhealthy: false }
-        }
-
-        fn queue(&self, pace: Pace, now: u64) -> Queue {
-            let world = World {
-                claims: &self.claims,
-                placement: &self.placement,
-                peers: &self.peers,
-                activity: &self.activity,
-                asked: &self.asked,
-                unhealthy: self.unhealthy,
-            };
-            moves(&world, pace, Millis(now))
-        }
+    fn pods(weights: &[u32]) -> Vec<Pod> {
+        let pod = |(i, &weight): (usize, &u32)| Pod { name: name(i), revision: "r1".into(), weight };
+        weights.iter().enumerate().map(pod).collect()
     }
 
-    const PACE: Pace = Pace { at_once: 2, per_s: 3, give_up_ms: 10_000 };
+    fn name(i: usize) -> Arc<str> {
+        format!("p{i}").into()
+    }
 
-    fn numbers(queue: &Queue) -> Vec<u16> {
-        queue.start.iter().map(|m| m.slot.number()).collect()
+    /// A pool with a document in force, its claims, and people.
+    struct World {
+        document: Option<Placement>,
+        target: Placement,
+        owners: BTreeMap<Slot, Arc<str>>,
+        users: BTreeMap<Slot, u64>,
+        budget: u64,
+    }
+
+    impl World {
+        /// All slots are where `weights` want them.
+        fn at_rest(weights: &[u32], users: &[(u16, u64)], budget: u64) -> Self {
+            let document = placement(&pods(weights), None, 1).unwrap().placement;
+            let owners = Slot::all().filter_map(|s| Some((s, Arc::clone(&document.owner(s)?.pod)))).collect();
+            let users = users.iter().map(|&(number, users)| (slot(number), users)).collect();
+            Self { document: Some(document.clone()), target: document, owners, users, budget }
+        }
+
+        fn cost(&self, slot: Slot) -> u64 {
+            self.users.get(&slot).copied().unwrap_or(0)
+        }
+
+        fn held(&self, live: &[Pod]) -> BTreeMap<Slot, Held> {
+            let stays = |pod: &Arc<str>| live.iter().any(|live| live.name == *pod && live.weight > 0);
+            let held = |(&slot, pod): (&Slot, &Arc<str>)| {
+                let activity = Activity { rooms: self.cost(slot).min(1), users: self.cost(slot) };
+                (slot, Held { pod: Arc::clone(pod), activity })
+            };
+            self.owners.iter().filter(|(_, pod)| stays(pod)).map(held).collect()
+        }
+
+        fn plan(&mut self, live: &[Pod]) {
+            self.target = placement(live, Some(&self.target), 1).unwrap().placement;
+        }
+
+        /// What the planner does at a look: a step towards the target.
+        fn look(&mut self, live: &[Pod]) -> Step {
+            let step = step(self.document.as_ref(), &self.target, &self.held(live), self.budget);
+            self.document = Some(step.placement.clone());
+            step
+        }
+
+        /// Slots that their owner has to give to another now.
+        fn under_way(&self, live: &[Pod]) -> Vec<Slot> {
+            let document = self.document.as_ref().unwrap();
+            let held = self.held(live).into_iter();
+            held.filter(|(slot, held)| document.owner(*slot).unwrap().pod != held.pod).map(|(slot, _)| slot).collect()
+        }
+
+        fn under_way_costs(&self, live: &[Pod]) -> Vec<u64> {
+            let document = self.document.as_ref().unwrap();
+            let moves =
+                self.held(live).into_iter().filter(|(slot, held)| document.owner(*slot).unwrap().pod != held.pod);
+            // A Pod that is gone is nobody to move to: such a slot is at its owner until the next look.
+            let moves = moves.filter(|(slot, _)| {
+                live.iter().any(|pod| pod.weight > 0 && pod.name == document.owner(*slot).unwrap().pod)
+            });
+            moves.map(|(slot, _)| self.cost(slot)).collect()
+        }
+
+        fn settle(&mut self, slots: impl IntoIterator<Item = Slot>) {
+            for slot in slots {
+                let to = &self.document.as_ref().unwrap().owner(slot).unwrap().pod;
+                self.owners.insert(slot, Arc::clone(to));
+            }
+        }
     }
 
     #[test]
     fn idle_slots_go_first_and_the_hottest_last() {
-        let mut scene = Scene::new(3);
-        scene.activity.insert(slot(0), Activity { occupants: 1, members: 5000, messages_per_min: 9000 });
-        scene.activity.insert(slot(2), Activity { occupants: 1, members: 10, messages_per_min: 0 });
-        let all = scene.queue(Pace { at_once: 9, per_s: 9, ..PACE }, 0);
-        assert_eq!(numbers(&all), [1, 2, 0]);
-        assert_eq!(all.start[2].to_string(), "slot 0: a-i -> b-i, its place is elsewhere (heat 185001)");
+        let live = pods(&[1, 1]);
+        let mut world = World::at_rest(&[1], &[], 100);
+        world.plan(&live);
+        let moves = Slot::all().filter(|&slot| world.target.owner(slot).unwrap().pod == name(1));
+        let moves: Vec<Slot> = moves.take(4).collect();
+        world.users = moves.iter().copied().zip([5000, 60, 30, 20]).collect();
+        let mut batches = Vec::new();
+        loop {
+            let step = world.look(&live);
+            if step.starts == 0 {
+                assert_eq!((step.under_way, step.waiting), (0, 0));
+                break;
+            }
+            let batch = world.under_way(&live);
+            assert_eq!(batch.len(), step.starts);
+            batches.push(batch.iter().map(|slot| world.cost(*slot)).collect::<Vec<_>>());
+            world.settle(batch);
+        }
+        assert!(batches[0].len() > 1500 && batches[0].iter().all(|&users| users == 0));
+        assert_eq!(batches[1..], [vec![30, 20], vec![60], vec![5000]], "in the order of slots within a batch");
     }
 
     #[test]
-    fn no_more_than_the_pace_allows_are_under_way_or_started_in_a_second() {
-        let mut scene = Scene::new(10);
-        let first = scene.queue(PACE, 0);
-        assert_eq!((numbers(&first), first.waiting, first.held), (vec![0, 1], 8, Some(Held::AtOnce)));
-        scene.asked = BTreeMap::from([(slot(0), Millis(0)), (slot(1), Millis(0))]);
-        let busy = scene.queue(PACE, 100);
-        assert_eq!((busy.start.len(), busy.under_way, busy.look_again), (0, 2, Some(Millis(10_000))));
-        let moved = Owner { instance: instance("b"), address: "b:1".into(), epoch: Epoch(2) };
-        scene.claims.set(slot(0), Some(moved.clone()));
-        scene.claims.set(slot(1), Some(moved));
-        let third = scene.queue(PACE, 200);
-        assert_eq!((numbers(&third), third.held), (vec![2], Some(Held::PerSecond)));
-        assert_eq!(third.look_again, Some(Millis(1000)));
+    fn a_batch_that_does_not_settle_lets_no_other_begin() {
+        let live = pods(&[1, 1]);
+        let all: Vec<(u16, u64)> = (0..4096).map(|number| (number, 40)).collect();
+        let mut world = World::at_rest(&[1], &all, 100);
+        world.plan(&live);
+        let first = world.look(&live);
+        assert_eq!((first.starts, first.under_way), (2, 0));
+        let second = world.look(&live);
+        assert_eq!((second.starts, second.under_way), (0, 2));
+        assert_eq!(second.placement, first.placement, "and nothing is written");
+        let batch = world.under_way(&live);
+        world.settle(batch[..1].to_vec());
+        assert_eq!(world.look(&live).starts, 0, "one of two is under way");
+        world.settle(batch[1..].to_vec());
+        assert_eq!(world.look(&live).starts, 2);
     }
 
     #[test]
-    fn a_move_that_never_ends_gives_its_place_away_and_is_tried_again() {
-        let mut scene = Scene::new(1);
-        scene.asked.insert(slot(0), Millis(0));
-        assert_eq!(scene.queue(PACE, 9_999).start, []);
-        assert_eq!(numbers(&scene.queue(PACE, 10_000)), [0]);
+    fn who_waits_has_its_present_owner_first_and_the_next_one_as_standby() {
+        let live = pods(&[1, 1, 1]);
+        let all: Vec<(u16, u64)> = (0..4096).map(|number| (number, 40)).collect();
+        let mut world = World::at_rest(&[1, 1, 0], &all, 40);
+        world.plan(&live);
+        let (step, target) = (world.look(&live), world.target.clone());
+        let waits = Slot::all().filter(|slot| target.owner(*slot).unwrap().pod != world.owners[slot]).nth(1).unwrap();
+        let list: Vec<_> = step.placement.list(waits).map(|placed| Arc::clone(&placed.pod)).collect();
+        assert_eq!(list[..2], [Arc::clone(&world.owners[&waits]), Arc::clone(&target.owner(waits).unwrap().pod)]);
+        assert_eq!(list.len(), LIST);
     }
 
     #[test]
-    fn nothing_moves_while_etcd_or_the_store_is_in_trouble() {
-        let mut scene = Scene::new(3);
-        scene.unhealthy = true;
-        let queue = scene.queue(PACE, 0);
-        assert_eq!((queue.start.len(), queue.waiting, queue.held), (0, 3, Some(Held::Unhealthy)));
+    fn slots_of_a_dead_pod_or_of_one_that_leaves_are_not_held_back() {
+        let all: Vec<(u16, u64)> = (0..4096).map(|number| (number, 40)).collect();
+        for live in [pods(&[1, 1]), pods(&[1, 1, 0])] {
+            let mut world = World::at_rest(&[1, 1, 1], &all, 1);
+            world.plan(&live);
+            let step = world.look(&live);
+            assert_eq!((step.starts, step.waiting), (0, 0));
+            assert!(Slot::all().all(|slot| step.placement.owner(slot).unwrap().pod != name(2)));
+        }
     }
 
     #[test]
-    fn a_slot_moves_only_to_a_live_pod_and_only_if_it_is_not_there() {
-        let mut scene = Scene::new(2);
-        scene.peers.remove(&instance("b"));
-        assert_eq!(scene.queue(PACE, 0), Queue::default());
-        let mut at_home = Scene::new(2);
-        at_home.placement.set(slot(0), [0, 1]);
-        assert_eq!(numbers(&at_home.queue(PACE, 0)), [1]);
+    fn a_slot_with_rooms_but_without_members_is_not_idle() {
+        assert_eq!(Activity { rooms: 3, users: 0 }.cost(), 1);
+        assert_eq!(Activity { rooms: 3, users: 9 }.cost(), 9);
+        assert_eq!(Activity::default().cost(), 0);
     }
 
-    #[test]
-    fn a_draining_owner_gives_its_slots_to_the_next_of_the_list() {
-        let mut scene = Scene::new(1);
-        scene.placement.set(slot(0), [0, 1]);
-        assert_eq!(scene.queue(PACE, 0).start, []);
-        scene.peers.get_mut(&instance("a")).unwrap().draining = true;
-        let queue = scene.queue(PACE, 0);
-        assert_eq!(queue.start[0].why, Why::Draining { heat: 0 });
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        /// Through any history of pools, however slowly owners follow: at no time is more than the budget under way (or
+        /// one slot), a busy slot begins only when no idle one waits, what nobody holds goes at once, and soon the
+        /// target is in force.
+        #[test]
+        fn every_history_comes_to_rest_in_paced_steps(
+            first in prop::collection::vec(1u32..4, 1..5),
+            history in prop::collection::vec(prop::collection::vec(0u32..4, 1..7), 1..4),
+            users in prop::collection::vec((0u16..4096, 1u64..80), 0..60),
+            slowness in 1usize..4,
+        ) {
+            let mut world = World::at_rest(&first, &users, 100);
+            for weights in history.iter().filter(|weights| weights.iter().any(|weight| *weight > 0)) {
+                let live = pods(weights);
+                world.plan(&live);
+                let mut rounds = 0;
+                loop {
+                    let before = world.under_way_costs(&live);
+                    let step = world.look(&live);
+                    let after = world.under_way_costs(&live);
+                    let (begun, busy) = (after.len() - before.len(), after.iter().filter(|cost| **cost > 0).count());
+                    prop_assert!(after.iter().sum::<u64>() <= 100 || busy == 1);
+                    prop_assert!(begun == 0 || busy == 0 || before.is_empty() && busy == after.len());
+                    let held = world.held(&live);
+                    let free = Slot::all().filter(|slot| !held.contains_key(slot)).collect::<Vec<_>>();
+                    let stays = |slot: &Slot| live.iter().any(|pod| pod.weight > 0 && pod.name == step.placement.owner(*slot).unwrap().pod);
+                    prop_assert!(free.iter().all(stays));
+                    if after.is_empty() && free.is_empty() {
+                        prop_assert_eq!(step.waiting, 0);
+                        break;
+                    }
+                    let some = world.under_way(&live).into_iter().enumerate().filter(|(i, _)| (i + rounds) % slowness == 0);
+                    let some: Vec<Slot> = some.map(|(_, slot)| slot).collect();
+                    world.settle(some);
+                    world.settle(free);
+                    rounds += 1;
+                    prop_assert!(rounds < 60 * 20, "it never comes to rest");
+                }
+                let document = world.document.clone().unwrap();
+                let mut target = world.target.clone();
+                target.version = document.version;
+                prop_assert_eq!(target, document);
+            }
+        }
     }
 }

@@ -100,7 +100,8 @@ impl Ownership {
     pub(super) fn others_reach_the_store(&self) -> bool {
         let me = &self.config.me.instance;
         let other = |(instance, member): (_, &super::Member)| instance != me && !member.draining && member.redis_ok;
-        self.config.fences() && !self.store_ok && self.members.iter().any(other)
+        let rule = self.config.rules.leave_it_to_who_reaches_the_store;
+        rule && self.config.fences() && !self.store_ok && self.members.iter().any(other)
     }
 
     /// Sends claims in batches, slots with waiting rooms first.

@@ -330,7 +330,7 @@ impl Ownership {
 
     fn elect(&mut self) {
         let me = &self.config.me.instance;
-        let fences = self.config.fences();
+        let fences = self.config.fences() && self.config.rules.leave_it_to_who_reaches_the_store;
         let reaches = |(instance, member): &(&InstanceId, &Member)| {
             if *instance == me { self.store_ok } else { member.redis_ok }
         };

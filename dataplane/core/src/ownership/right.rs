@@ -18,12 +18,13 @@ pub(super) struct Rights {
     run: Option<Run>,
     grace_until: Millis,
     suspend_moves: bool,
+    any_lease: bool,
 }
 
 impl Rights {
     /// Until when a tenure has its lease as a right.
     fn by_lease(&self, tenure: &Tenure) -> Millis {
-        if tenure.lease.is_none() || tenure.lease != self.lease {
+        if tenure.lease.is_none() || (tenure.lease != self.lease && !self.any_lease) {
             return Millis::ZERO;
         }
         match tenure.moving {
@@ -51,6 +52,7 @@ impl Ownership {
             run: self.grace.run(),
             grace_until: self.grace.until(),
             suspend_moves: self.config.rules.unknown_move_suspends,
+            any_lease: !self.config.rules.lease_of_the_claim,
         }
     }
 

@@ -263,7 +263,8 @@ impl Ownership {
             let own = self.places.get(&slot).and_then(|place| place.own(slot, self.lease.id()));
             return self.give_up(own.into_iter().collect(), now, out);
         }
-        let blind_at = blind_at.unwrap_or(now + BLIND_MS);
+        let wait_ms = if self.config.rules.wait_when_blind { BLIND_MS } else { 0 };
+        let blind_at = blind_at.unwrap_or(now + wait_ms);
         if blind_at <= now {
             return self.gather(slot, now, out);
         }
