@@ -59,7 +59,7 @@ pub(crate) enum Input {
     Announce(Publish, oneshot::Sender<u64>),
     ListRooms(Option<RoomId>, usize, oneshot::Sender<link::ListRoomsReply>),
     GatewayLoad(GatewayNo, u8),
-    /// What message Pods knew of the rooms of a slot that is about to open.
+    /// What message Pods knew of the rooms of slots that are about to open.
     Gathered(Vec<(Slot, Vec<RoomState>)>),
     HandOver {
         slot: Slot,

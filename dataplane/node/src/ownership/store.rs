@@ -17,50 +17,52 @@ const ATTEMPTS: u32 = 3;
 /// The store, with what many calls may share.
 pub(super) struct Asked {
     store: Arc<dyn Store>,
-    /// The last age that was asked for, and when.
-    age: Mutex<Option<(Instant, u64)>>,
-    /// The same of what is left of an instance's grace.
-    grace: Mutex<Option<(InstanceId, Instant, u64)>>,
+    age: Latest<()>,
+    grace: Latest<InstanceId>,
+}
+
+/// The last answer about something, and when it was asked for. A take-over asks the same thousands of times at a moment,
+/// and one look after all of them says as much as one after each.
+struct Latest<K>(Mutex<Option<(K, Instant, u64)>>);
+
+impl<K: PartialEq> Latest<K> {
+    fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// An answer that was asked for after `since`: the last one if it was, else that of `ask`.
+    async fn after<E>(&self, since: Instant, of: K, ask: impl Future<Output = Result<u64, E>>) -> Result<u64, E> {
+        let mut known = self.0.lock().await;
+        if let Some((key, asked, answer)) = &*known
+            && *key == of
+            && *asked >= since
+        {
+            return Ok(*answer);
+        }
+        let asked = Instant::now();
+        let answer = ask.await?;
+        *known = Some((of, asked, answer));
+        Ok(answer)
+    }
 }
 
 impl Asked {
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, age: Mutex::default(), grace: Mutex::default() }
+        Self { store, age: Latest::new(), grace: Latest::new() }
     }
 
     pub(super) fn store(&self) -> Arc<dyn Store> {
         Arc::clone(&self.store)
     }
 
-    /// The age of the store, in milliseconds, asked for after `since`. Thousands of fences are raised at a time, and one
-    /// look after all of them says as much as one after each.
-    async fn age_ms(&self, since: Instant) -> Result<u64, StoreError> {
-        let mut known = self.age.lock().await;
-        if let Some((asked, age_ms)) = *known
-            && asked >= since
-        {
-            return Ok(age_ms);
-        }
-        let asked = Instant::now();
-        let age_ms = self.store.birth().await?.age_ms;
-        *known = Some((asked, age_ms));
-        Ok(age_ms)
+    /// The age of the store as it is now, in milliseconds.
+    async fn age_ms(&self) -> Result<u64, StoreError> {
+        self.age.after(Instant::now(), (), async { Ok(self.store.birth().await?.age_ms) }).await
     }
 
-    /// What is left of an instance's grace, asked for after `since`: a Pod that is taken over is asked for thousands of
-    /// times at once.
-    async fn grace_left_ms(&self, instance: &InstanceId, since: Instant) -> Result<u64, StoreError> {
-        let mut known = self.grace.lock().await;
-        if let Some((of, asked, left_ms)) = &*known
-            && of == instance
-            && *asked >= since
-        {
-            return Ok(*left_ms);
-        }
-        let asked = Instant::now();
-        let left_ms = self.store.grace_left_ms(instance.clone()).await?;
-        *known = Some((instance.clone(), asked, left_ms));
-        Ok(left_ms)
+    /// What is left of an instance's grace now, in milliseconds.
+    async fn grace_left_ms(&self, instance: &InstanceId) -> Result<u64, StoreError> {
+        self.grace.after(Instant::now(), instance.clone(), self.store.grace_left_ms(instance.clone())).await
     }
 }
 
@@ -85,7 +87,7 @@ async fn answer(asked: &Asked, call: &StoreCall) -> Result<StoreReply, StoreErro
         }
         StoreCall::Revoke { slot, epoch, instance } => {
             store.revoke(instance.clone(), AnySlot::Room(*slot), *epoch).await?;
-            StoreReply::Revoked(asked.grace_left_ms(instance, Instant::now()).await?)
+            StoreReply::Revoked(asked.grace_left_ms(instance).await?)
         }
         StoreCall::RenewGrace { .. } => match store.renew_grace().await? {
             Renewal::Renewed { revoked } => StoreReply::Grace(rooms(revoked)),
@@ -117,7 +119,7 @@ async fn raise_fence(
     for _ in 0..ATTEMPTS {
         match asked.store.raise_fence(AnySlot::Room(slot), epoch, over.clone()).await? {
             Raised::Mine { .. } if taking => {
-                let age_ms = asked.age_ms(Instant::now()).await?;
+                let age_ms = asked.age_ms().await?;
                 let young = age_ms < YOUNG_MS;
                 return Ok(if young { StoreReply::Emptied(YOUNG_MS - age_ms) } else { StoreReply::Raised });
             }
