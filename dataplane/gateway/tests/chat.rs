@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 fn texts(line: &Value) -> Vec<String> {
     line["segment"]["messages"]
         .as_array()
-        .unwrap()
+        .unwrap_or_else(|| panic!("not a segment: {line}"))
         .iter()
         .map(|m| m["data"]["text"].as_str().unwrap().to_owned())
         .collect()
@@ -56,11 +56,16 @@ async fn a_client_that_comes_back_gets_what_it_missed_first_and_nothing_twice() 
     ana.call("join", json!({"room": "final"})).await;
     running.world.with(|world| world.order("final", &[(Lane::Normal, "bob", r#"{"text":"1"}"#)]));
     assert_eq!(texts(&ana.next_of("segment").await), ["1"]);
+    // Somebody who stays: what he has seen, the gateway has.
+    let mut bob = Client::hello(running.address, "bob").await;
+    bob.call("join", json!({"room": "final"})).await;
     drop(ana);
     tokio::time::sleep(Duration::from_millis(50)).await;
     running.world.with(|world| world.order("final", &[(Lane::Normal, "bob", r#"{"text":"2"}"#)]));
     running.world.with(|world| world.seal("final", 9));
     running.world.with(|world| world.order("final", &[(Lane::Protected, "bob", r#"{"text":"3"}"#)]));
+    assert_eq!(texts(&bob.next_of("segment").await), ["2"]);
+    assert_eq!(texts(&bob.next_of("segment").await), ["3"]);
 
     let mut back = Client::connect(running.address).await;
     back.send(&json!({"id": 1, "hello": {"resume": resume, "rooms": {"final": {"epoch": 7, "seq": [0, 0, 1, 0]}}}}))
