@@ -22,6 +22,8 @@ enum Happening {
     Label(usize),
     Edited,
     Leader,
+    /// Nobody leaves a draining Pod for the next half minute, or more.
+    Stall(u32),
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -38,6 +40,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (0usize..20).prop_map(Happening::Label),
         1 => Just(Happening::Edited),
         1 => Just(Happening::Leader),
+        2 => (20u32..70).prop_map(Happening::Stall),
     ]
 }
 
@@ -90,6 +93,14 @@ fn happen(model: &mut Model, happening: &Happening) {
         }
         Happening::Edited => model.world.owned.clear(),
         Happening::Leader => model.world.leader_epoch += 1,
+        Happening::Stall(seconds) => {
+            model.pace = 0;
+            for _ in 0..*seconds {
+                look(model, usize::MAX);
+                model.tick();
+            }
+            model.pace = 30;
+        }
     }
 }
 
