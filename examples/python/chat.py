@@ -145,6 +145,8 @@ class Chat:
         self.socket = None
         # When to change to another gateway, once this one has said that it stops.
         self.leave_at = None
+        # Whether this attempt has come as far as the room.
+        self.entered = False
         self.lock = threading.Lock()
 
     def publish(self, data, lane=2, kind="text", ack="accepted"):
@@ -158,6 +160,7 @@ class Chat:
         failures = 0
         while not done():
             pause = random.uniform(0, min(10, 0.25 * 2**failures))
+            self.entered = False
             try:
                 self._session(done)
                 return
@@ -169,6 +172,8 @@ class Chat:
                     pause += json.loads(closed.reason)["retry_ms"] / 1000
             except OSError:
                 failures += 1
+            if self.entered:
+                failures = 1
             if failures > 20:
                 raise SystemExit("giving up after 20 attempts")
             time.sleep(pause)
@@ -192,6 +197,7 @@ class Chat:
         socket_ = WebSocket(self.url)
         try:
             self._enter(socket_)
+            self.entered = True
         except BaseException:
             socket_.close()
             raise

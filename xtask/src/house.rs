@@ -47,7 +47,15 @@ fn has_extension(file: &str, extension: &str) -> bool {
 
 fn lines_before_tests(file: &str, text: &str) -> usize {
     let is_test_file = file.contains("/tests/") || file.ends_with("tests.rs");
-    if is_test_file { 0 } else { text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).count() }
+    if is_test_file {
+        return 0;
+    }
+    // A module of tests ends what counts; a `mod tests;` whose text is another file's is one line like others.
+    let lines: Vec<&str> = text.lines().collect();
+    let begins =
+        |pair: &[&str]| matches!(pair, ["#[cfg(test)]", next] if next.starts_with("mod ") && next.ends_with('{'));
+    let tests = lines.windows(2).position(begins);
+    tests.unwrap_or(lines.len())
 }
 
 /// Paths of one machine, hosts of package registries, and work left for later.
@@ -82,7 +90,8 @@ mod tests {
 
     #[test]
     fn only_lines_before_the_tests_count() {
-        assert_eq!(lines_before_tests("a.rs", "one\ntwo\n#[cfg(test)]\nmod tests {}\n"), 2);
+        assert_eq!(lines_before_tests("a.rs", "one\ntwo\n#[cfg(test)]\nmod tests {\n}\n"), 2);
+        assert_eq!(lines_before_tests("a.rs", "one\n#[cfg(test)]\nmod tests;\nmod two;\n"), 4);
         assert_eq!(lines_before_tests("a/tests/b.rs", "one\n"), 0);
     }
 }

@@ -210,9 +210,8 @@ fn report(world: &World, args: &DevArgs, listen: SocketAddr, took: Duration) -> 
   token   {token}
   API     curl -H 'Authorization: Bearer {DEV_API_KEY}' {http}/v1/rooms
 
-Say hello from another terminal (the first line answers):
-  {{\"id\":1,\"hello\":{{\"token\":\"<token>\"}}}}  {{\"id\":2,\"join\":{{\"room\":\"{LOBBY}\"}}}}
-  examples/python/chat.py --url {url} --token <token> --room {LOBBY}
+Chat from another terminal, in the project's folder:
+  examples/python/chat.py --url {url} --token {token} --room {LOBBY}
 
 NOT FOR PRODUCTION: fixed keys; without --redis everything is in memory. Ctrl-C ends it and leaves nothing behind.",
         took.as_millis(),

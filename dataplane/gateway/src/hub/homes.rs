@@ -14,7 +14,8 @@ use throng_proto::link::{self, gateway_to_message};
 use super::{Action, Address, Hub, Role};
 use crate::traffic::{Member, Slots, ToShard};
 
-/// Window in which changes of sessions are gathered; longer than that of rooms, for nobody waits for it.
+/// Window in which changes of sessions are gathered, after the first, which goes at once: a kick or a directed message
+/// right after a `hello` looks for it.
 const WINDOW_MS: u64 = 100;
 /// Most changes of one batch.
 const MAX_CHANGES: usize = 4000;
@@ -24,6 +25,7 @@ const MAX_CHANGES: usize = 4000;
 pub(super) struct Homes {
     changes: HashMap<SessionId, link::SessionChange>,
     flush_at: Option<Millis>,
+    flushed: Millis,
     /// Homes that wait for a full list, reactors that have not answered, and what came.
     listing: Option<Listing>,
     wanting: BTreeSet<Address>,
@@ -39,7 +41,7 @@ struct Listing {
 
 impl Homes {
     fn change(&mut self, member: &Member, now: Millis) -> &mut link::SessionChange {
-        self.flush_at.get_or_insert(now + WINDOW_MS);
+        self.flush_at.get_or_insert(now.max(self.flushed + WINDOW_MS));
         let change = self.changes.entry(member.session).or_insert_with(|| link::SessionChange {
             user: member.user.as_str().to_owned(),
             session: member.session.0,
@@ -96,6 +98,7 @@ impl Hub {
             return;
         }
         self.homes.flush_at = None;
+        self.homes.flushed = self.now;
         let mut by_home: BTreeMap<Address, Vec<link::SessionChange>> = BTreeMap::new();
         for (_, change) in std::mem::take(&mut self.homes.changes) {
             // Without a home that can hear it is not kept: the next one gets a full list.
