@@ -1,11 +1,12 @@
 //! When many people are expected, and how many Pods must stand ready for them.
 
+use serde::{Deserialize, Serialize};
 use throng_core::Millis;
 
 use crate::pools::Pools;
 
 /// One event. Times are milliseconds since the Unix epoch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// Its name; unique in the cluster.
     pub name: String,

@@ -14,11 +14,12 @@ pub use event::Event;
 pub use operation::Operation;
 pub use pool::PoolSpec;
 pub use rollout::Rollout;
+use serde::{Deserialize, Serialize};
 
 use crate::pools::Pools;
 
 /// A cluster as it should be. A value: the same spec gives the same value.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClusterSpec {
     /// Hash of the fields that shape Pods. Two specs with the same shape are the same revision.
     pub shape: ShapeHash,
@@ -37,7 +38,8 @@ pub struct ClusterSpec {
 }
 
 /// Hash of what shapes Pods: 32 hexadecimal digits. Equal shapes need no new Pods.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct ShapeHash(String);
 
 impl ShapeHash {
@@ -55,7 +57,7 @@ impl ShapeHash {
 }
 
 /// How Pods are emptied.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drain {
     /// Longest time from the start of a drain to the end of the Pod, users left or not.
     pub deadline_ms: u64,
@@ -66,7 +68,7 @@ pub struct Drain {
 }
 
 /// Policy of rooms, followed by running Pods without a restart.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rooms {
     /// Messages a second that a room takes in on lanes 2-3.
     pub messages_per_s: u32,

@@ -1,9 +1,10 @@
 //! What somebody asked for beside the spec: a `ChatroomOperation`, checked.
 
+use serde::{Deserialize, Serialize};
 use throng_core::Millis;
 
 /// One operation. It never changes; what becomes of it stands in its status.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operation {
     /// Name of the object; unique in its namespace.
     pub name: String,
@@ -18,7 +19,7 @@ pub struct Operation {
 }
 
 /// What is to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
     /// Back to a revision before, and block the present one.
     Rollback {
@@ -40,7 +41,7 @@ pub enum Action {
 }
 
 /// How fast users move.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Pace {
     /// As fast as the fleet takes them in.
     Fast,
@@ -49,7 +50,7 @@ pub enum Pace {
 }
 
 /// Which Pods a drain means.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Whom {
     /// These Pods.
     Pods(Vec<String>),

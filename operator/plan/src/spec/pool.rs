@@ -2,8 +2,14 @@
 //!
 //! The words and defaults are those of the `HorizontalPodAutoscaler` v2, so that what people know of it holds here.
 
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+
+/// All kinds of load, by the names of pressure samples.
+pub const LOADS: [&str; 7] =
+    ["connections", "egress_mbps", "members", "joins_per_second", "users", "deliveries_per_second", "cpu_percent"];
+
 /// Size and growth of one pool.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PoolSpec {
     /// Fewest Pods; at least 1.
     pub min: u32,
@@ -18,7 +24,7 @@ pub struct PoolSpec {
 }
 
 /// One kind of load and how much of it a Pod should carry.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Target {
     /// Its name among the samples of the Pods, such as `connections`.
     pub load: &'static str,
@@ -26,8 +32,24 @@ pub struct Target {
     pub per_pod: f64,
 }
 
+/// A target as it is read: its load may be any text.
+#[derive(Deserialize)]
+struct ReadTarget {
+    load: String,
+    per_pod: f64,
+}
+
+impl<'de> Deserialize<'de> for Target {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let read = ReadTarget::deserialize(deserializer)?;
+        let load = LOADS.into_iter().find(|load| *load == read.load);
+        let load = load.ok_or_else(|| D::Error::custom(format!("no Pod reports a load {:?}", read.load)))?;
+        Ok(Self { load, per_pod: read.per_pod })
+    }
+}
+
 /// How fast a pool changes its size in one direction.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scaling {
     /// The most cautious recommendation within so long is followed.
     pub window_ms: u64,
@@ -40,7 +62,7 @@ pub struct Scaling {
 }
 
 /// Which of several policies counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Select {
     /// The one that allows the largest change.
     Max,
@@ -51,7 +73,7 @@ pub enum Select {
 }
 
 /// The most that may change within a period.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// How much.
     pub change: Change,
@@ -60,7 +82,7 @@ pub struct Policy {
 }
 
 /// A number of Pods, absolute or relative.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
     /// So many Pods.
     Pods(u32),

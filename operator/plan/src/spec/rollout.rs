@@ -1,7 +1,9 @@
 //! How a new revision takes over from the last good one.
 
+use serde::{Deserialize, Serialize};
+
 /// The way of a new revision.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollout {
     /// Shares of users on the new revision, one step each, rising, 1-99. Empty: no canary.
     pub canary_percent: Vec<u8>,
@@ -20,7 +22,7 @@ pub struct Rollout {
 }
 
 /// Signs of an unhealthy revision. One is enough.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HaltWhen {
     /// Share of failed requests at which it halts, percent; none: not looked at.
     pub error_percent: Option<u8>,

@@ -43,7 +43,7 @@ pub struct PoolStatus {
     /// Why the pool has this size, or why it cannot have it.
     #[cfg_attr(feature = "schema", schemars(length(max = MAX_LINE)))]
     pub why: String,
-    /// The next free index of its Pod names. Only grows, so that no name is used twice.
+    /// One more than the largest index that its Pod names ever had. A free index is used again.
     #[cfg_attr(feature = "schema", schemars(range(max = MAX_COUNT)))]
     pub next_index: u64,
     /// What the autoscaling remembers.

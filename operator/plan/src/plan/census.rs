@@ -1,0 +1,152 @@
+//! Which Pods count: every Pod of the world with what is known of it.
+
+use std::collections::BTreeMap;
+
+use throng_core::Role;
+
+use crate::pools::Pools;
+use crate::status::{DrainCause, DrainStatus};
+use crate::world::{Member, Node, Phase, Pod, World};
+
+/// A Pod on a node that does not answer is given up after so long, if its process does not answer either.
+const LOST_MS: u64 = 10_000;
+
+/// All Pods, by pool, in the order of their names.
+#[derive(Debug)]
+pub(super) struct Census<'a> {
+    pub(super) pools: Pools<Vec<Seat<'a>>>,
+}
+
+/// A Pod and what is known of it. `drain` is decided on during a look.
+#[derive(Debug)]
+pub(super) struct Seat<'a> {
+    pub(super) name: &'a str,
+    pub(super) pod: &'a Pod,
+    pub(super) state: State,
+    pub(super) member: Option<&'a Member>,
+    pub(super) load: Load,
+    /// Why it should go whatever the size of the pool.
+    pub(super) unfit: Option<DrainCause>,
+    /// It is being emptied.
+    pub(super) drain: Option<DrainStatus>,
+    healthy: bool,
+}
+
+/// How a Pod counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// It runs or is about to.
+    Live,
+    /// Its node and its process do not answer.
+    Lost,
+    /// Its containers are over for good.
+    Over,
+    /// Somebody deleted or evicted it.
+    Going,
+}
+
+/// Who is on a Pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Load {
+    /// Users, as far as is known.
+    pub(super) users: u64,
+    /// What it would have to give away.
+    pub(super) left: u64,
+    /// It is certain, not only remembered.
+    pub(super) known: bool,
+}
+
+impl Load {
+    /// Whether certainly nobody and nothing is on it.
+    pub(super) const fn is_nothing(self) -> bool {
+        self.known && self.users == 0 && self.left == 0
+    }
+}
+
+impl<'a> Census<'a> {
+    pub(super) fn take(world: &'a World, serving: u64) -> Self {
+        let drains: BTreeMap<&str, &DrainStatus> =
+            world.status.drains.iter().map(|drain| (drain.uid.as_str(), drain)).collect();
+        let mut pools = Pools::from_fn(|_| Vec::new());
+        for (name, pod) in &world.pods {
+            let mut seat = Seat::of(world, name, pod, serving);
+            seat.drain = drains.get(pod.uid.as_str()).map(|drain| (*drain).clone());
+            pools.of_mut(pod.role).push(seat);
+        }
+        Self { pools }
+    }
+
+    pub(super) fn of(&self, role: Role) -> &[Seat<'a>] {
+        self.pools.of(role)
+    }
+
+    /// All Pods of all pools.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Seat<'a>> {
+        self.pools.iter().flat_map(|(_, seats)| seats)
+    }
+
+    /// Pods that are being emptied.
+    pub(super) fn draining(&self) -> usize {
+        self.all().filter(|seat| seat.drain.is_some()).count()
+    }
+}
+
+impl<'a> Seat<'a> {
+    fn of(world: &'a World, name: &'a str, pod: &'a Pod, serving: u64) -> Self {
+        let node = pod.node.as_ref().map(|node| world.nodes.get(node));
+        let member = world.registry.as_ref().and_then(|registry| registry.members.get(&pod.uid));
+        let answers = member.is_some() || world.registry.is_none();
+        let gone =
+            |node: Option<&Node>| node.is_none_or(|node| !node.ready && world.now.0.since(node.since.0) >= LOST_MS);
+        let state = match node {
+            _ if pod.terminating.is_some() => State::Going,
+            _ if pod.phase.is_over() => State::Over,
+            Some(node) if !answers && gone(node) => State::Lost,
+            _ => State::Live,
+        };
+        let unfit = unfit(world, pod, node.flatten(), serving);
+        let healthy = pod.ready && member.map_or(world.registry.is_none(), |member| member.ready);
+        Self { name, pod, state, member, load: load(world, pod, state, answers), unfit, drain: None, healthy }
+    }
+
+    /// Whether it counts towards the size of its pool, or does until it is drained.
+    pub(super) fn stays(&self) -> bool {
+        self.state == State::Live && self.drain.is_none()
+    }
+
+    /// Whether it can have users and may get more.
+    pub(super) fn serves(&self) -> bool {
+        self.stays() && self.healthy
+    }
+
+    /// Whether it could serve if it were not drained.
+    pub(super) const fn healthy(&self) -> bool {
+        self.healthy
+    }
+}
+
+/// Why a Pod should go. Drains by operations take their place here.
+fn unfit(world: &World, pod: &Pod, node: Option<&Node>, serving: u64) -> Option<DrainCause> {
+    let tainted = |node: &Node| world.spec.drain.taints.iter().any(|key| node.taints.contains(key));
+    match node {
+        Some(node) if node.cordoned => Some(DrainCause::Cordoned),
+        Some(node) if tainted(node) => Some(DrainCause::Tainted),
+        _ if pod.revision != serving => Some(DrainCause::Rollout),
+        _ => None,
+    }
+}
+
+/// Who is on a Pod. A Pod that never came up, or whose process is certainly gone, has nobody; of others only a fresh sample
+/// is certain.
+fn load(world: &World, pod: &Pod, state: State, answers: bool) -> Load {
+    let sample = world.samples.get(&pod.uid);
+    if let Some(sample) = sample.filter(|sample| sample.is_fresh(world.now)) {
+        return Load { users: sample.users(pod.role), left: sample.left, known: true };
+    }
+    let nobody = matches!(state, State::Lost | State::Over) || pod.phase == Phase::Pending;
+    if nobody && !answers {
+        return Load { users: 0, left: 0, known: true };
+    }
+    let remembered = sample.map_or((0, 0), |sample| (sample.users(pod.role), sample.left));
+    Load { users: remembered.0, left: remembered.1, known: false }
+}

@@ -1,0 +1,112 @@
+//! The state of a cluster in conditions.
+
+use super::census::{Census, Seat, State};
+use super::{Draft, Look, Reason};
+use crate::status::{Condition, Holds, PoolStatus, set_condition};
+
+/// What a condition says.
+struct Statement {
+    kind: &'static str,
+    holds: bool,
+    reason: Reason,
+    message: String,
+}
+
+/// Writes the conditions of the planner into the list; others in it stay.
+pub(super) fn write(
+    conditions: &mut Vec<Condition>,
+    look: &Look<'_>,
+    census: &Census<'_>,
+    pools: &crate::pools::Pools<PoolStatus>,
+    draft: &Draft,
+) {
+    let counts: Vec<String> =
+        pools.iter().map(|(role, pool)| format!("{role} {}/{}", pool.ready, pool.wanted)).collect();
+    let counts = counts.join(", ");
+    let missing = pools.iter().any(|(_, pool)| pool.ready < pool.wanted);
+    let down = pools.iter().any(|(_, pool)| pool.ready == 0);
+    let statements = [
+        ready(look, missing, down, &counts),
+        progressing(look, census, missing, &counts, draft),
+        degraded(look, census),
+        paused(look),
+        blocked(draft),
+        stale(look, census),
+    ];
+    for Statement { kind, holds, reason, message } in statements {
+        let condition = Condition {
+            kind: kind.to_owned(),
+            status: if holds { Holds::True } else { Holds::False },
+            observed_generation: Some(look.world.cluster.generation),
+            last_transition_time: look.world.now,
+            reason: reason.as_str().to_owned(),
+            message,
+        };
+        set_condition(conditions, condition);
+    }
+}
+
+fn ready(look: &Look<'_>, missing: bool, down: bool, counts: &str) -> Statement {
+    let reason = match () {
+        () if look.world.cluster.deleted_at.is_some() => Reason::Deleting,
+        () if down => Reason::PoolDown,
+        () if missing => Reason::PodsStarting,
+        () => Reason::AllServe,
+    };
+    Statement { kind: "Ready", holds: reason == Reason::AllServe, reason, message: format!("serving: {counts}") }
+}
+
+fn progressing(look: &Look<'_>, census: &Census<'_>, missing: bool, counts: &str, draft: &Draft) -> Statement {
+    let draining = census.draining();
+    let (rooms, users) = draft.slots_away;
+    let (reason, message) = match () {
+        () if look.world.cluster.deleted_at.is_some() => {
+            (Reason::Deleting, format!("{} Pods left", census.all().count()))
+        }
+        () if look.world.spec.paused => (Reason::Paused, String::new()),
+        () if missing => (Reason::PodsStarting, format!("serving: {counts}")),
+        () if draining > 0 => (Reason::Draining, format!("{draining} Pods are being emptied")),
+        () if rooms + users > 0 => (Reason::SlotsMoving, format!("{rooms} slots of rooms, {users} of users")),
+        () => (Reason::AtRest, String::new()),
+    };
+    let holds = !matches!(reason, Reason::Paused | Reason::AtRest);
+    Statement { kind: "Progressing", holds, reason, message }
+}
+
+fn degraded(look: &Look<'_>, census: &Census<'_>) -> Statement {
+    let first = |which: &dyn Fn(&Seat<'_>) -> bool| census.all().find(|seat| which(seat));
+    let lost = first(&|seat| seat.state == State::Lost);
+    let failing = first(&|seat| seat.state == State::Over || seat.state == State::Live && seat.pod.trouble.is_some());
+    let (reason, message) = match (lost, failing) {
+        _ if look.world.registry.is_none() => (Reason::RegistryUnreachable, String::new()),
+        (Some(seat), _) => {
+            (Reason::PodsLost, format!("{} on {}", seat.name, seat.pod.node.as_deref().unwrap_or("no node")))
+        }
+        (None, Some(seat)) => {
+            (Reason::PodsFailing, format!("{}: {}", seat.name, seat.pod.trouble.as_deref().unwrap_or("it has ended")))
+        }
+        (None, None) => (Reason::Healthy, String::new()),
+    };
+    Statement { kind: "Degraded", holds: reason != Reason::Healthy, reason, message }
+}
+
+fn paused(look: &Look<'_>) -> Statement {
+    let holds = look.world.spec.paused;
+    let reason = if holds { Reason::Paused } else { Reason::Following };
+    Statement { kind: "Paused", holds, reason, message: String::new() }
+}
+
+fn blocked(draft: &Draft) -> Statement {
+    let holds = !draft.blocked.is_empty();
+    let reason = if holds { Reason::CapacityNeeded } else { Reason::NothingWaits };
+    Statement { kind: "DrainBlocked", holds, reason, message: draft.blocked.first().cloned().unwrap_or_default() }
+}
+
+fn stale(look: &Look<'_>, census: &Census<'_>) -> Statement {
+    let fresh =
+        |seat: &Seat<'_>| look.world.samples.get(&seat.pod.uid).is_some_and(|sample| sample.is_fresh(look.world.now));
+    let silent = census.all().find(|seat| seat.serves() && !fresh(seat));
+    let reason = if silent.is_some() { Reason::SamplesMissing } else { Reason::SamplesFresh };
+    let message = silent.map(|seat| seat.name.to_owned()).unwrap_or_default();
+    Statement { kind: "MetricsStale", holds: silent.is_some(), reason, message }
+}

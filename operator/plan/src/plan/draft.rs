@@ -1,0 +1,51 @@
+//! A plan while it is being made: actions by the part of a look that they belong to.
+
+use super::Action;
+
+/// Actions in the order of their parts. What adds capacity comes before what takes it away.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    /// The finalizer, and objects that Pods need.
+    pub(super) first: Vec<Action>,
+    /// Pods that come back into service, and new ones.
+    pub(super) gains: Vec<Action>,
+    /// Placements: slots leave a Pod before it drains, so that it knows where they go.
+    pub(super) documents: Vec<Action>,
+    /// Pods that leave service, and drains.
+    pub(super) leaves: Vec<Action>,
+    /// Budgets that become smaller: after the labels that they count.
+    pub(super) budgets: Vec<Action>,
+    /// Pods that are deleted.
+    pub(super) deletes: Vec<Action>,
+    /// The finalizer goes.
+    pub(super) last: Vec<Action>,
+    /// One line for each decision.
+    pub(super) why: Vec<String>,
+    /// Lines about what cannot be drained now.
+    pub(super) blocked: Vec<String>,
+    /// Slots of rooms and of users that are not where they should be.
+    pub(super) slots_away: (u32, u32),
+}
+
+impl Draft {
+    /// Takes every action back, and what was said about them.
+    pub(super) fn forget(&mut self) {
+        *self = Self { slots_away: self.slots_away, ..Self::default() };
+    }
+
+    /// All actions, in order.
+    pub(super) fn actions(&mut self) -> Vec<Action> {
+        let mut all = std::mem::take(&mut self.first);
+        for part in [
+            &mut self.gains,
+            &mut self.documents,
+            &mut self.leaves,
+            &mut self.budgets,
+            &mut self.deletes,
+            &mut self.last,
+        ] {
+            all.append(part);
+        }
+        all
+    }
+}

@@ -1,0 +1,92 @@
+//! A cluster that is to be deleted: gateways send their users away within the deadline of drains, then the rest goes, then
+//! the finalizer.
+//!
+//! Being deleted counts more than being paused: it is the last word of a person, and a finalizer that waits for nobody
+//! would be a trap.
+
+use throng_core::Role;
+
+use super::census::{Census, Seat, State};
+use super::{Action, Because, Draft, Look};
+use crate::status::{DrainCause, DrainStatus, MAX_COUNT, Utc};
+
+/// Pods that were told to end have so long beyond the deadline until the finalizer waits for them no more.
+const GRACE_MS: u64 = 60_000;
+
+/// Plans the end of a cluster.
+pub(super) fn plan(look: &Look<'_>, census: &mut Census<'_>, draft: &mut Draft) {
+    let cluster = &look.world.cluster;
+    let Some(since) = cluster.deleted_at.filter(|_| cluster.finalizer) else { return };
+    let deadline = Utc(since.0 + look.world.spec.drain.deadline_ms);
+    if cluster.let_go {
+        draft.why.push("the cluster is let go without a drain, as asked".to_owned());
+        draft.last.push(Action::RemoveFinalizer);
+        return;
+    }
+    let gateways = census.of(Role::Gateway).iter().any(|seat| seat.state != State::Lost);
+    for role in Role::ALL {
+        for seat in census.pools.of_mut(role) {
+            let first = role == Role::Gateway;
+            end(seat, look, since, first || !gateways, draft);
+        }
+    }
+    let waits = census.all().any(|seat| !matches!(seat.state, State::Going | State::Lost));
+    if census.all().next().is_none() || !waits && look.world.now.0 >= deadline.0 + GRACE_MS {
+        draft.why.push("the cluster is drained and goes".to_owned());
+        draft.last.push(Action::RemoveFinalizer);
+    } else {
+        draft.why.push(format!("the cluster is deleted: {} Pods are left", census.all().count()));
+    }
+}
+
+/// Ends one Pod: a gateway is drained, another waits until nobody can use it.
+fn end(seat: &mut Seat<'_>, look: &Look<'_>, since: Utc, turn: bool, draft: &mut Draft) {
+    let world = look.world;
+    let (name, uid) = (seat.name.to_owned(), seat.pod.uid.clone());
+    let delete =
+        |because, most_users_cut| Action::DeletePod { name: name.clone(), uid: uid.clone(), because, most_users_cut };
+    match seat.state {
+        State::Going => return,
+        State::Over | State::Lost => {
+            if seat.member.is_none() && world.registry.is_some() {
+                draft.deletes.push(delete(Because::ClusterDeleted, 0));
+            }
+            return;
+        }
+        State::Live => {}
+    }
+    let (told, healthy, load) = (seat.member.is_some_and(|member| member.draining), seat.healthy(), seat.load);
+    let drain = seat.drain.get_or_insert_with(|| DrainStatus {
+        pod: name.clone(),
+        uid: uid.clone(),
+        cause: DrainCause::Eviction,
+        why: "the cluster is deleted".to_owned(),
+        since,
+        deadline: since,
+        users_at_start: load.users.min(MAX_COUNT),
+        users_left: 0,
+        operation: None,
+    });
+    drain.deadline = Utc(drain.since.0 + world.spec.drain.deadline_ms);
+    drain.users_left = load.users.min(MAX_COUNT);
+    let gateway = seat.pod.role == Role::Gateway;
+    if world.now >= drain.deadline {
+        draft.deletes.push(delete(Because::Deadline, if load.known { load.users } else { MAX_COUNT }));
+    } else if turn && load.known && load.users == 0 && (told || !gateway || !healthy) {
+        draft.deletes.push(delete(Because::ClusterDeleted, 0));
+    } else if gateway {
+        if seat.pod.serving {
+            let (name, uid) = (name.clone(), uid.clone());
+            draft.leaves.push(Action::LabelServing { name, uid, serving: false });
+        }
+        if seat.member.is_some() && !told {
+            let users_per_s = world.spec.drain.users_per_s;
+            draft.leaves.push(Action::DrainPod {
+                name: name.clone(),
+                uid: uid.clone(),
+                deadline: drain.deadline,
+                users_per_s,
+            });
+        }
+    }
+}

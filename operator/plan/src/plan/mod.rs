@@ -1,0 +1,95 @@
+//! From a world to a plan: what to do, what to remember, and why.
+//!
+//! A look goes through the same steps each time. [`revision`] says which revision has the users, [`size`] how many Pods each
+//! pool wants; [`census`] tells Pods that count from those that do not; [`pool`] brings the two together, with [`birth`] for
+//! new Pods and [`leave`] for those that go; [`slots`] writes placements, [`objects`] what else is owned, [`report`] the
+//! status with its [`conditions`]. [`farewell`] is the other way: a cluster that is to be deleted.
+//!
+//! Autoscaling has its place in [`size`], rollout and rollback in [`revision`], operations in the causes of [`census`].
+
+pub mod action;
+mod birth;
+mod census;
+mod conditions;
+mod draft;
+mod farewell;
+mod leave;
+mod objects;
+mod pool;
+pub mod reason;
+mod report;
+mod revision;
+mod size;
+mod slots;
+
+pub use action::{Action, Because};
+use census::Census;
+use draft::Draft;
+pub use reason::Reason;
+use revision::Serving;
+use serde::{Deserialize, Serialize};
+use size::Wanted;
+
+use crate::pools::Pools;
+use crate::status::{ClusterStatus, Condition};
+use crate::world::World;
+
+/// Longest time until the next look: what a watch missed is found then.
+pub const LOOK_AGAIN_MS: u64 = 30_000;
+/// Time until the next look while something is under way that no watch tells of.
+pub const BUSY_LOOK_MS: u64 = 1_000;
+
+/// What to do about a world.
+///
+/// Write the status first, then do the actions in order, and look again at the first that fails. All of them may be done
+/// twice, and any number of them may be missing: the next plan goes on from what is there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// What to do, in this order. Empty: the world is as it should be, or must be left alone.
+    pub actions: Vec<Action>,
+    /// What to remember and to show. Within the bounds of its schema.
+    pub status: ClusterStatus,
+    /// One line for each decision, the most important first. The status holds the first of them.
+    pub why: Vec<String>,
+    /// The conditions, as the status holds them.
+    pub conditions: Vec<Condition>,
+    /// When to look again if nothing happens, in milliseconds.
+    pub look_again_ms: u64,
+}
+
+/// All that the steps of one look share.
+struct Look<'a> {
+    world: &'a World,
+    serving: Serving,
+    wanted: Pools<Wanted>,
+}
+
+/// Plans. O(Pods log Pods), and O(slots x Pods) when Pods come or go.
+#[must_use]
+pub fn plan(world: &World) -> Plan {
+    let serving = revision::serving(world);
+    let look = Look { world, wanted: size::wanted(world), serving };
+    let mut census = Census::take(world, look.serving.number);
+    let mut draft = Draft::default();
+    if world.cluster.deleted_at.is_some() {
+        farewell::plan(&look, &mut census, &mut draft);
+    } else {
+        live(&look, &mut census, &mut draft);
+    }
+    report::report(&look, &census, draft)
+}
+
+/// Plans for a cluster that is to be.
+fn live<'a>(look: &Look<'a>, census: &mut Census<'a>, draft: &mut Draft) {
+    if !look.world.cluster.finalizer {
+        draft.first.push(Action::SetFinalizer);
+    }
+    pool::plan(look, census, draft);
+    slots::plan(look, census, draft);
+    objects::plan(look, census, draft);
+    if look.world.spec.paused {
+        draft.forget();
+        *census = Census::take(look.world, look.serving.number);
+        draft.why.push("the cluster is paused: nothing is changed".to_owned());
+    }
+}

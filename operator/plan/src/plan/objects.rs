@@ -1,0 +1,57 @@
+//! What the operator owns beside Pods: written when it is not as it should be, whoever changed it.
+
+use throng_core::Role;
+
+use super::census::{Census, Seat, State};
+use super::{Action, Draft, Look};
+use crate::world::Object;
+
+/// Plans all objects.
+pub(super) fn plan(look: &Look<'_>, census: &Census<'_>, draft: &mut Draft) {
+    let (world, cluster) = (look.world, &look.world.cluster.name);
+    let mut wanted = vec![Object::PodKeySecret { name: format!("{cluster}-pod-key") }];
+    let number = look.serving.number;
+    if look.serving.new {
+        let name = format!("{cluster}-{number}");
+        wanted.push(Object::ControllerRevision { name, number, hash: world.spec.shape.clone() });
+    }
+    let named = |(name, hash): (&String, &String)| (name.clone(), hash.clone());
+    let policies = world.rendered.network_policies.iter().map(named);
+    wanted.extend(policies.map(|(name, hash)| Object::NetworkPolicy { name, hash }));
+    let services = world.rendered.services.iter().map(named);
+    wanted.extend(services.map(|(name, hash)| Object::Service { name, hash }));
+    for object in wanted.into_iter().filter(|object| !world.owned.contains(object)) {
+        draft.why.push(format!("{} is written: it was not as it should be", object.name()));
+        draft.first.push(Action::Apply(object));
+    }
+    for role in Role::ALL {
+        budget(look, role, census.of(role), draft);
+    }
+}
+
+/// The budget of a pool: evictions may take one of its serving Pods at a time. It grows before labels come and shrinks
+/// after they go, so that at no time it allows more.
+fn budget(look: &Look<'_>, role: Role, seats: &[Seat<'_>], draft: &mut Draft) {
+    let name = format!("{}-{role}", look.world.cluster.name);
+    let min_available = labelled(seats).saturating_sub(1);
+    let budget = Object::PodDisruptionBudget { name, role, min_available };
+    if look.world.owned.contains(&budget) {
+        return;
+    }
+    let before = look.world.owned.iter().find_map(|object| match object {
+        Object::PodDisruptionBudget { role: of, min_available, .. } if *of == role => Some(*min_available),
+        _ => None,
+    });
+    let shrinks = before.is_some_and(|before| min_available < before);
+    let part = if shrinks { &mut draft.budgets } else { &mut draft.first };
+    part.push(Action::Apply(budget));
+}
+
+/// Pods that have the label of serving once the plan is done.
+fn labelled(seats: &[Seat<'_>]) -> u32 {
+    let labelled = |seat: &&Seat<'_>| match seat.state {
+        State::Live => seat.drain.is_none() && (seat.pod.serving || seat.serves()),
+        _ => false,
+    };
+    u32::try_from(seats.iter().filter(labelled).count()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,127 @@
+//! Why a condition is what it is, in one word that programs may rely on.
+
+use std::fmt;
+
+/// Reason of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// Of `Ready`.
+    AllServe,
+    /// Of `Ready` and `Progressing`.
+    PodsStarting,
+    /// Of `Ready`.
+    PoolDown,
+    /// Of `Ready` and `Progressing`.
+    Deleting,
+    /// Of `Progressing` and `Paused`.
+    Paused,
+    /// Of `Progressing`.
+    Draining,
+    /// Of `Progressing`.
+    SlotsMoving,
+    /// Of `Progressing`.
+    AtRest,
+    /// Of `Degraded`.
+    RegistryUnreachable,
+    /// Of `Degraded`.
+    PodsLost,
+    /// Of `Degraded`.
+    PodsFailing,
+    /// Of `Degraded`.
+    Healthy,
+    /// Of `Paused`.
+    Following,
+    /// Of `DrainBlocked`.
+    CapacityNeeded,
+    /// Of `DrainBlocked`.
+    NothingWaits,
+    /// Of `MetricsStale`.
+    SamplesMissing,
+    /// Of `MetricsStale`.
+    SamplesFresh,
+}
+
+impl Reason {
+    /// All reasons.
+    pub const ALL: [Self; 17] = [
+        Self::AllServe,
+        Self::PodsStarting,
+        Self::PoolDown,
+        Self::Deleting,
+        Self::Paused,
+        Self::Draining,
+        Self::SlotsMoving,
+        Self::AtRest,
+        Self::RegistryUnreachable,
+        Self::PodsLost,
+        Self::PodsFailing,
+        Self::Healthy,
+        Self::Following,
+        Self::CapacityNeeded,
+        Self::NothingWaits,
+        Self::SamplesMissing,
+        Self::SamplesFresh,
+    ];
+
+    /// Its word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AllServe => "AllServe",
+            Self::PodsStarting => "PodsStarting",
+            Self::PoolDown => "PoolDown",
+            Self::Deleting => "Deleting",
+            Self::Paused => "Paused",
+            Self::Draining => "Draining",
+            Self::SlotsMoving => "SlotsMoving",
+            Self::AtRest => "AtRest",
+            Self::RegistryUnreachable => "RegistryUnreachable",
+            Self::PodsLost => "PodsLost",
+            Self::PodsFailing => "PodsFailing",
+            Self::Healthy => "Healthy",
+            Self::Following => "Following",
+            Self::CapacityNeeded => "CapacityNeeded",
+            Self::NothingWaits => "NothingWaits",
+            Self::SamplesMissing => "SamplesMissing",
+            Self::SamplesFresh => "SamplesFresh",
+        }
+    }
+
+    /// What it means, and what a person can do: a row of the table of reasons in the documents.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::AllServe => "Every pool has as many serving Pods as it wants.",
+            Self::PodsStarting => "A pool has fewer serving Pods than it wants; those that are missing are made.",
+            Self::PoolDown => "A pool has no serving Pod at all. Look at the reasons of its Pods.",
+            Self::Deleting => "The cluster is to be deleted: its gateways are drained, then everything goes.",
+            Self::Paused => "spec.paused is true: the operator reports and changes nothing.",
+            Self::Draining => "Pods are being emptied before they go.",
+            Self::SlotsMoving => "Slots are on their way to other Pods.",
+            Self::AtRest => "Everything is as it should be.",
+            Self::RegistryUnreachable => {
+                "The operator cannot reach etcd: no Pod is drained or deleted and no slot moves until it can. Chat goes on."
+            }
+            Self::PodsLost => "Pods are on nodes that do not answer; others take their place.",
+            Self::PodsFailing => {
+                "Pods do not start or have ended. The message names the first and what Kubernetes says."
+            }
+            Self::Healthy => "No Pod is lost or failing.",
+            Self::Following => "The operator follows the spec.",
+            Self::CapacityNeeded => {
+                "Pods should go, but the others could not carry the users without them. Give the pool more Pods, or nodes for those that start."
+            }
+            Self::NothingWaits => "No Pod waits for its drain.",
+            Self::SamplesMissing => {
+                "A serving Pod has not said for 15 s what it carries. It counts as if it had users."
+            }
+            Self::SamplesFresh => "Every serving Pod says what it carries.",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

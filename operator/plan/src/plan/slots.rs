@@ -1,0 +1,122 @@
+//! Where slots should be, and the next step there. Only Pods that live and stay get any.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use throng_core::placement::Placement;
+use throng_core::slot::SLOTS;
+use throng_core::{Role, Slot};
+
+use super::census::{Census, Seat};
+use super::{Action, Draft, Look};
+use crate::moves::{Activity, Held, step};
+use crate::placement::{Pod, placement};
+use crate::world::{Claim, Document, Documents, Registry};
+
+/// A pool that is just starting is placed when it is complete, or when its first Pod is so old: its slots would move
+/// with every Pod that comes.
+const SETTLE_MS: u64 = 60_000;
+/// Users whose slots may be on the way at one time where the spec says nothing, unless a single slot has more.
+const USERS_AT_ONCE: u64 = 500;
+
+/// Plans the slots of both roles that have some. Nothing moves while the registry is out of reach.
+pub(super) fn plan(look: &Look<'_>, census: &Census<'_>, draft: &mut Draft) {
+    let Some(registry) = &look.world.registry else { return };
+    draft.slots_away = (
+        plan_role(look, registry, Role::Chatroom, census.of(Role::Chatroom), draft),
+        plan_role(look, registry, Role::Message, census.of(Role::Message), draft),
+    );
+}
+
+/// Plans one role; returns how many of its slots are not where they should be.
+fn plan_role(look: &Look<'_>, registry: &Registry, role: Role, seats: &[Seat<'_>], draft: &mut Draft) -> u32 {
+    let (documents, claims) = (registry.documents.of(role), registry.claims.of(role));
+    let candidates = candidates(seats, documents);
+    if candidates.is_empty() || is_starting(look, role, seats, documents, candidates.len()) {
+        return 0;
+    }
+    let Some(target) = target(look, &candidates, documents) else {
+        draft.blocked.push(format!("{role}: it has more Pods than a placement can name"));
+        return 0;
+    };
+    if documents.target.as_ref() != Some(&target) {
+        draft.documents.push(Action::WriteTarget { role, document: target.clone() });
+    }
+    if let Some(next) = next(look, &target.0, &candidates, documents.in_force.as_ref(), claims) {
+        draft.why.push(format!("{role}: version {} of the placement names {} Pods", next.version, candidates.len()));
+        draft.documents.push(Action::WritePlacement { role, document: next.into() });
+    }
+    away(seats, &target.0, claims)
+}
+
+/// Pods that get slots: those that serve, and of those that stay the ones that had some and still live.
+fn candidates<'s, 'a>(seats: &'s [Seat<'a>], documents: &Documents) -> Vec<&'s Seat<'a>> {
+    let placed: BTreeSet<&str> =
+        documents.target.iter().flat_map(|target| target.0.pods()).map(|placed| &*placed.pod).collect();
+    let gets = |seat: &&Seat<'_>| seat.serves() || seat.stays() && seat.member.is_some() && placed.contains(seat.name);
+    seats.iter().filter(gets).collect()
+}
+
+fn is_starting(look: &Look<'_>, role: Role, seats: &[Seat<'_>], documents: &Documents, pods: usize) -> bool {
+    let oldest = seats.iter().map(|seat| seat.pod.created).min().unwrap_or(look.world.now);
+    documents.in_force.is_none()
+        && pods < look.wanted.of(role).pods as usize
+        && look.world.now.0.since(oldest.0) < SETTLE_MS
+}
+
+/// The stored target if it is of these Pods; else a new one, as near to it as can be.
+fn target(look: &Look<'_>, candidates: &[&Seat<'_>], documents: &Documents) -> Option<Document> {
+    let epoch = look.world.leader_epoch;
+    let revision = |seat: &Seat<'_>| seat.pod.revision.to_string();
+    if let Some(stored) = documents.target.as_ref().filter(|stored| stored.0.leader_epoch == epoch) {
+        let table = stored.0.pods();
+        let same = |(placed, seat): (&throng_core::placement::PlacedPod, &&Seat<'_>)| {
+            *placed.pod == *seat.name && *placed.revision == *revision(seat)
+        };
+        if table.len() == candidates.len() && table.iter().zip(candidates).all(same) {
+            return Some(stored.clone());
+        }
+    }
+    let pod = |seat: &&Seat<'_>| Pod { name: seat.name.into(), revision: revision(seat).into(), weight: 1 };
+    let pods: Vec<Pod> = candidates.iter().map(pod).collect();
+    let before = documents.target.as_ref().or(documents.in_force.as_ref()).map(|document| &*document.0);
+    let mut target = placement(&pods, before, epoch).ok()?.placement;
+    target.version = 0;
+    Some(target.into())
+}
+
+/// The document to write, if another is in force than the next step towards the target.
+fn next(
+    look: &Look<'_>,
+    target: &Placement,
+    candidates: &[&Seat<'_>],
+    in_force: Option<&Document>,
+    claims: &BTreeMap<Slot, Claim>,
+) -> Option<Placement> {
+    let in_force = in_force.map(|document| &*document.0);
+    let mut target = target.clone();
+    target.version = in_force.map_or(0, |document| document.version);
+    if in_force == Some(&target) {
+        return None;
+    }
+    let names: BTreeMap<&str, Arc<str>> =
+        candidates.iter().map(|seat| (seat.pod.uid.as_str(), Arc::from(seat.name))).collect();
+    let held = claims.iter().filter_map(|(&slot, claim)| {
+        let activity = Activity { rooms: claim.rooms, users: claim.users };
+        Some((slot, Held { pod: Arc::clone(names.get(&*claim.uid)?), activity }))
+    });
+    let users_at_once = look.world.spec.drain.users_per_s.map_or(USERS_AT_ONCE, u64::from);
+    let next = step(in_force, &target, &held.collect(), users_at_once).placement;
+    (in_force != Some(&next)).then_some(next)
+}
+
+/// Slots that are not owned by the Pod that the target names.
+fn away(seats: &[Seat<'_>], target: &Placement, claims: &BTreeMap<Slot, Claim>) -> u32 {
+    let names: BTreeMap<&str, &str> = seats.iter().map(|seat| (seat.pod.uid.as_str(), seat.name)).collect();
+    let there = |(slot, claim): &(&Slot, &Claim)| {
+        let owner = names.get(&*claim.uid);
+        owner.is_some() && target.owner(**slot).map(|placed| &*placed.pod) == owner.copied()
+    };
+    let there = claims.iter().filter(there).count();
+    u32::from(SLOTS).saturating_sub(u32::try_from(there).unwrap_or(u32::MAX))
+}

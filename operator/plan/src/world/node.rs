@@ -1,0 +1,22 @@
+//! Where Pods run.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::status::Utc;
+
+/// One node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// Its failure domain; empty where nodes have none.
+    pub zone: String,
+    /// It takes no new Pods.
+    pub cordoned: bool,
+    /// Keys of its taints.
+    pub taints: BTreeSet<String>,
+    /// Its kubelet answers.
+    pub ready: bool,
+    /// Since when `ready` is what it is.
+    pub since: Utc,
+}

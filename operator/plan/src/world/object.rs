@@ -1,0 +1,73 @@
+//! What the operator owns beside Pods. The planner knows of an object what it needs to tell that it must be written again.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use throng_core::Role;
+
+use crate::spec::ShapeHash;
+
+/// An object as it is or as it should be. It is written whenever the two differ.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Object {
+    /// Secret with the key that Pods prove themselves to each other with. Made once, never written again.
+    PodKeySecret {
+        /// Its name.
+        name: String,
+    },
+    /// What a revision was made of.
+    ControllerRevision {
+        /// Its name.
+        name: String,
+        /// Number of the revision.
+        number: u64,
+        /// Hash of the fields that shape Pods.
+        hash: ShapeHash,
+    },
+    /// Who may reach the Pods.
+    NetworkPolicy {
+        /// Its name.
+        name: String,
+        /// Hash of its content.
+        hash: String,
+    },
+    /// Where clients or other Pods find Pods.
+    Service {
+        /// Its name.
+        name: String,
+        /// Hash of its content.
+        hash: String,
+    },
+    /// How many serving Pods of a role evictions must leave.
+    PodDisruptionBudget {
+        /// Its name.
+        name: String,
+        /// The role whose serving Pods it counts.
+        role: Role,
+        /// So many must stay. A number, because a percentage needs a scale subresource.
+        min_available: u32,
+    },
+}
+
+impl Object {
+    /// Its name; unique among the objects of its kind.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::PodKeySecret { name }
+            | Self::ControllerRevision { name, .. }
+            | Self::NetworkPolicy { name, .. }
+            | Self::Service { name, .. }
+            | Self::PodDisruptionBudget { name, .. } => name,
+        }
+    }
+}
+
+/// Objects whose content is made elsewhere from the spec: hash of the content, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rendered {
+    /// The Services.
+    pub services: BTreeMap<String, String>,
+    /// The network policies.
+    pub network_policies: BTreeMap<String, String>,
+}

@@ -1,0 +1,439 @@
+//! A cluster small enough to be sure of: it does what actions say, if what they name is still true, and lets time pass.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use throng_core::{Millis, Role, Slot};
+use throng_plan::plan::{Action, Because, Plan};
+use throng_plan::pools::Pools;
+use throng_plan::spec::pool::{Change, Policy, Scaling, Select, Target};
+use throng_plan::spec::rollout::HaltWhen;
+use throng_plan::spec::{ClusterSpec, Drain, PoolSpec, Rollout, Rooms, ShapeHash};
+use throng_plan::status::{ClusterStatus, Utc};
+use throng_plan::world::sample::users_load;
+use throng_plan::world::{
+    Claim, Cluster, Document, Member, Node, Object, Phase, Pod, Registry, Rendered, Revision, Sample, World,
+};
+
+/// Users that one Pod should carry.
+pub(crate) const PER_POD: u64 = 100;
+pub(crate) const DEADLINE_MS: u64 = 60_000;
+
+/// A world, and what is true of it beyond what a planner sees.
+#[derive(Clone)]
+pub(crate) struct Model {
+    pub(crate) world: World,
+    /// Users of each Pod, by uid.
+    pub(crate) users: BTreeMap<String, u64>,
+    /// Users that a draining Pod moves in one tick.
+    pub(crate) pace: u64,
+    /// Revisions whose Pods never become ready.
+    pub(crate) broken: BTreeSet<u64>,
+    /// Nodes whose Pods never answer.
+    pub(crate) dead_nodes: BTreeSet<String>,
+    /// Everything that went against a promise.
+    pub(crate) broken_promises: Vec<String>,
+    /// Users that were cut, and Pods made.
+    pub(crate) cut: u64,
+    pub(crate) made: u64,
+}
+
+pub(crate) fn spec(sizes: [u32; 3]) -> ClusterSpec {
+    let scaling = Scaling {
+        window_ms: 300_000,
+        tolerance: 0.1,
+        select: Select::Max,
+        policies: vec![Policy { change: Change::Pods(4), period_ms: 15_000 }],
+    };
+    let pool = |role: Role, min: u32| PoolSpec {
+        min,
+        max: 4000,
+        targets: vec![Target { load: users_load(role), per_pod: PER_POD as f64 }],
+        scale_up: scaling.clone(),
+        scale_down: scaling.clone(),
+    };
+    let [gateway, chatroom, message] = sizes;
+    ClusterSpec {
+        shape: ShapeHash::new("shape-1"),
+        paused: false,
+        pools: Pools {
+            gateway: pool(Role::Gateway, gateway),
+            chatroom: pool(Role::Chatroom, chatroom),
+            message: pool(Role::Message, message),
+        },
+        drain: Drain { deadline_ms: DEADLINE_MS, users_per_s: None, taints: vec!["karpenter.sh/disrupted".into()] },
+        rollout: Rollout {
+            canary_percent: vec![],
+            hold_ms: 0,
+            progress_deadline_ms: 600_000,
+            warm_ms: 0,
+            warm_floor: 1,
+            halt: HaltWhen { error_percent: None, p99_ms: None, restarts: None },
+            history: 5,
+        },
+        events: vec![],
+        rooms: Rooms {
+            messages_per_s: 200,
+            user_messages_per_s: 10,
+            downstream_per_s: 20,
+            max_downstream_per_s: 50,
+            offline_after_ms: 30_000,
+            offline_after_messages: 30,
+            idle_ms: 0,
+            protected_types: vec![],
+        },
+    }
+}
+
+impl Model {
+    /// Three zones with two nodes each, and nothing else yet.
+    pub(crate) fn new(sizes: [u32; 3]) -> Self {
+        let node = |i: usize| {
+            let zone = ["a", "b", "c"][i % 3].to_owned();
+            (format!("node-{i}"), Node { zone, ready: true, ..Node::default() })
+        };
+        let rendered = Rendered {
+            services: [("live-gateway".to_owned(), "s1".to_owned())].into(),
+            network_policies: [("live".to_owned(), "n1".to_owned())].into(),
+        };
+        let world = World {
+            now: Utc(Millis(1_000_000_000)),
+            cluster: Cluster { name: "live".into(), generation: 1, ..Cluster::default() },
+            spec: spec(sizes),
+            leader_epoch: 1,
+            status: ClusterStatus::default(),
+            revisions: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            nodes: (0..6).map(node).collect(),
+            registry: Some(Registry::default()),
+            samples: BTreeMap::new(),
+            operations: BTreeMap::new(),
+            owned: BTreeSet::new(),
+            rendered,
+        };
+        Self {
+            world,
+            users: BTreeMap::new(),
+            pace: 30,
+            broken: BTreeSet::new(),
+            dead_nodes: BTreeSet::new(),
+            broken_promises: vec![],
+            cut: 0,
+            made: 0,
+        }
+    }
+
+    /// A cluster that has come to rest, with so many users on each Pod.
+    pub(crate) fn at_rest(sizes: [u32; 3], users: u64) -> Self {
+        let mut model = Self::new(sizes);
+        model.settle();
+        for pod in model.world.pods.values() {
+            model.users.insert(pod.uid.clone(), users);
+        }
+        model.settle();
+        model
+    }
+
+    pub(crate) fn plan(&self) -> Plan {
+        throng_plan::plan(&self.world)
+    }
+
+    /// Writes the status, then does the first `prefix` actions. The planner dies after that.
+    pub(crate) fn perform(&mut self, plan: &Plan, prefix: usize) {
+        if prefix == 0 {
+            return;
+        }
+        self.world.status = plan.status.clone();
+        for action in plan.actions.iter().take(prefix - 1) {
+            self.act(action);
+        }
+    }
+
+    /// Looks, acts, lets a second pass; until a look has nothing to do and nothing happens any more.
+    pub(crate) fn settle(&mut self) -> u32 {
+        for round in 0..2000 {
+            let plan = self.plan();
+            let before = self.world.clone();
+            self.perform(&plan, usize::MAX);
+            self.tick();
+            let still = |world: &World| {
+                (world.pods.clone(), world.registry.clone(), world.owned.clone(), world.status.drains.clone())
+            };
+            if plan.actions.is_empty() && still(&before) == still(&self.world) && self.plan().actions.is_empty() {
+                return round;
+            }
+        }
+        panic!("it never comes to rest: {:#?}", self.plan().actions);
+    }
+
+    pub(crate) fn step(&mut self) -> Plan {
+        let plan = self.plan();
+        self.perform(&plan, usize::MAX);
+        self.tick();
+        plan
+    }
+
+    pub(crate) fn steps(&mut self, count: usize) {
+        for _ in 0..count {
+            self.step();
+        }
+    }
+
+    fn has(&self, name: &str, uid: &str) -> bool {
+        self.world.pods.get(name).is_some_and(|pod| pod.uid == uid)
+    }
+
+    fn members(&mut self) -> &mut BTreeMap<String, Member> {
+        &mut self.world.registry.as_mut().unwrap().members
+    }
+
+    /// Does one action, or nothing if what it names is true no more.
+    pub(crate) fn act(&mut self, action: &Action) {
+        match action {
+            Action::SetFinalizer => self.world.cluster.finalizer = true,
+            Action::RemoveFinalizer => self.world.cluster.finalizer = false,
+            Action::Apply(object) => self.apply(object),
+            Action::CreatePod { name, role, revision, index, zone } => {
+                if self.world.pods.contains_key(name) {
+                    return;
+                }
+                self.made += 1;
+                let pod = Pod {
+                    uid: format!("uid-{}", self.made),
+                    role: *role,
+                    revision: *revision,
+                    index: *index,
+                    node: None,
+                    zone: zone.clone(),
+                    phase: Phase::Pending,
+                    ready: false,
+                    serving: false,
+                    terminating: None,
+                    trouble: None,
+                    restarts: 0,
+                    created: self.world.now,
+                };
+                self.world.pods.insert(name.clone(), pod);
+            }
+            Action::DeletePod { name, uid, because, most_users_cut } => {
+                let users = self.users.get(uid).copied().unwrap_or(0);
+                if !self.has(name, uid) || users > *most_users_cut {
+                    return;
+                }
+                self.check_delete(name, uid, *because, users);
+                let now = self.world.now;
+                let pod = self.world.pods.get_mut(name).unwrap();
+                pod.terminating.get_or_insert(now);
+            }
+            Action::DrainPod { name, uid, .. } | Action::UndrainPod { name, uid } => {
+                let draining = matches!(action, Action::DrainPod { .. });
+                if self.has(name, uid)
+                    && let Some(member) = self.members().get_mut(uid)
+                {
+                    member.draining = draining;
+                }
+            }
+            Action::LabelServing { name, uid, serving } => {
+                if self.has(name, uid) {
+                    self.world.pods.get_mut(name).unwrap().serving = *serving;
+                }
+            }
+            Action::WriteTarget { role, document } => {
+                self.world.registry.as_mut().unwrap().documents.of_mut(*role).target = Some(document.clone());
+            }
+            Action::WritePlacement { role, document } => {
+                let before =
+                    self.world.registry.as_mut().unwrap().documents.of_mut(*role).in_force.replace(document.clone());
+                if before.is_some_and(|before| !document.0.supersedes(&before.0)) {
+                    self.broken_promises.push(format!("{role}: a placement went back"));
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, object: &Object) {
+        if let Object::ControllerRevision { number, hash, .. } = object {
+            let revision = Revision { hash: hash.clone(), image: "throng:1".into(), created: self.world.now };
+            if self.world.revisions.insert(*number, revision).is_some() {
+                self.broken_promises.push(format!("revision {number} was written twice"));
+            }
+        }
+        self.world.owned.retain(|owned| {
+            std::mem::discriminant(owned) != std::mem::discriminant(object) || owned.name() != object.name()
+        });
+        self.world.owned.insert(object.clone());
+    }
+
+    fn check_delete(&mut self, name: &str, uid: &str, because: Because, users: u64) {
+        let drain = self.world.status.drains.iter().find(|drain| drain.uid == *uid);
+        let over = drain.is_some_and(|drain| self.world.now >= Utc(drain.since.0 + DEADLINE_MS));
+        if users > 0 && !over {
+            self.broken_promises
+                .push(format!("{name} was deleted ({because:?}) with {users} users before its deadline"));
+        }
+        self.cut += users;
+    }
+
+    /// One second: Pods start, drain and end, slots follow their placement, everybody says what he carries.
+    pub(crate) fn tick(&mut self) {
+        self.world.now = Utc(self.world.now.0 + 1000);
+        self.end_pods();
+        self.start_pods();
+        self.move_users();
+        self.move_slots();
+        self.say();
+    }
+
+    fn end_pods(&mut self) {
+        let gone: Vec<String> =
+            self.world.pods.iter().filter(|(_, pod)| pod.terminating.is_some()).map(|(name, _)| name.clone()).collect();
+        for name in gone {
+            let pod = self.world.pods[&name].clone();
+            if pod.node.as_ref().is_some_and(|node| self.dead_nodes.contains(node)) {
+                continue;
+            }
+            self.world.pods.remove(&name);
+            self.forget(&pod.uid);
+        }
+        let over = self.world.pods.values().filter(|pod| pod.phase.is_over()).map(|pod| pod.uid.clone());
+        let dead =
+            self.world.pods.values().filter(|pod| pod.node.as_ref().is_some_and(|node| self.dead_nodes.contains(node)));
+        for uid in over.chain(dead.map(|pod| pod.uid.clone())).collect::<Vec<_>>() {
+            self.forget(&uid);
+        }
+    }
+
+    /// A process is gone, with its users and its claims.
+    fn forget(&mut self, uid: &str) {
+        self.users.remove(uid);
+        self.world.samples.remove(uid);
+        if let Some(registry) = &mut self.world.registry {
+            registry.members.remove(uid);
+            for role in Role::ALL {
+                registry.claims.of_mut(role).retain(|_, claim| *claim.uid != *uid);
+            }
+        }
+    }
+
+    fn start_pods(&mut self) {
+        let Some(registry) = &mut self.world.registry else { return };
+        for (name, pod) in &mut self.world.pods {
+            if pod.phase.is_over() || pod.terminating.is_some() {
+                continue;
+            }
+            if pod.node.is_none() {
+                let taints = &self.world.spec.drain.taints;
+                let tainted = |node: &Node| taints.iter().any(|key| node.taints.contains(key));
+                let open = self.world.nodes.iter().filter(|(_, node)| node.ready && !node.cordoned && !tainted(node));
+                let mut fits: Vec<_> = open.filter(|(_, node)| pod.zone.is_empty() || node.zone == pod.zone).collect();
+                fits.sort_by_key(|(node, _)| (u64::from(pod.index) + node.len() as u64) % 2);
+                pod.node = fits.first().map(|(name, _)| (*name).clone());
+                continue;
+            }
+            if pod.node.as_ref().is_some_and(|node| self.dead_nodes.contains(node)) {
+                pod.ready = false;
+                continue;
+            }
+            if self.broken.contains(&pod.revision) {
+                pod.trouble = Some("ImagePullBackOff".into());
+                continue;
+            }
+            (pod.phase, pod.ready) = (Phase::Running, true);
+            let member = Member { pod: name.clone(), role: pod.role, ready: true, draining: false };
+            registry.members.entry(pod.uid.clone()).or_insert(member);
+        }
+    }
+
+    /// Users of a draining Pod go to those of its pool that serve.
+    fn move_users(&mut self) {
+        let Some(registry) = &self.world.registry else { return };
+        for role in Role::ALL {
+            let pods = self.world.pods.values().filter(|pod| pod.role == role && pod.ready);
+            let (from, to): (Vec<_>, Vec<_>) =
+                pods.partition(|pod| registry.members.get(&pod.uid).is_some_and(|m| m.draining));
+            for pod in from {
+                let left = self.users.get(&pod.uid).copied().unwrap_or(0);
+                let moved = left.min(self.pace);
+                self.users.insert(pod.uid.clone(), left - moved);
+                if let Some(taker) = to.iter().min_by_key(|to| self.users.get(&to.uid).copied().unwrap_or(0)) {
+                    *self.users.entry(taker.uid.clone()).or_default() += moved;
+                }
+            }
+        }
+    }
+
+    fn move_slots(&mut self) {
+        let Some(registry) = &mut self.world.registry else { return };
+        for role in [Role::Chatroom, Role::Message] {
+            let Some(document) = registry.documents.of(role).in_force.clone() else { continue };
+            let names: BTreeMap<&str, Arc<str>> =
+                registry.members.iter().map(|(uid, member)| (member.pod.as_str(), Arc::from(uid.as_str()))).collect();
+            let claims = registry.claims.of_mut(role);
+            for slot in Slot::all() {
+                let owner = document.0.list(slot).find_map(|placed| names.get(&*placed.pod));
+                if let Some(uid) = owner {
+                    claims.insert(slot, Claim { uid: Arc::clone(uid), rooms: 0, users: 0 });
+                }
+            }
+        }
+    }
+
+    /// Does an action that was done already.
+    pub(crate) fn act_again(&mut self, action: &Action) {
+        let promises = self.broken_promises.len();
+        self.act(action);
+        self.broken_promises.truncate(promises);
+    }
+
+    /// Processes whose Pod is gone end with it.
+    pub(crate) fn drop_strays(&mut self) {
+        let members =
+            self.world.registry.iter().flat_map(|registry| registry.members.keys().cloned()).collect::<Vec<_>>();
+        let living: BTreeSet<&str> = self.world.pods.values().map(|pod| pod.uid.as_str()).collect();
+        let strays: Vec<String> = members.into_iter().filter(|uid| !living.contains(uid.as_str())).collect();
+        for uid in &strays {
+            self.forget(uid);
+        }
+    }
+
+    pub(crate) fn say_again(&mut self) {
+        self.say();
+    }
+
+    fn say(&mut self) {
+        let Some(registry) = &self.world.registry else { return };
+        for (uid, member) in &registry.members {
+            let users = self.users.get(uid).copied().unwrap_or(0);
+            let load = [(users_load(member.role).to_owned(), users as f64)].into();
+            self.world.samples.insert(uid.clone(), Sample { at: self.world.now, load, left: users });
+        }
+    }
+
+    pub(crate) fn pods(&self, role: Role) -> Vec<(&String, &Pod)> {
+        self.world.pods.iter().filter(|(_, pod)| pod.role == role).collect()
+    }
+
+    pub(crate) fn names(&self, role: Role) -> Vec<&str> {
+        self.pods(role).into_iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    pub(crate) fn uid(&self, name: &str) -> String {
+        self.world.pods[name].uid.clone()
+    }
+
+    /// Pods that serve as the world says, by its own count.
+    pub(crate) fn serving(&self, role: Role) -> usize {
+        let drained = |pod: &Pod| {
+            self.world.registry.as_ref().is_some_and(|r| r.members.get(&pod.uid).is_none_or(|m| m.draining))
+        };
+        self.pods(role).into_iter().filter(|(_, pod)| pod.ready && pod.terminating.is_none() && !drained(pod)).count()
+    }
+
+    pub(crate) fn users_of(&self, role: Role) -> u64 {
+        self.pods(role).into_iter().map(|(_, pod)| self.users.get(&pod.uid).copied().unwrap_or(0)).sum()
+    }
+
+    pub(crate) fn document(&self, role: Role) -> Option<Document> {
+        self.world.registry.as_ref().unwrap().documents.of(role).in_force.clone()
+    }
+}
