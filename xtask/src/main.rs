@@ -1,12 +1,14 @@
 //! Development tasks of the project: `cargo xtask test` is the whole proof, `cargo xtask lint` the quick part.
 //!
 //! Top-down: [`main`] reads the command, [`tiers`] says what each one runs and in which order, [`run`] runs and counts
-//! it, [`setup`] installs what the tests need, [`bench`] judges figures, [`house`] holds the rules of the house that no compiler knows,
+//! it, [`cluster`] starts a real Kubernetes, [`image`] makes the container image, [`setup`] installs what the tests need, [`bench`] judges figures, [`house`] holds the rules of the house that no compiler knows,
 //! [`deny`] what is built in to `deny.toml`.
 
 mod bench;
+mod cluster;
 mod deny;
 mod house;
+mod image;
 mod run;
 mod setup;
 mod tiers;
@@ -46,6 +48,10 @@ enum Task {
     Setup,
     /// List the tiers of `test`, in their order.
     Tiers,
+    /// A real Kubernetes cluster on this machine, without Docker: up, down, cut, heal ...
+    Cluster(cluster::ClusterArgs),
+    /// Build the container image, without Docker.
+    Image(image::ImageArgs),
 }
 
 fn main() -> ExitCode {
@@ -61,6 +67,8 @@ fn main() -> ExitCode {
             tiers::list();
             Ok(true)
         }
+        Task::Cluster(args) => cluster::run(&root, args),
+        Task::Image(args) => image::run(&root, args),
     };
     match passed {
         Ok(true) => ExitCode::SUCCESS,

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
-use crate::run::Tally;
+use crate::run::{Tally, cargo, target};
 use crate::{bench, house, setup};
 
 /// What of it is to run.
@@ -144,13 +144,5 @@ fn run_autobahn(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
 
 /// Where release builds land.
 fn release(root: &Path) -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from).join("release")
-}
-
-/// A cargo command in the workspace, of the toolchain that runs this.
-fn cargo(root: &Path, args: &[&str]) -> Command {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(args).current_dir(root);
-    command
+    target(root).join("release")
 }

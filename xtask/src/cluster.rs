@@ -1,0 +1,130 @@
+//! `cargo xtask cluster`: a real Kubernetes cluster on this machine, for tests and for trying things out.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use throng_cluster::{Cluster, Options, binaries, images};
+
+use crate::image;
+use crate::run::target;
+
+/// A real Kubernetes cluster on this machine, without Docker (root, Debian).
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  cargo xtask cluster up --images\n  export KUBECONFIG=target/cluster/kubeconfig\n  cargo xtask cluster cut n3\n  cargo xtask cluster down"
+)]
+pub(crate) struct ClusterArgs {
+    /// Folder of the cluster; `target/cluster` without it. Clusters in different folders can run beside each other.
+    #[arg(long, value_name = "DIR", global = true)]
+    dir: Option<PathBuf>,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Build what is missing and start a cluster; every node is ready when it returns.
+    Up {
+        /// How many nodes; they lie in three zones by turns.
+        #[arg(long, default_value_t = 3)]
+        nodes: u8,
+        /// Load the images of the tests too: Throng from the release build, Redis and etcd.
+        #[arg(long)]
+        images: bool,
+    },
+    /// End everything that `up` started, and say what is left, which should be nothing.
+    Down,
+    /// Which programs run, and the nodes as Kubernetes sees them.
+    Status,
+    /// Put image archives on every node (`cargo xtask image` makes one).
+    Load {
+        /// The archives.
+        #[arg(required = true)]
+        archives: Vec<PathBuf>,
+    },
+    /// Cut a node off from the network.
+    Cut {
+        /// The node, such as n3.
+        node: String,
+    },
+    /// Bring a node back that was cut off.
+    Heal {
+        /// The node, such as n3.
+        node: String,
+    },
+    /// End a program of the control plane: etcd, apiserver, controller-manager, scheduler or dns.
+    Stop {
+        /// The program.
+        program: String,
+    },
+    /// Start it again.
+    Start {
+        /// The program.
+        program: String,
+    },
+    /// Kill processes of a node by name, such as kubelet or throng.
+    Kill {
+        /// The node, such as n3.
+        node: String,
+        /// The name of the processes.
+        process: String,
+    },
+    /// Only build what is missing; prints the folder with kubectl and helm.
+    Binaries,
+}
+
+/// Does it.
+pub(crate) fn run(root: &Path, args: ClusterArgs) -> Result<bool> {
+    let dir = args.dir.unwrap_or_else(|| folder(root));
+    let open = || Cluster::open(&dir);
+    match args.action {
+        Action::Up { nodes, images } => {
+            let cluster = Cluster::up(&Options { dir: dir.clone(), binaries: binaries::build(&cache(root))?, nodes })?;
+            if images {
+                load_images(root, &cluster)?;
+            }
+            println!("export KUBECONFIG={}", cluster.kubeconfig().display());
+            println!("export PATH=$PATH:{}", cluster.binaries().display());
+        }
+        Action::Down => {
+            let left = open()?.down();
+            for trace in &left {
+                eprintln!("left: {trace}");
+            }
+            return Ok(left.is_empty());
+        }
+        Action::Status => print!("{}", open()?.status()),
+        Action::Load { archives } => {
+            let cluster = open()?;
+            archives.iter().try_for_each(|archive| cluster.load(archive))?;
+        }
+        Action::Cut { node } => open()?.set_plugged(&node, false)?,
+        Action::Heal { node } => open()?.set_plugged(&node, true)?,
+        Action::Stop { program } => open()?.stop_program(&program)?,
+        Action::Start { program } => open()?.start_program(&program)?,
+        Action::Kill { node, process } => println!("{} killed", open()?.kill(&node, &process)?),
+        Action::Binaries => println!("{}", binaries::build(&cache(root))?.display()),
+    }
+    Ok(true)
+}
+
+/// Loads what the tests run: Throng, Redis and etcd.
+pub(crate) fn load_images(root: &Path, cluster: &Cluster) -> Result<()> {
+    let folder = target(root).join("images");
+    let (throng, stores) = (folder.join("throng.tar"), folder.join("stores.tar"));
+    image::write(root, &throng, &image::reference())?;
+    images::stores()?.write(&stores)?;
+    cluster.load(&throng)?;
+    cluster.load(&stores)
+}
+
+/// Where a cluster lies if nobody says otherwise.
+pub(crate) fn folder(root: &Path) -> PathBuf {
+    target(root).join("cluster")
+}
+
+/// Where compiled programs are kept.
+pub(crate) fn cache(root: &Path) -> PathBuf {
+    std::env::var_os("THRONG_CLUSTER_CACHE").map_or_else(|| target(root).join("cluster-programs"), PathBuf::from)
+}
