@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Args, Subcommand};
 use throng_cluster::{Cluster, Options, binaries, images};
 
 use crate::image;
-use crate::run::target;
+use crate::run::{Tally, cargo, target};
+use crate::tiers::Choice;
 
 /// A real Kubernetes cluster on this machine, without Docker (root, Debian).
 #[derive(Args)]
@@ -117,6 +118,44 @@ pub(crate) fn load_images(root: &Path, cluster: &Cluster) -> Result<()> {
     images::stores()?.write(&stores)?;
     cluster.load(&throng)?;
     cluster.load(&stores)
+}
+
+/// The tier of the test command: starts a cluster, runs what needs one, ends it, and looks for what is left.
+pub(crate) fn tier(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
+    if let Some(why) = throng_cluster::obstacle() {
+        tally.skip("tests on a real Kubernetes", &why);
+        return Ok(true);
+    }
+    let dir = folder(root);
+    // One that was left when a run was broken off.
+    if let Ok(cluster) = Cluster::open(&dir) {
+        cluster.down();
+    }
+    let Some(binaries) = tally.step("Kubernetes is compiled, or found", || binaries::build(&cache(root))) else {
+        return Ok(false);
+    };
+    let options = Options { dir, binaries, nodes: 3 };
+    let Some(cluster) = tally.step("a cluster of three nodes starts", || Cluster::up(&options)) else {
+        return Ok(false);
+    };
+    let loaded = tally.step("images are built and loaded", || load_images(root, &cluster)).is_some();
+    let passed = loaded && test(root, &cluster, tally)?;
+    let clean = tally.step("the cluster ends and leaves nothing", || {
+        let left = cluster.down();
+        ensure!(left.is_empty(), "left: {left:#?}");
+        Ok(())
+    });
+    Ok(passed && clean.is_some())
+}
+
+/// One test at a time: some take nodes and the API server away.
+fn test(root: &Path, cluster: &Cluster, tally: &mut Tally) -> Result<bool> {
+    let arguments = ["test", "-p", "throng-cluster", "--test", "cluster", "--no-fail-fast", "--", "--test-threads=1"];
+    let mut command = cargo(root, &arguments);
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{}:{path}", cluster.binaries().display()));
+    command.env("KUBECONFIG", cluster.kubeconfig()).env("THRONG_CLUSTER_DIR", cluster.folder());
+    tally.run("on a real cluster", &mut command)
 }
 
 /// Where a cluster lies if nobody says otherwise.

@@ -30,7 +30,9 @@ pub(crate) fn cargo(root: &Path, args: &[&str]) -> Command {
 pub(crate) struct Tally {
     passed: u64,
     failed: u64,
+    skipped: u64,
     rows: Vec<(String, bool, f64)>,
+    not_run: Vec<String>,
 }
 
 impl Tally {
@@ -71,13 +73,35 @@ impl Tally {
         self.rows.push((name.to_owned(), success, took.as_secs_f64()));
     }
 
+    /// Does one step that is no command; its result if it went well.
+    pub(crate) fn step<T>(&mut self, name: &str, work: impl FnOnce() -> Result<T>) -> Option<T> {
+        eprintln!("\n=== {name}");
+        let began = Instant::now();
+        let done = work();
+        if let Err(error) = &done {
+            println!("{error:#}");
+        }
+        self.note(name, done.is_ok(), began.elapsed());
+        done.ok()
+    }
+
+    /// Notes what this machine cannot run, and why.
+    pub(crate) fn skip(&mut self, name: &str, why: &str) {
+        self.skipped += 1;
+        self.not_run.push(format!("not run: {name}: {why}"));
+    }
+
     /// Prints a row for each step and the closing line; true if all passed.
     pub(crate) fn close(&self) -> bool {
         println!();
         for (name, success, seconds) in &self.rows {
             println!("{} {seconds:7.1} s  {name}", if *success { "ok    " } else { "FAILED" });
         }
-        println!("{} passed, {} failed", self.passed, self.failed);
+        for line in &self.not_run {
+            println!("{line}");
+        }
+        let skipped = if self.skipped > 0 { format!(", {} skipped", self.skipped) } else { String::new() };
+        println!("{} passed, {} failed{skipped}", self.passed, self.failed);
         self.failed == 0
     }
 }

@@ -23,6 +23,12 @@ const NEEDS: &[Need] = &[
 /// Installs what is missing if `install` and root, else fails and names it.
 pub(crate) fn ensure(install: bool) -> Result<()> {
     let mut missing: Vec<&str> = NEEDS.iter().filter(|need| !on_path(need.program)).map(|need| need.package).collect();
+    // Without root no cluster can be started, and its tier is left out whatever is installed.
+    if is_root() {
+        missing.extend(throng_cluster::missing_packages());
+        missing.sort_unstable();
+        missing.dedup();
+    }
     // Debian's python3 has no ensurepip without this package, and only the last tier would notice.
     if on_path("python3") && !makes_environments() {
         missing.push("python3-venv");

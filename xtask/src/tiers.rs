@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Result, bail};
 
 use crate::run::{Tally, cargo, target};
-use crate::{bench, house, setup};
+use crate::{bench, cluster, house, setup};
 
 /// What of it is to run.
 pub(crate) struct Choice {
@@ -27,6 +27,7 @@ const TIERS: &[(&str, &str, Run)] = &[
     ("e2e", "throng dev from outside: clients in two languages, the page in Chromium", run_e2e),
     ("bench", "the figures of the README, shortened: promises and bounds gate, times with slack", run_bench),
     ("autobahn", "conformance to RFC 6455: 298 OK, 0 NON-STRICT, 0 FAILED, 3 INFORMATIONAL", run_autobahn),
+    ("cluster", "a real Kubernetes of three nodes: kinds, image and charts (root and Go)", cluster::tier),
 ];
 
 /// Prints the tiers.
@@ -72,11 +73,14 @@ fn run_lint(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
 }
 
 fn run_unit(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
-    let mut command = cargo(root, &["test", "--workspace", "--exclude", "throng-e2e", "--no-fail-fast"]);
+    let outside = ["--exclude", "throng-e2e", "--exclude", "throng-cluster"];
+    let mut command = cargo(root, &["test", "--workspace", "--no-fail-fast"]);
+    command.args(outside);
     if choice.full {
         command.env("THRONG_TEST_FULL", "1");
     }
-    tally.run("tests of every crate", &mut command)
+    let tools = ["test", "-p", "throng-cluster", "--lib", "--test", "charts"];
+    Ok(tally.run("tests of every crate", &mut command)? & tally.run("images and charts", &mut cargo(root, &tools))?)
 }
 
 fn run_release(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {

@@ -89,6 +89,12 @@ impl Cluster {
         Ok(Self { programs: Programs::new(&dir), dir, note: serde_json::from_slice(&note)? })
     }
 
+    /// Its folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.dir
+    }
+
     /// What `KUBECONFIG` should be.
     #[must_use]
     pub fn kubeconfig(&self) -> PathBuf {

@@ -19,7 +19,7 @@ pub const USER: u32 = 65532;
 pub fn tools() -> Result<Image> {
     let mut image = Image::new(TOOLS).entrypoint(&["/bin/busybox", "sleep", "2147483647"]);
     image.add("bin/busybox", &program("busybox")?, 0o755)?;
-    for name in ["sh", "sleep", "cat", "ls", "wget", "nslookup", "nc", "id"] {
+    for name in ["sh", "sleep", "cat", "ls", "wget", "nslookup", "nc", "httpd", "id"] {
         image.link(&format!("bin/{name}"), "busybox");
     }
     Ok(image)

@@ -7,10 +7,12 @@
 //! included, so that nothing is left whatever happened before. [`process`] starts and ends programs by pid, [`network`] is the
 //! wire between nodes, [`traces`] looks for what a cluster left behind.
 //!
+//! [`api`] asks any cluster, ours or another.
 //! [`image`] writes container images, byte for byte alike for the same files; [`images`] are those that the tests need.
 //!
 //! Everything needs root. What a cluster is made of lies in one folder, and several clusters can run beside each other.
 
+pub mod api;
 pub mod binaries;
 mod cluster;
 mod control;
@@ -38,14 +40,19 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("unshare", "util-linux"),
 ];
 
+/// Those that are not installed.
+#[must_use]
+pub fn missing_packages() -> Vec<&'static str> {
+    PACKAGES.iter().filter(|(program, _)| !process::is_installed(program)).map(|(_, package)| *package).collect()
+}
+
 /// Why no cluster can run on this machine; none if it can.
 #[must_use]
 pub fn obstacle() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("a cluster needs root, for namespaces and mounts".to_owned());
     }
-    let missing: Vec<&str> =
-        PACKAGES.iter().filter(|(program, _)| !process::is_installed(program)).map(|(_, package)| *package).collect();
+    let missing = missing_packages();
     if !missing.is_empty() {
         let names = missing.join(" ");
         return Some(format!("programs are missing: apt-get install -y --no-install-recommends {names}"));
