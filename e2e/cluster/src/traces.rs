@@ -47,7 +47,8 @@ fn path(name: &str) -> PathBuf {
 
 /// Everything of a cluster that is still there.
 pub(crate) fn find(cluster: &Path, network: Network, nodes: u8, settings: &Settings) -> Vec<String> {
-    let folder = cluster.display().to_string();
+    // With the slash at its end: another folder's name may begin with this one's.
+    let folder = format!("{}/", cluster.display());
     let mut left = settings.changed();
     for (pid, stat) in all() {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
