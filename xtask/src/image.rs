@@ -55,14 +55,25 @@ pub(crate) fn write(root: &Path, out: &Path, reference: &str) -> Result<()> {
 fn build(root: &Path) -> Result<PathBuf> {
     let triple = triple();
     let mut command = cargo(root, &["build", "--release", "--quiet", "--bin", "throng", "--target", &triple]);
-    // With a target named, the flag is for what ends up in the image and not for build scripts and macros. Paths of this machine
-    // are taken out, so that others get the same bytes.
-    let flags = format!("-C target-feature=+crt-static --remap-path-prefix={}=/throng", root.display());
-    command.env("RUSTFLAGS", flags).env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo");
+    // With a target named, the flags are for what ends up in the image and not for build scripts and macros. Paths of this
+    // machine are taken out, so that others get the same bytes.
+    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned(), renamed(root, "/throng")];
+    flags.extend(cargo_home().map(|home| renamed(&home, "/cargo")));
+    command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")).env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo");
     ensure!(command.status().context("cannot start cargo")?.success(), "the static build has failed");
     let binary = target(root).join(triple).join("release/throng");
     ensure!(images::is_static(&binary)?, "{} is linked dynamically", binary.display());
     Ok(binary)
+}
+
+fn renamed(folder: &Path, name: &str) -> String {
+    format!("--remap-path-prefix={}={name}", folder.display())
+}
+
+/// Where cargo keeps the sources of dependencies.
+fn cargo_home() -> Option<PathBuf> {
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo"));
+    std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home)
 }
 
 fn triple() -> String {

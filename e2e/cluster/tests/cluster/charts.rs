@@ -98,6 +98,24 @@ fn what_is_optional_appears_only_when_it_is_asked_for() {
 }
 
 #[test]
+fn every_object_of_the_charts_is_one_that_the_api_server_takes_to_the_letter() {
+    let _namespace = Namespace::make("strict", "restricted").unwrap();
+    for flags in [
+        "--set watch.scope=Cluster --set podLabels.team=live --set podAnnotations.a=b --set priorityClassName=system-cluster-critical",
+        "--set watch.scope=Namespaces --set watch.namespaces={strict,default} --set image.pullSecrets[0].name=pull \
+         --set networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.a=b --set nodeSelector.a=b \
+         --set tolerations[0].key=live --set tolerations[0].operator=Exists --set serviceAccount.annotations.a=b",
+        "--set quickstart.enabled=true --set metrics.dashboard.enabled=true \
+         --set affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].key=a \
+         --set affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].operator=Exists",
+    ] {
+        let yaml = helm(&format!("template throng {} --namespace strict {flags}", chart("throng"))).unwrap();
+        let said = apply("apply --dry-run=server --validate=strict", &yaml).unwrap();
+        assert!(said.contains("deployment.apps/throng created") && !said.contains("Warning"), "{said}");
+    }
+}
+
+#[test]
 fn charts_install_refuse_to_go_while_clusters_exist_and_leave_the_kinds() {
     let namespace = Namespace::make("charts", "restricted").unwrap();
     // What another test may have applied without Helm is taken over.
