@@ -31,6 +31,11 @@ apiVersion: v1
 kind: Service
 metadata: {name: web}
 spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: each}
+spec: {clusterIP: None, selector: {app: web}, ports: [{port: 8080}]}
 "#;
 
 #[test]
@@ -53,6 +58,10 @@ fn a_pod_on_another_node_is_reached_by_the_name_of_its_service() {
         Ok(namespace.kubectl("exec visitor -- wget -q -O - http://web")?.trim() == "hello")
     })
     .unwrap();
+    let address = namespace.kubectl("get pod web -o jsonpath={.status.podIP}").unwrap();
+    let each = namespace.kubectl("exec visitor -- wget -q -O - http://each.wires.svc.cluster.local:8080").unwrap();
+    let said = namespace.kubectl("exec visitor -- nslookup each.wires.svc.cluster.local").unwrap();
+    assert!(each.trim() == "hello" && said.contains(&format!("Address: {address}")), "{said}");
     let unknown = namespace.kubectl("exec visitor -- nslookup nobody.wires.svc.cluster.local").unwrap_err();
     assert!(unknown.to_string().contains("nslookup"), "{unknown:#}");
 }
