@@ -127,7 +127,7 @@ impl Namespace {
     pub fn make(name: &str, level: &str) -> Result<Self> {
         kubectl(&format!("create namespace {name}"))?;
         kubectl(&format!("label namespace {name} pod-security.kubernetes.io/enforce={level}"))?;
-        eventually("the namespace has its service account", Duration::from_secs(20), || {
+        eventually("the namespace has its service account", Duration::from_mins(1), || {
             kubectl(&format!("get serviceaccount default --namespace {name}")).map(|_| true)
         })?;
         Ok(Self(name.to_owned()))
@@ -145,7 +145,7 @@ impl Namespace {
 
     /// Waits for a condition, such as `Ready` of `pod/a`.
     pub fn wait(&self, condition: &str, object: &str) -> Result<()> {
-        let waited = self.kubectl(&format!("wait --for={condition} {object} --timeout=60s"));
+        let waited = self.kubectl(&format!("wait --for={condition} {object} --timeout=120s"));
         waited.map(drop).with_context(|| self.kubectl(&format!("describe {object}")).unwrap_or_default())
     }
 }

@@ -200,7 +200,7 @@ impl Cluster {
         for node in self.nodes() {
             let name = node.name();
             let ready = ["wait", "--for=condition=Ready", "--timeout=5s", "node", &name];
-            until("a node is ready", Duration::from_mins(3), || self.control().kubectl(&ready).map(Some))
+            until("a node is ready", Duration::from_mins(5), || self.control().kubectl(&ready).map(Some))
                 .with_context(|| format!("{name}: see {}", node.folder().join("log").display()))?;
         }
         phase("every node is ready");

@@ -17,6 +17,9 @@ const SERVICES: &str = "10.96.0.0/16";
 /// The control plane's programs in the order of their start.
 pub(crate) const PROGRAMS: [&str; 5] = ["etcd", "apiserver", "controller-manager", "scheduler", "dns"];
 
+/// Seconds where nothing else runs, but the machine of a test may be busy.
+const LONG: Duration = Duration::from_mins(3);
+
 /// Where everything of a control plane lies.
 pub(crate) struct Control<'a> {
     pub(crate) cluster: &'a Path,
@@ -31,19 +34,17 @@ impl Control<'_> {
         std::fs::write(self.cluster.join("audit.json"), audit_policy().to_string())?;
         programs.start("etcd", &self.etcd())?;
         let server = programs.start("apiserver", &self.apiserver())?;
-        until("the API server makes its certificate", Duration::from_mins(1), || {
+        until("the API server makes its certificate", LONG, || {
             ensure!(server.runs(), "it has ended: {}", programs.tail("apiserver"));
             Ok(self.path("pki/apiserver.crt").exists().then_some(()))
         })?;
         self.write_kubeconfig()?;
-        until("the API server is ready", Duration::from_mins(1), || {
-            self.kubectl(&["get", "--raw", "/readyz"]).map(Some)
-        })
-        .with_context(|| programs.tail("apiserver"))?;
+        until("the API server is ready", LONG, || self.kubectl(&["get", "--raw", "/readyz"]).map(Some))
+            .with_context(|| programs.tail("apiserver"))?;
         programs.start("controller-manager", &self.controller_manager())?;
         programs.start("scheduler", &self.scheduler())?;
         self.start_dns(programs)?;
-        until("namespaces have service accounts", Duration::from_mins(1), || {
+        until("namespaces have service accounts", LONG, || {
             self.kubectl(&["get", "serviceaccount", "default"]).map(Some)
         })
         .with_context(|| programs.tail("controller-manager"))
@@ -53,7 +54,7 @@ impl Control<'_> {
     /// Runs kubectl as administrator.
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         let mut command = Command::new(self.binaries.join("kubectl"));
-        command.arg("--kubeconfig").arg(self.cluster.join("kubeconfig")).arg("--request-timeout=10s");
+        command.arg("--kubeconfig").arg(self.cluster.join("kubeconfig")).arg("--request-timeout=30s");
         run(command.args(arguments))
     }
 
@@ -146,7 +147,8 @@ impl Control<'_> {
         ]});
         let file = self.path_text("dns.json");
         std::fs::write(&file, objects.to_string())?;
-        self.kubectl(&["apply", "-f", &file]).map(drop)
+        let apply = ["apply", "--validate=false", "-f", &file];
+        until("DNS has its Service", LONG, || self.kubectl(&apply).map(Some)).map(drop)
     }
 
     fn make_keys(&self) -> Result<()> {

@@ -61,10 +61,10 @@ impl Node<'_> {
             self.network.ways(self.index, nodes),
         ]);
         let program = programs.start(&self.name(), &line)?;
-        let first = until("a node has its first process", Duration::from_secs(10), || Ok(first_process(&program)))
+        let first = until("a node has its first process", Duration::from_secs(30), || Ok(first_process(&program)))
             .with_context(|| programs.tail(&self.name()))?;
         self.network.plug(self.index, first)?;
-        until("containerd answers", Duration::from_secs(30), || {
+        until("containerd answers", Duration::from_mins(2), || {
             ensure!(program.runs(), "the node has ended: {}", programs.tail(&self.name()));
             Ok(folder.join("up").exists().then_some(()))
         })

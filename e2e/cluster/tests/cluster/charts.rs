@@ -126,13 +126,13 @@ fn charts_install_refuse_to_go_while_clusters_exist_and_leave_the_kinds() {
     .unwrap();
     let values = "--set image.pullPolicy=Never --set replicas=0 --set quickstart.enabled=true --set \
                   quickstart.redis.image=throng.test/stores:1 --set quickstart.etcd.image=throng.test/stores:1";
-    helm(&format!("install throng {} --namespace charts --wait --timeout 90s {values}", chart("throng"))).unwrap();
-    let again = helm(&format!("upgrade throng {} --namespace charts --wait --timeout 90s {values}", chart("throng")));
+    helm(&format!("install throng {} --namespace charts --wait --timeout 3m {values}", chart("throng"))).unwrap();
+    let again = helm(&format!("upgrade throng {} --namespace charts --wait --timeout 3m {values}", chart("throng")));
     again.unwrap();
     assert_rights();
     let example = std::fs::read_to_string(repository().join("examples/minimal.yaml")).unwrap();
     namespace.apply(&example).unwrap();
-    eventually("an uninstall is refused", Duration::from_secs(20), || {
+    eventually("an uninstall is refused", Duration::from_mins(1), || {
         let refused = helm("uninstall throng --namespace charts --timeout 30s");
         Ok(refused.is_err_and(|error| format!("{error:#}").contains("ChatroomCluster charts/live exists")))
     })
@@ -141,8 +141,8 @@ fn charts_install_refuse_to_go_while_clusters_exist_and_leave_the_kinds() {
     namespace.kubectl("get deployment throng redis etcd").unwrap();
     namespace.kubectl("get role throng throng-leader").unwrap();
     apply("--namespace charts delete", &example).unwrap();
-    eventually("the last cluster is gone and the operator may go", Duration::from_secs(20), || {
-        helm("uninstall throng --namespace charts --wait --timeout 60s").map(|_| true)
+    eventually("the last cluster is gone and the operator may go", Duration::from_mins(1), || {
+        helm("uninstall throng --namespace charts --wait --timeout 3m").map(|_| true)
     })
     .unwrap();
     assert_eq!(
@@ -187,7 +187,7 @@ fn assert_rights() {
         (operator, "create delete update", "chatroomclusters", false),
         (operator, "create", "chatroomoperations", false),
     ];
-    eventually("the usual roles know the kinds", Duration::from_secs(20), || {
+    eventually("the usual roles know the kinds", Duration::from_mins(1), || {
         Ok(may("dev", "create", "chatroomclusters"))
     })
     .unwrap();

@@ -35,7 +35,7 @@ struct Outcome {
 fn install_kinds() {
     let folder = repository().join("crds");
     kubectl(&format!("apply --server-side --force-conflicts -f {}", folder.display())).unwrap();
-    kubectl("wait --for=condition=Established --timeout=60s crd/chatroomclusters.throng.dev crd/chatroomoperations.throng.dev")
+    kubectl("wait --for=condition=Established --timeout=120s crd/chatroomclusters.throng.dev crd/chatroomoperations.throng.dev")
         .unwrap();
 }
 

@@ -54,7 +54,7 @@ fn a_pod_on_another_node_is_reached_by_the_name_of_its_service() {
     namespace.apply(PODS).unwrap();
     namespace.wait("condition=Ready", "pod/web").unwrap();
     namespace.wait("condition=Ready", "pod/visitor").unwrap();
-    eventually("the Service answers by its name", Duration::from_secs(20), || {
+    eventually("the Service answers by its name", Duration::from_mins(1), || {
         Ok(namespace.kubectl("exec visitor -- wget -q -O - http://web")?.trim() == "hello")
     })
     .unwrap();
@@ -74,10 +74,10 @@ fn a_node_that_is_cut_off_is_noticed_and_comes_back() {
     };
     let cluster = Cluster::open(dir.as_ref()).unwrap();
     cluster.set_plugged("n3", false).unwrap();
-    let noticed = kubectl("wait --for=condition=Ready=Unknown node/n3 --timeout=60s");
+    let noticed = kubectl("wait --for=condition=Ready=Unknown node/n3 --timeout=120s");
     cluster.set_plugged("n3", true).unwrap();
     noticed.unwrap();
-    kubectl("wait --for=condition=Ready node/n3 --timeout=60s").unwrap();
+    kubectl("wait --for=condition=Ready node/n3 --timeout=120s").unwrap();
 }
 
 #[test]
