@@ -358,6 +358,7 @@ impl Hub {
 
     fn directed(&mut self, directed: link::Directed) {
         let Ok(to) = UserId::new(&directed.to) else { return };
+        let sessions = directed.sessions.into_iter().map(SessionId).collect();
         let event = Arc::new(Event {
             kind: "direct",
             from: Some(directed.from),
@@ -366,13 +367,14 @@ impl Hub {
             at_ms: Some(Millis(directed.at_ms)),
             ..Event::default()
         });
-        self.all_shards(&ToShard::Direct(to, event));
+        self.all_shards(&ToShard::Direct(to, sessions, event));
     }
 
     fn kick(&mut self, kick: &link::KickUser) {
         let Ok(user) = UserId::new(&kick.user) else { return };
-        let session = (kick.session != 0).then_some(SessionId(kick.session));
-        self.all_shards(&ToShard::Kick(user, session, kick.reason.as_str().into()));
+        let one = std::iter::once(kick.session).filter(|session| *session != 0);
+        let sessions = one.chain(kick.sessions.iter().copied()).map(SessionId).collect();
+        self.all_shards(&ToShard::Kick(user, sessions, kick.reason.as_str().into()));
     }
 
     fn room_event(&mut self, event: link::RoomEvent) {
