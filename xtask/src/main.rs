@@ -56,7 +56,7 @@ fn main() -> ExitCode {
             tiers::test(&root, &tiers::Choice { full, only, install: !no_install })
         }
         Task::Lint => tiers::lint(&root),
-        Task::Setup => setup::ensure(true).map(|()| true),
+        Task::Setup => setup::ensure(true).and_then(|()| setup::python()).map(|_| true),
         Task::Tiers => {
             tiers::list();
             Ok(true)

@@ -44,6 +44,10 @@ pub(crate) fn test(root: &Path, choice: &Choice) -> Result<bool> {
         }
     }
     setup::ensure(choice.install)?;
+    if choice.only.is_empty() || choice.only.iter().any(|only| only == "autobahn") {
+        // It is the last tier: better known now than after all the others.
+        setup::python()?;
+    }
     let mut tally = Tally::default();
     for (name, _, run) in TIERS {
         if (choice.only.is_empty() || choice.only.iter().any(|only| only == name)) && !run(root, choice, &mut tally)? {
@@ -135,7 +139,7 @@ fn measure(throng: &Path, args: &str) -> Result<bench::Verdict> {
 }
 
 fn run_autobahn(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
-    let mut command = Command::new("python3");
+    let mut command = Command::new(setup::python()?);
     let echo = release(root).join("examples/echo");
     command.current_dir(root).arg("e2e/autobahn/run.py").args(["--port", "9301"]);
     command.arg("--server-command").arg(format!("{} {{port}}", echo.display()));
