@@ -12,6 +12,8 @@ use crate::{bench, house, setup};
 pub(crate) struct Choice {
     /// Stated durations instead of short ones.
     pub(crate) full: bool,
+    /// Bounds on time are so many times as wide as promised.
+    pub(crate) slack: f64,
     /// Only these tiers; none: all.
     pub(crate) only: Vec<String>,
     /// Missing packages may be installed.
@@ -60,7 +62,7 @@ pub(crate) fn test(root: &Path, choice: &Choice) -> Result<bool> {
 /// Runs the first tier alone.
 pub(crate) fn lint(root: &Path) -> Result<bool> {
     let mut tally = Tally::default();
-    run_lint(root, &Choice { full: false, only: Vec::new(), install: false }, &mut tally)?;
+    run_lint(root, &Choice { full: false, slack: 1.0, only: Vec::new(), install: false }, &mut tally)?;
     Ok(tally.close())
 }
 
@@ -94,7 +96,7 @@ fn run_release(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
 fn run_e2e(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
     // One test at a time: each has a whole cluster, and two cores are all there is.
     let mut command = cargo(root, &["test", "-p", "throng-e2e", "--no-fail-fast", "--", "--test-threads=1"]);
-    command.env("THRONG_BIN", release(root).join("throng"));
+    command.env("THRONG_BIN", release(root).join("throng")).env("THRONG_TEST_SLACK", choice.slack.to_string());
     if choice.full {
         command.env("THRONG_TEST_FULL", "1");
     }
@@ -104,7 +106,7 @@ fn run_e2e(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
 fn run_bench(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
     let throng = release(root).join("throng");
     let mut all = true;
-    for args in bench::figures(choice.full) {
+    for args in bench::figures(choice.full, choice.slack) {
         let began = std::time::Instant::now();
         let mut name = format!("bench {args}");
         let mut verdict = measure(&throng, &args)?;

@@ -46,11 +46,12 @@ pub(super) fn scenario(args: &FanoutArgs, cores: Cores, progress: &Progress) -> 
         report.baseline_bytes_per_viewer_per_s = baseline.bytes_per_viewer_per_s;
         report.broken.extend(baseline.broken.into_iter().map(|broken| format!("at --baseline-rate: {broken}")));
     }
-    if args.floor_seconds > 0 {
+    let floor_seconds = args.server.floor.floor_seconds;
+    if floor_seconds > 0 {
         let tick_ms = report.tick_ms.filter(|_| args.rate >= QUIET_PER_S);
         let viewer_rate = report.delivered.unwrap_or(0) as f64 / (f64::from(args.subscribers) * args.seconds as f64);
         let rate = if viewer_rate > 0.0 { viewer_rate } else { args.rate };
-        let plan = Plan::new(args.subscribers, rate, tick_ms, args.floor_seconds, args.payload_bytes);
+        let plan = Plan::new(args.subscribers, rate, tick_ms, floor_seconds, args.payload_bytes);
         floor::beside(&mut report, plan, cores, progress)?;
     }
     bound(args, &mut report);

@@ -30,6 +30,8 @@ use throng_proto::client::Event;
 use throng_proto::convert;
 use throng_proto::link::{self, chatroom_to_gateway, gateway_to_chatroom, gateway_to_message, message_to_gateway};
 
+pub(crate) use publish::MAX_ON_LINK;
+
 use crate::traffic::{Origin, ToHub, ToShard};
 
 /// Address of a process: `host:port`.
