@@ -1,12 +1,14 @@
 //! Development tasks of the project: `cargo xtask test` is the whole proof, `cargo xtask lint` the quick part.
 //!
 //! Top-down: [`main`] reads the command, [`tiers`] says what each one runs and in which order, [`run`] runs and counts
-//! it, [`setup`] installs what the tests need, [`bench`] judges figures, [`house`] holds the rules of the house that no compiler knows,
+//! it, [`cluster`] starts a real Kubernetes, [`image`] makes the container image, [`setup`] installs what the tests need, [`bench`] judges figures, [`house`] holds the rules of the house that no compiler knows,
 //! [`deny`] what is built in to `deny.toml`.
 
 mod bench;
+mod cluster;
 mod deny;
 mod house;
+mod image;
 mod run;
 mod setup;
 mod tiers;
@@ -49,6 +51,10 @@ enum Task {
     Setup,
     /// List the tiers of `test`, in their order.
     Tiers,
+    /// A real Kubernetes cluster on this machine, without Docker: up, down, cut, heal ...
+    Cluster(cluster::ClusterArgs),
+    /// Build the container image, without Docker.
+    Image(image::ImageArgs),
 }
 
 fn main() -> ExitCode {
@@ -60,11 +66,13 @@ fn main() -> ExitCode {
             tiers::test(&root, &tiers::Choice { full, only, slack, install: !no_install })
         }
         Task::Lint => tiers::lint(&root),
-        Task::Setup => setup::ensure(true).and_then(|()| setup::python()).map(|_| true),
+        Task::Setup => setup::ensure(true, true).and_then(|()| setup::python()).map(|_| true),
         Task::Tiers => {
             tiers::list();
             Ok(true)
         }
+        Task::Cluster(args) => cluster::run(&root, args),
+        Task::Image(args) => image::run(&root, args),
     };
     match passed {
         Ok(true) => ExitCode::SUCCESS,

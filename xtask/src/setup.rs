@@ -62,9 +62,15 @@ fn version(python: &str) -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// Installs what is missing if `install` and root, else fails and names it.
-pub(crate) fn ensure(install: bool) -> Result<()> {
+/// Installs what is missing if `install` and root, else fails and names it; what a cluster needs, too, if one is to be started.
+pub(crate) fn ensure(install: bool, cluster: bool) -> Result<()> {
     let mut missing: Vec<&str> = NEEDS.iter().filter(|need| !on_path(need.program)).map(|need| need.package).collect();
+    // Without root no cluster can be started, and its tier is left out whatever is installed.
+    if cluster && is_root() {
+        missing.extend(throng_cluster::missing_packages());
+        missing.sort_unstable();
+        missing.dedup();
+    }
     // Debian's python3 has no ensurepip without this package, and only the last tier would notice.
     if on_path("python3") && !makes_environments() {
         missing.push("python3-venv");

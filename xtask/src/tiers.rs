@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
-use crate::run::Tally;
-use crate::{bench, house, setup};
+use crate::run::{Tally, cargo, target};
+use crate::{bench, cluster, house, setup};
 
 /// What of it is to run.
 pub(crate) struct Choice {
@@ -20,7 +20,18 @@ pub(crate) struct Choice {
     pub(crate) install: bool,
 }
 
+impl Choice {
+    /// Whether a tier is to run.
+    fn takes(&self, tier: &str) -> bool {
+        // A quarter of an hour of compiling Kubernetes, once, is for those who ask for it.
+        let asked = if self.only.is_empty() { tier != CLUSTER || self.full } else { false };
+        asked || self.only.iter().any(|only| only == tier)
+    }
+}
+
 type Run = fn(&Path, &Choice, &mut Tally) -> Result<bool>;
+
+const CLUSTER: &str = "cluster";
 
 const TIERS: &[(&str, &str, Run)] = &[
     ("lint", "formatting, clippy with warnings denied, the rules of the house", run_lint),
@@ -29,6 +40,11 @@ const TIERS: &[(&str, &str, Run)] = &[
     ("e2e", "throng dev from outside: clients in two languages, the page in Chromium", run_e2e),
     ("bench", "the figures of the README, shortened: promises and bounds gate, times with slack", run_bench),
     ("autobahn", "conformance to RFC 6455: 298 OK, 0 NON-STRICT, 0 FAILED, 3 INFORMATIONAL", run_autobahn),
+    (
+        CLUSTER,
+        "with --full or by name: a real Kubernetes of three nodes, kinds, image, charts (root and Go)",
+        cluster::tier,
+    ),
 ];
 
 /// Prints the tiers.
@@ -45,14 +61,14 @@ pub(crate) fn test(root: &Path, choice: &Choice) -> Result<bool> {
             bail!("there is no tier {name:?}; `cargo xtask tiers` lists them");
         }
     }
-    setup::ensure(choice.install)?;
-    if choice.only.is_empty() || choice.only.iter().any(|only| only == "autobahn") {
+    setup::ensure(choice.install, choice.takes(CLUSTER))?;
+    if choice.takes("autobahn") {
         // It is the last tier: better known now than after all the others.
         setup::python()?;
     }
     let mut tally = Tally::default();
     for (name, _, run) in TIERS {
-        if (choice.only.is_empty() || choice.only.iter().any(|only| only == name)) && !run(root, choice, &mut tally)? {
+        if choice.takes(name) && !run(root, choice, &mut tally)? {
             break;
         }
     }
@@ -78,11 +94,14 @@ fn run_lint(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
 }
 
 fn run_unit(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
-    let mut command = cargo(root, &["test", "--workspace", "--exclude", "throng-e2e", "--no-fail-fast"]);
+    let outside = ["--exclude", "throng-e2e", "--exclude", "throng-cluster"];
+    let mut command = cargo(root, &["test", "--workspace", "--no-fail-fast"]);
+    command.args(outside);
     if choice.full {
         command.env("THRONG_TEST_FULL", "1");
     }
-    tally.run("tests of every crate", &mut command)
+    let tools = ["test", "-p", "throng-cluster", "--lib", "--test", "charts"];
+    Ok(tally.run("tests of every crate", &mut command)? & tally.run("images and charts", &mut cargo(root, &tools))?)
 }
 
 fn run_release(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
@@ -150,13 +169,5 @@ fn run_autobahn(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
 
 /// Where release builds land.
 fn release(root: &Path) -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from).join("release")
-}
-
-/// A cargo command in the workspace, of the toolchain that runs this.
-fn cargo(root: &Path, args: &[&str]) -> Command {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(args).current_dir(root);
-    command
+    target(root).join("release")
 }
