@@ -19,6 +19,7 @@ pub(crate) enum Key {
     Incarnation,
     LeaderEpoch,
     Placement(Role),
+    Target(Role),
 }
 
 impl Keys {
@@ -68,6 +69,10 @@ impl Keys {
         format!("{}placement/{role}", self.prefix)
     }
 
+    pub(crate) fn target(&self, role: Role) -> String {
+        format!("{}target/{role}", self.prefix)
+    }
+
     /// Reads a key, none if it is not one of this cluster's, or of a newer version.
     pub(crate) fn read(&self, key: &str) -> Option<Key> {
         let key = key.strip_prefix(&self.prefix)?;
@@ -79,6 +84,7 @@ impl Keys {
                 Some(Key::Member(Role::from_text(role)?, InstanceId::new(instance).ok()?))
             }
             Some(("placement", role)) => Some(Key::Placement(Role::from_text(role)?)),
+            Some(("target", role)) => Some(Key::Target(Role::from_text(role)?)),
             Some(("claim", rest)) => read_claim(rest).map(Key::Claim),
             _ => None,
         }
@@ -112,6 +118,7 @@ mod tests {
         assert_eq!(keys.read(&keys.incarnation()), Some(Key::Incarnation));
         assert_eq!(keys.read(&keys.leader_epoch()), Some(Key::LeaderEpoch));
         assert_eq!(keys.read(&keys.placement(Role::Message)), Some(Key::Placement(Role::Message)));
+        assert_eq!(keys.read(&keys.target(Role::Chatroom)), Some(Key::Target(Role::Chatroom)));
         assert_eq!(keys.claim(&ClaimKey::Rooms(Slot::new(7).unwrap())), "default/live/claim/chatroom/7");
     }
 

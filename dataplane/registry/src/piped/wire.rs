@@ -1,7 +1,7 @@
 //! A view as one line of JSON. Parent and child are one program, so the form may change with any version.
 //!
 //! Holders are written once and claims refer to them by place, or a line of 8,192 claims would be five times as long.
-//! Placement is left out.
+//! Placement and its target are left out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -55,6 +55,7 @@ pub struct View {
     pub(crate) users: Arc<Vec<Option<Claim>>>,
     pub(crate) pins: Arc<BTreeMap<RoomId, Claim>>,
     pub(crate) placements: [Option<Placement>; Role::ALL.len()],
+    pub(crate) targets: [Option<Placement>; Role::ALL.len()],
     /// The incarnation; none in a new registry, or in one that came back empty.
     pub incarnation: Option<u64>,
     /// The leader epoch; none before the first leader.
@@ -76,6 +77,7 @@ impl View {
             users: nobody,
             pins: Arc::default(),
             placements: [const { None }; Role::ALL.len()],
+            targets: [const { None }; Role::ALL.len()],
             incarnation: None,
             leader_epoch: None,
             revision: 0,
@@ -138,12 +140,13 @@ impl View {
     /// The placement document of a role.
     #[must_use]
     pub fn placement(&self, role: Role) -> Option<&Placement> {
-        let [gateway, chatroom, message] = &self.placements;
-        match role {
-            Role::Gateway => gateway.as_ref(),
-            Role::Chatroom => chatroom.as_ref(),
-            Role::Message => message.as_ref(),
-        }
+        of_role(&self.placements, role)
+    }
+
+    /// Where the steps of a role's placement lead.
+    #[must_use]
+    pub fn target(&self, role: Role) -> Option<&Placement> {
+        of_role(&self.targets, role)
     }
 
     /// The epoch of a claim of this view: none without an incarnation, when a claim gives no right.
@@ -187,6 +190,15 @@ impl View {
     }
 }
 
+fn of_role(documents: &[Option<Placement>; Role::ALL.len()], role: Role) -> Option<&Placement> {
+    let [gateway, chatroom, message] = documents;
+    match role {
+        Role::Gateway => gateway.as_ref(),
+        Role::Chatroom => chatroom.as_ref(),
+        Role::Message => message.as_ref(),
+    }
+}
+
 fn owner(claim: &Claim, epoch: Epoch) -> Owner {
     let holder = &claim.holder;
     Owner { instance: holder.instance.clone(), address: Arc::clone(&holder.address), epoch }
@@ -200,6 +212,7 @@ impl PartialEq for View {
             && self.users == other.users
             && self.pins == other.pins
             && self.placements == other.placements
+            && self.targets == other.targets
             && (self.incarnation, self.leader_epoch) == (other.incarnation, other.leader_epoch)
             && (self.revision, self.health) == (other.revision, other.health)
     }

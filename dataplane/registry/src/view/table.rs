@@ -60,6 +60,10 @@ impl Table {
                 *of_role(&mut self.view.placements, role) =
                     record.map(|record| Placement { bytes: record.value, mod_revision: record.mod_revision });
             }
+            Some(Key::Target(role)) => {
+                *of_role(&mut self.view.targets, role) =
+                    record.map(|record| Placement { bytes: record.value, mod_revision: record.mod_revision });
+            }
             Some(Key::Incarnation) => self.view.incarnation = record.and_then(|record| parse_number(&record.value)),
             Some(Key::LeaderEpoch) => self.view.leader_epoch = record.and_then(|record| parse_number(&record.value)),
             None => {}

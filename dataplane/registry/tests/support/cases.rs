@@ -35,6 +35,7 @@ cases!(
     a_batch_is_one_to_64_different_keys,
     the_incarnation_is_created_once_and_only_grows,
     a_placement_is_written_only_under_the_current_leader_epoch,
+    a_target_stands_beside_the_placement_under_the_same_leader_epoch,
     leader_epochs_only_grow_and_are_never_taken_twice,
     a_view_shows_claims_of_all_slots_and_its_routes_agree,
     a_burst_of_changes_becomes_few_views,
@@ -279,6 +280,23 @@ async fn a_placement_is_written_only_under_the_current_leader_epoch(registry: Ar
     let view = seen(&mut views, "both placements", |view| view.placement(Role::Message).is_some()).await;
     assert_eq!(view.placement(Role::Chatroom).map(|placement| &placement.bytes), Some(&document));
     assert_eq!(view.leader_epoch, Some(new));
+}
+
+async fn a_target_stands_beside_the_placement_under_the_same_leader_epoch(registry: Arc<dyn Registry>) {
+    let mut views = registry.watch();
+    let (step, target) = (Bytes::from_static(b"step"), Bytes::from_static(b"target"));
+    let conflict = |expected, found| Err(Error::Conflict(Conflict::LeaderEpoch { expected, found }));
+    assert_eq!(registry.put_target(Role::Chatroom, target.clone(), 1).await, conflict(1, None));
+    let old = registry.next_leader_epoch(0).await.unwrap();
+    let first = registry.put_target(Role::Chatroom, target.clone(), old).await.unwrap();
+    assert!(registry.put_placement(Role::Chatroom, step.clone(), old).await.unwrap() > first);
+    let new = registry.next_leader_epoch(0).await.unwrap();
+    assert_eq!(registry.put_target(Role::Chatroom, Bytes::new(), old).await, conflict(old, Some(new)));
+    let view = seen(&mut views, "both documents", |view| view.placement(Role::Chatroom).is_some()).await;
+    assert_eq!(view.placement(Role::Chatroom).map(|stored| &stored.bytes), Some(&step));
+    assert_eq!(view.target(Role::Chatroom).map(|stored| &stored.bytes), Some(&target));
+    assert_eq!(view.target(Role::Message), None);
+    assert_eq!(registry.placement(Role::Chatroom).await.unwrap().map(|stored| stored.bytes), Some(step));
 }
 
 async fn leader_epochs_only_grow_and_are_never_taken_twice(registry: Arc<dyn Registry>) {
