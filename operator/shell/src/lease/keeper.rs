@@ -40,19 +40,22 @@ impl Term {
 
 /// Whether this process leads. Cheap to copy and to ask.
 #[derive(Clone, Debug)]
-pub struct Leadership(watch::Receiver<Option<Term>>);
+pub struct Leadership {
+    terms: watch::Receiver<Option<Term>>,
+    leads: watch::Receiver<bool>,
+}
 
 impl Leadership {
     /// The term, if this process leads now.
     #[must_use]
     pub fn term(&self) -> Option<Term> {
-        let term = *self.0.borrow();
+        let term = *self.terms.borrow();
         term.filter(|term| term.until > Instant::now())
     }
 
-    /// Waits until the process begins or ceases to lead, or renews.
+    /// Waits until the process begins or ceases to lead.
     pub async fn changed(&mut self) {
-        if self.0.changed().await.is_err() {
+        if self.leads.changed().await.is_err() {
             // The keeper is gone, and with it the process, in a moment.
             std::future::pending::<()>().await;
         }
@@ -74,6 +77,7 @@ pub struct Keeper {
     name: String,
     me: String,
     terms: watch::Sender<Option<Term>>,
+    leads: watch::Sender<bool>,
     seen: Option<Sighting>,
     origin: Instant,
 }
@@ -82,9 +86,10 @@ impl Keeper {
     /// A keeper of the Lease `name`, in the name of `me`, which no other process ever has.
     #[must_use]
     pub fn new(api: Api<Lease>, name: &str, me: &str) -> (Self, Leadership) {
-        let (terms, watched) = watch::channel(None);
-        let keeper = Self { api, name: name.into(), me: me.into(), terms, seen: None, origin: Instant::now() };
-        (keeper, Leadership(watched))
+        let (terms, watched_terms) = watch::channel(None);
+        let (leads, watched_leads) = watch::channel(false);
+        let keeper = Self { api, name: name.into(), me: me.into(), terms, leads, seen: None, origin: Instant::now() };
+        (keeper, Leadership { terms: watched_terms, leads: watched_leads })
     }
 
     /// Keeps it until stopped, and gives it back then.
@@ -101,6 +106,7 @@ impl Keeper {
             }
             self.notice_the_end();
         }
+        self.leads.send_replace(false);
         if self.terms.send_replace(None).is_some() {
             match self.release().await {
                 Ok(()) => info!("gave the lead back"),
@@ -130,6 +136,7 @@ impl Keeper {
                 self.seen = Some(Sighting::next(None, Some(record(&written)), now));
                 let before = self.terms.send_replace(Some(Term { number, until: sent + MAY_WRITE }));
                 if before.is_none() {
+                    self.leads.send_replace(true);
                     info!(term = number, "leads");
                 }
                 Ok(())
@@ -182,6 +189,7 @@ impl Keeper {
 
     fn lose(&self, why: &str) {
         if self.terms.send_replace(None).is_some() {
+            self.leads.send_replace(false);
             warn!(why, "leads no more");
         }
     }

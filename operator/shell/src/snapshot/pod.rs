@@ -67,9 +67,8 @@ fn has_condition(status: Option<&k8s::PodStatus>, kind: &str, holds: &str) -> bo
 /// Since when it is to be deleted: Kubernetes writes down when its grace ends.
 fn terminating(pod: &k8s::Pod) -> Option<Utc> {
     let ends = instant(pod.metadata.deletion_timestamp.as_ref()?);
-    let grace_s = pod.metadata.deletion_grace_period_seconds.unwrap_or(0);
-    let grace_ms = u64::try_from(grace_s).unwrap_or(0).saturating_mul(1000);
-    Some(Utc(Millis(ends.0.0.saturating_sub(grace_ms))))
+    let grace = u64::try_from(pod.metadata.deletion_grace_period_seconds.unwrap_or(0)).unwrap_or(0);
+    Some(Utc(Millis(ends.0.0.saturating_sub(grace.saturating_mul(1000)))))
 }
 
 /// Why it does not start, in the word of Kubernetes.

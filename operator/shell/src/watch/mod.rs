@@ -36,7 +36,20 @@ const REOPEN_S: u32 = 45;
 
 /// Objects of one kind, in all namespaces that are looked after.
 #[derive(Debug)]
-pub struct Kept<K>(Arc<Vec<Mutex<Table<K>>>>);
+pub struct Kept<K>(Arc<Vec<Place<K>>>);
+
+/// A namespace that is watched, or all of them, with what is in it.
+#[derive(Debug)]
+struct Place<K> {
+    namespace: Option<String>,
+    table: Mutex<Table<K>>,
+}
+
+impl<K> Place<K> {
+    fn lock(&self) -> MutexGuard<'_, Table<K>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl<K> Clone for Kept<K> {
     fn clone(&self) -> Self {
@@ -45,17 +58,19 @@ impl<K> Clone for Kept<K> {
 }
 
 impl<K: Resource> Kept<K> {
-    fn new(tables: usize) -> Self {
-        Self(Arc::new((0..tables).map(|_| Mutex::default()).collect()))
+    fn new(namespaces: impl Iterator<Item = Option<String>>) -> Self {
+        Self(Arc::new(namespaces.map(|namespace| Place { namespace, table: Mutex::default() }).collect()))
     }
 
     fn tables(&self) -> impl Iterator<Item = MutexGuard<'_, Table<K>>> {
-        self.0.iter().map(|table| table.lock().unwrap_or_else(PoisonError::into_inner))
+        self.0.iter().map(Place::lock)
     }
 
     /// Those that `which` says.
     fn filter(&self, which: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
-        self.tables().flat_map(|table| table.all().filter(|object| which(object)).cloned().collect::<Vec<_>>()).collect()
+        self.tables()
+            .flat_map(|table| table.all().filter(|object| which(object)).cloned().collect::<Vec<_>>())
+            .collect()
     }
 
     fn of_cluster(&self, key: &ClusterKey) -> Vec<Arc<K>> {
@@ -69,15 +84,10 @@ impl<K: Resource> Kept<K> {
 
     /// Notes what a write of this process answered.
     pub fn learn(&self, object: K) {
-        let namespace = object.meta().namespace.clone();
-        let tables = self.0.len();
-        let mut object = Some(object);
-        for mut table in self.tables() {
-            // One table for all namespaces, or the one that has this namespace already; a wrong guess waits for the watch.
-            let here = tables == 1 || table.all().any(|known| known.meta().namespace == namespace);
-            if here && let Some(object) = object.take() {
-                table.learn(object);
-            }
+        let namespace = object.meta().namespace.as_ref();
+        let here = |place: &&Place<K>| place.namespace.is_none() || place.namespace.as_ref() == namespace;
+        if let Some(place) = self.0.iter().find(here) {
+            place.lock().learn(object);
         }
     }
 
@@ -124,7 +134,7 @@ impl Watches {
                 Concern::Of(Some(ClusterKey { name: operation.spec.cluster.clone(), ..own_key(operation) }))
             }),
             pods: start.namespaced(true, tasks, |pod: &Pod| Concern::Of(concerned(pod))),
-            nodes: start.watch(vec![Api::all(client.clone())], false, tasks, |_: &Node| Concern::All),
+            nodes: start.watch(vec![(None, Api::all(client.clone()))], false, tasks, |_: &Node| Concern::All),
             services: start.namespaced(true, tasks, |service: &Service| Concern::Of(concerned(service))),
             budgets: start.namespaced(true, tasks, |budget: &PodDisruptionBudget| Concern::Of(concerned(budget))),
             policies: start.namespaced(true, tasks, |policy: &NetworkPolicy| Concern::Of(concerned(policy))),
@@ -164,27 +174,30 @@ impl Watches {
         ]
     }
 
-    /// What of a cluster cannot be read: the cluster itself, or something of it. While there is such a thing nothing is
-    /// planned for it: a Pod that cannot be seen looks like one that is gone.
+    /// Why the object of a cluster cannot be read, if so.
+    #[must_use]
+    pub fn unreadable_cluster(&self, key: &ClusterKey) -> Option<String> {
+        let mut all = self.clusters.unreadable().into_iter();
+        all.find(|(k, _)| k.0 == key.namespace && k.1 == key.name).map(|(_, unreadable)| unreadable.error)
+    }
+
+    /// The first object of a cluster, or node, that cannot be read, and why. It counts as if it were not there: what is not
+    /// seen is never deleted, and its name keeps a second one from being made.
     #[must_use]
     pub fn unreadable_of(&self, key: &ClusterKey) -> Option<String> {
-        let itself = self.clusters.unreadable().into_iter().find(|(k, _)| k.0 == key.namespace && k.1 == key.name);
+        let mine = |(k, unreadable): &(Key, Unreadable)| {
+            k.0 == key.namespace && unreadable.cluster.as_ref() == Some(&key.name)
+        };
         let parts = [
             ("Pod", self.pods.unreadable()),
             ("Service", self.services.unreadable()),
+            ("PodDisruptionBudget", self.budgets.unreadable()),
+            ("NetworkPolicy", self.policies.unreadable()),
             ("ControllerRevision", self.revisions.unreadable()),
         ];
-        let mine = |k: &Key, u: &Unreadable| k.0 == key.namespace && u.cluster.as_ref() == Some(&key.name);
-        let part = || {
-            let part = parts.iter().flat_map(|(kind, all)| all.iter().map(move |(k, u)| (kind, k, u)));
-            let mut part = part.filter(|(_, k, u)| mine(k, u));
-            part.next().map(|(kind, k, u)| format!("{kind} {}: {}", k.1, u.error))
-        };
-        let node = || {
-            let nodes = self.nodes.unreadable();
-            nodes.first().map(|(k, u)| format!("Node {}: {}", k.1, u.error))
-        };
-        itself.map(|(_, u)| u.error).or_else(part).or_else(node)
+        let parts = parts.into_iter().flat_map(|(kind, all)| all.into_iter().filter(mine).map(move |one| (kind, one)));
+        let nodes = self.nodes.unreadable().into_iter().map(|one| ("Node", one));
+        parts.chain(nodes).next().map(|(kind, (k, unreadable))| format!("{kind} {}: {}", k.1, unreadable.error))
     }
 
     /// All clusters, those that cannot be read too.
@@ -268,9 +281,10 @@ impl Start<'_> {
         K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
         let apis = match self.scope {
-            Scope::All => vec![Api::all(self.client.clone())],
+            Scope::All => vec![(None, Api::all(self.client.clone()))],
             Scope::Namespaces(names) => {
-                names.iter().map(|name| Api::namespaced(self.client.clone(), name)).collect()
+                let api = |name: &String| (Some(name.clone()), Api::namespaced(self.client.clone(), name));
+                names.iter().map(api).collect()
             }
         };
         self.watch(apis, labelled, tasks, concern)
@@ -278,7 +292,7 @@ impl Start<'_> {
 
     fn watch<K>(
         self,
-        apis: Vec<Api<DeserializeGuard<K>>>,
+        apis: Vec<(Option<String>, Api<DeserializeGuard<K>>)>,
         labelled: bool,
         tasks: &mut JoinSet<()>,
         concern: fn(&K) -> Concern,
@@ -286,10 +300,10 @@ impl Start<'_> {
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
-        let kept = Kept::new(apis.len());
+        let kept = Kept::new(apis.iter().map(|(namespace, _)| namespace.clone()));
         let config = watcher::Config::default().timeout(REOPEN_S);
         let config = if labelled { config.labels(names::CLUSTER) } else { config };
-        for (place, api) in apis.into_iter().enumerate() {
+        for (place, (_, api)) in apis.into_iter().enumerate() {
             let (kept, hub, config) = (kept.clone(), self.hub.clone(), config.clone());
             tasks.spawn(async move {
                 let events = watcher(api, config).modify(|object| object.managed_fields_mut().clear());
@@ -297,8 +311,8 @@ impl Start<'_> {
                 while let Some(event) = events.next().await {
                     match event {
                         Ok(event) => {
-                            let Some(table) = kept.0.get(place) else { continue };
-                            let changed = table.lock().unwrap_or_else(PoisonError::into_inner).note(event);
+                            let Some(place) = kept.0.get(place) else { continue };
+                            let changed = place.lock().note(event);
                             tell(&hub, changed, concern);
                         }
                         Err(error) => warn!(kind = %K::plural(&()), %error, "a watch was interrupted; it goes on"),
