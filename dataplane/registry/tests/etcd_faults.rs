@@ -254,8 +254,9 @@ async fn over_tls_both_sides_show_who_they_are_and_a_stranger_is_named_as_such()
         "--client-cert-auth".to_owned(),
     ]);
     server.run();
-    let trusting = |ca, identity| {
-        let tls = Some(Tls { ca, identity, domain: None });
+    let trusting = |ca: std::path::PathBuf, identity: Option<(std::path::PathBuf, std::path::PathBuf)>| {
+        let identity = identity.map(|(certificate, key)| (certificate.into(), key.into()));
+        let tls = Some(Tls { ca: ca.into(), identity, domain: None });
         EtcdRegistry::new(EtcdOptions { tls, ..options(&server) }).unwrap()
     };
     let registry = trusting(authority.ca(), Some(authority.sign("throng")));
