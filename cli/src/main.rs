@@ -7,6 +7,7 @@ mod bench;
 mod crds;
 mod dev;
 mod logs;
+mod operator;
 mod roles;
 mod token;
 
@@ -40,6 +41,8 @@ enum Command {
     /// A gateway of `throng dev --isolate-gateways`.
     #[command(hide = true)]
     DevGateway,
+    /// Look after the `ChatroomCluster`s of a Kubernetes cluster.
+    Operator(operator::OperatorArgs),
     /// Print the custom resource definitions of `ChatroomCluster` and `ChatroomOperation`.
     Crds(crds::CrdsArgs),
     /// Sign a token that `throng dev` accepts.
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Chatroom(args) => roles::run(Role::Chatroom, &args),
         Command::Message(args) => roles::run(Role::Message, &args),
         Command::DevGateway => dev::run_child(),
+        Command::Operator(args) => operator::run(args),
         Command::Crds(args) => crds::run(&args),
         Command::Token(args) => token::run(&args),
         Command::Bench(args) => bench::run(args),

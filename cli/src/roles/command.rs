@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::node::Node;
-use super::{Config, Parts, assemble};
+use super::{Config, Parts, assemble, mounted};
 use crate::logs;
 
 /// Arguments of a role.
@@ -56,14 +56,17 @@ struct File {
 pub(crate) fn run(role: Role, args: &RoleArgs) -> Result<ExitCode> {
     logs::start("info");
     let sources = Sources { file: args.config.clone(), sets: args.sets.clone() };
-    let File { node, gateway, chatroom, message } = config::load(&sources)?;
+    let File { node, mut gateway, chatroom, message } = config::load(&sources)?;
+    if role == Role::Gateway {
+        mounted::read_keys(&mut gateway.auth)?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(role, &node, Config { gateway, chatroom, message }))
 }
 
 async fn serve(role: Role, node: &Node, config: Config) -> Result<ExitCode> {
     let options = node.etcd_options()?;
-    let key = node.pod_key.as_ref().context("node.pod_key is missing: give every Pod of the cluster the same key")?;
+    let key = node.key_between_pods()?;
     let registry: Arc<dyn Registry> = Arc::new(EtcdRegistry::new(options).context("node.etcd")?);
     let bind = |address: SocketAddr| TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"));
     let (grpc, http) = (bind(node.grpc)?, bind(node.http)?);
@@ -76,7 +79,7 @@ async fn serve(role: Role, node: &Node, config: Config) -> Result<ExitCode> {
         registry,
         store,
         store_is_shared: !node.redis.is_empty() && role != Role::Gateway,
-        pod_key: PodKey::new(&key.0).context("node.pod_key holds characters that are not visible ASCII")?,
+        pod_key: PodKey::new(&key).context("node.pod_key holds characters that are not visible ASCII")?,
         grpc,
         http,
         public: node.public,
@@ -180,5 +183,41 @@ mod tests {
         let read: File = config::load(&sources).unwrap();
         assert_eq!(read.chatroom.rooms.messages_per_second, Some(400));
         assert_eq!(read.gateway.auth.jwt.len(), 1);
+    }
+
+    #[test]
+    fn what_the_operator_starts_pods_with_reads() {
+        use throng_operator::render::pod::{Birth, pod};
+        let examples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+        for example in ["minimal.yaml", "event.yaml", "canary.yaml"] {
+            let text = std::fs::read_to_string(examples.join(example)).unwrap();
+            let stored = throng_crds::admit::admit(serde_yaml::from_str(&text).unwrap(), None).unwrap();
+            let mut cluster: throng_crds::ChatroomCluster = serde_json::from_value(stored).unwrap();
+            cluster.spec.message.settings = [("sessions".to_owned(), "newest_wins".to_owned())].into();
+            cluster.spec.gateway.settings = [("limits.frames_per_s".to_owned(), "50".to_owned())].into();
+            let owner = throng_operator::render::Owner { namespace: "1", name: "2", uid: "3", spec: &cluster.spec };
+            for role in Role::ALL {
+                let birth = Birth { name: "2-x-1-0", role, revision: 1, index: 0, zone: "" };
+                let container = pod(&owner, &birth).spec.unwrap().containers.remove(0);
+                let args = container.args.unwrap();
+                let mut sets: Vec<String> = args[1..].iter().filter(|arg| *arg != "--set").cloned().collect();
+                for env in container.env.unwrap() {
+                    let key = env.name.strip_prefix("THRONG_").unwrap().to_lowercase().replace("__", ".");
+                    sets.push(format!("{key}=10.244.1.7"));
+                }
+                let read: File = config::load(&Sources { file: None, sets }).unwrap();
+                let node = serde_json::to_value(&read.node).unwrap();
+                assert_eq!(
+                    (&node["namespace"], &node["cluster"], &node["revision"]),
+                    (&"1".into(), &"2".into(), &"1".into())
+                );
+                assert_eq!((&node["advertise"], &node["pod"]), (&"10.244.1.7".into(), &"10.244.1.7".into()));
+                match role {
+                    Role::Gateway => assert_eq!(read.gateway.limits.frames_per_s, 50),
+                    Role::Chatroom => assert_eq!(read.chatroom.rooms.messages_per_second, Some(200)),
+                    Role::Message => assert_ne!(read.message, throng_message::Options::default()),
+                }
+            }
+        }
     }
 }

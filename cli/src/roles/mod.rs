@@ -4,6 +4,7 @@ mod chatroom;
 mod command;
 mod gateway;
 mod message;
+mod mounted;
 mod node;
 
 use std::future::Future;

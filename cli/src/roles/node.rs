@@ -1,7 +1,7 @@
 //! The section `node` of a configuration: what every role needs to take part.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 use throng_core::InstanceId;
 use throng_gateway::options::Secret;
 use throng_registry::{Credentials as EtcdCredentials, EtcdOptions, Tls as EtcdTls};
-use throng_store::redis::Tls as RedisTls;
+use throng_store::redis::{Credentials as RedisCredentials, Secret as RedisSecret, Tls as RedisTls};
 use throng_store::{MemoryDb, RedisMode, RedisOptions, RedisStore, Store};
 use tracing::warn;
+
+use super::mounted;
 
 /// What every role needs to take part.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -65,8 +67,12 @@ pub(super) struct Node {
     redis_cert_file: Option<PathBuf>,
     /// PEM file of its key.
     redis_key_file: Option<PathBuf>,
+    /// Directory with the files `username` (may be missing) and `password` of Redis, such as a mounted Secret.
+    redis_credentials_dir: Option<PathBuf>,
     /// The key that all Pods of the cluster share.
     pub(super) pod_key: Option<Secret>,
+    /// File with that key, instead of `pod_key`.
+    pod_key_file: Option<PathBuf>,
     /// How long a drain may take after SIGTERM.
     pub(super) drain_ms: u64,
 }
@@ -98,7 +104,9 @@ impl Default for Node {
             redis_ca_file: None,
             redis_cert_file: None,
             redis_key_file: None,
+            redis_credentials_dir: None,
             pod_key: None,
+            pod_key_file: None,
             drain_ms: 30_000,
         }
     }
@@ -122,11 +130,24 @@ impl Node {
         };
         let identity = pair("node.etcd", self.etcd_cert_file.as_ref(), self.etcd_key_file.as_ref())?;
         options.tls = match &self.etcd_ca_file {
-            Some(ca) => Some(EtcdTls { ca: ca.clone(), identity, domain: self.etcd_domain.clone() }),
+            Some(ca) => {
+                let identity = identity.map(|(certificate, key)| (certificate.into(), key.into()));
+                Some(EtcdTls { ca: ca.clone().into(), identity, domain: self.etcd_domain.clone() })
+            }
             None if identity.is_none() && self.etcd_domain.is_none() => None,
             None => bail!("node.etcd_ca_file is missing: TLS to etcd needs the certificate of its authority"),
         };
         Ok(options)
+    }
+
+    /// The key between Pods.
+    pub(super) fn key_between_pods(&self) -> Result<String> {
+        match (&self.pod_key, &self.pod_key_file) {
+            (Some(key), None) => Ok(key.0.clone()),
+            (None, Some(file)) => mounted::text(file).context("node.pod_key_file"),
+            (None, None) => bail!("node.pod_key is missing: give every Pod of the cluster the same key"),
+            (Some(_), Some(_)) => bail!("give node.pod_key or node.pod_key_file, not both"),
+        }
     }
 
     /// Redis if one is named; else memory, which ends with this process.
@@ -150,10 +171,19 @@ impl Node {
             urls: self.redis.clone(),
             mode,
             wait_replicas: self.redis_wait_replicas,
+            credentials: self.redis_credentials_dir.as_deref().map(redis_credentials).transpose()?,
             tls: RedisTls { ca: self.redis_ca_file.clone(), identity },
             ..RedisOptions::standalone(first, &self.namespace, &self.cluster, instance.clone())
         }))
     }
+}
+
+/// User and password from the files of a directory.
+fn redis_credentials(directory: &Path) -> Result<RedisCredentials> {
+    let user = directory.join("username");
+    let username = if user.exists() { Some(mounted::text(&user)?) } else { None };
+    let password = mounted::text(&directory.join("password")).context("node.redis_credentials_dir")?;
+    Ok(RedisCredentials { username, password: Some(RedisSecret::new(password)) })
 }
 
 /// A certificate and its key: both or none.

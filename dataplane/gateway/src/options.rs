@@ -1,5 +1,7 @@
 //! What can be configured. Every field has a default that a production gateway can run with, except the keys.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// Configuration of a gateway. Unknown fields are errors.
@@ -54,6 +56,15 @@ pub struct Auth {
     pub resume: Vec<ResumeKey>,
     /// Keys that may use the server API under `/v1/`. None: nobody may.
     pub api_keys: Vec<Secret>,
+    /// Directory with further keys that sign tokens, such as a mounted Secret: the name of a file is the `kid`. Whoever
+    /// starts the gateway reads it.
+    pub jwt_dir: Option<PathBuf>,
+    /// Algorithms that keys of `jwt_dir` may be for.
+    pub jwt_algorithms: Vec<Algorithm>,
+    /// Directory with further keys of resume tokens: the name of a file is their id, the last name signs.
+    pub resume_dir: Option<PathBuf>,
+    /// Directory with further keys of the server API, one a file.
+    pub api_keys_dir: Option<PathBuf>,
 }
 
 /// A key that signs tokens, with the one algorithm it may be used with.

@@ -94,6 +94,10 @@ pub trait Registry: Send + Sync + 'static {
     /// Writes the placement document of a role, if `leader_epoch` is still the stored one; answers its revision.
     fn put_placement(&self, role: Role, bytes: Bytes, leader_epoch: u64) -> Call<'_, u64>;
 
+    /// Writes where the steps of a role's placement lead, if `leader_epoch` is still the stored one; answers its revision.
+    /// A view shows it; nobody but the operator reads it.
+    fn put_target(&self, role: Role, bytes: Bytes, leader_epoch: u64) -> Call<'_, u64>;
+
     /// Everything, and every change of it, at most about 20 times a second. The first view may be empty and unhealthy:
     /// `wait_for(|view| view.health.is_healthy())`. While the registry is out of reach the last view stays, marked stale.
     fn watch(&self) -> watch::Receiver<Arc<View>>;

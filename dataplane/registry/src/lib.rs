@@ -24,7 +24,7 @@ pub mod view;
 
 pub use api::{Call, Outcome, Registry};
 pub use error::{Conflict, Error};
-pub use etcd::{Credentials, EtcdOptions, EtcdRegistry, Tls};
+pub use etcd::{Credentials, EtcdOptions, EtcdRegistry, Pem, Tls};
 pub use memory::MemoryRegistry;
 pub use model::{
     Change, Claim, ClaimKey, ClaimsRead, Holder, Lease, LeaseId, MAX_BATCH, Member, Own, Placement, Registered,

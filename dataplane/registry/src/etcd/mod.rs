@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use self::options::{Credentials, EtcdOptions, Tls};
+pub use self::options::{Credentials, EtcdOptions, Pem, Tls};
 
 use self::failure::Failure;
 use self::link::Link;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::{Certificate, ConnectOptions, Identity, TlsOptions};
@@ -134,22 +135,57 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Whom to trust, and who to be, on an encrypted connection. All files are PEM, read again at every connection.
+/// A certificate or a key in PEM.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum Pem {
+    /// In a file, which is read again at every connection.
+    File(PathBuf),
+    /// As given: for a process that reads Secrets itself.
+    Given(Arc<str>),
+}
+
+impl<T: Into<PathBuf>> From<T> for Pem {
+    fn from(path: T) -> Self {
+        Self::File(path.into())
+    }
+}
+
+/// Never shows a key.
+impl fmt::Debug for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Given(_) => f.write_str("Given(..)"),
+        }
+    }
+}
+
+impl Pem {
+    fn read(&self) -> Result<Vec<u8>, Error> {
+        match self {
+            Self::File(path) => read(path),
+            Self::Given(text) => Ok(text.as_bytes().to_vec()),
+        }
+    }
+}
+
+/// Whom to trust, and who to be, on an encrypted connection.
 #[derive(Clone, Debug)]
 pub struct Tls {
     /// Certificate of the authority that signed etcd's.
-    pub ca: PathBuf,
+    pub ca: Pem,
     /// The client's own certificate and key, if etcd asks for one.
-    pub identity: Option<(PathBuf, PathBuf)>,
+    pub identity: Option<(Pem, Pem)>,
     /// Name that etcd's certificate must have, if it is not the host of the endpoint.
     pub domain: Option<String>,
 }
 
 impl Tls {
     fn read(&self) -> Result<TlsOptions, Error> {
-        let mut tls = TlsOptions::new().ca_certificate(Certificate::from_pem(read(&self.ca)?));
+        let mut tls = TlsOptions::new().ca_certificate(Certificate::from_pem(self.ca.read()?));
         if let Some((certificate, key)) = &self.identity {
-            tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
+            tls = tls.identity(Identity::from_pem(certificate.read()?, key.read()?));
         }
         if let Some(domain) = &self.domain {
             tls = tls.domain_name(domain);
@@ -185,6 +221,14 @@ mod tests {
             assert!(matches!(options(endpoint, tls).check(), Err(Error::Refused { .. })), "{endpoint}");
         }
         assert!(EtcdOptions::new(vec![], "default", "live").check().is_err());
+    }
+
+    #[test]
+    fn a_key_that_is_given_is_read_as_it_is_and_never_shown() {
+        let pem = Pem::Given("-----BEGIN".into());
+        assert_eq!(pem.read().unwrap(), b"-----BEGIN");
+        assert!(!format!("{pem:?}").contains("BEGIN"));
+        assert!(Pem::from("no/such/file").read().is_err());
     }
 
     #[test]

@@ -39,6 +39,22 @@ impl<K: Kv> Ledger<K> {
         Ok(reply.got(0).cloned())
     }
 
+    /// Writes a document of the leader, if `leader_epoch` is still the stored one.
+    async fn put_led(&self, key: String, bytes: Bytes, leader_epoch: u64) -> Result<u64, Error> {
+        let leader = self.keys.leader_epoch();
+        let txn = Txn {
+            when: vec![When::Value(leader.clone(), numbers::write(leader_epoch))],
+            then: vec![Op::Put { key, value: bytes, lease: None }],
+            otherwise: vec![Op::Get(leader)],
+        };
+        let reply = self.repeatable(txn).await?;
+        if reply.held {
+            return Ok(reply.revision);
+        }
+        let found = reply.got(0).and_then(numbers::read);
+        Err(Conflict::LeaderEpoch { expected: leader_epoch, found }.into())
+    }
+
     async fn claims(&self, txn: Result<Txn, Error>, expected: Option<u64>) -> Result<Outcome<Vec<Change>>, Error> {
         match self.kv.txn(txn?).await? {
             Outcome::Known(reply) => claims::changes(&reply, expected).map(Outcome::Known),
@@ -157,20 +173,11 @@ impl<T: Ledgered> Registry for T {
     }
 
     fn put_placement(&self, role: Role, bytes: Bytes, leader_epoch: u64) -> Call<'_, u64> {
-        let leader = self.ledger().keys.leader_epoch();
-        let txn = Txn {
-            when: vec![When::Value(leader.clone(), numbers::write(leader_epoch))],
-            then: vec![Op::Put { key: self.ledger().keys.placement(role), value: bytes, lease: None }],
-            otherwise: vec![Op::Get(leader)],
-        };
-        Box::pin(async move {
-            let reply = self.ledger().repeatable(txn).await?;
-            if reply.held {
-                return Ok(reply.revision);
-            }
-            let found = reply.got(0).and_then(numbers::read);
-            Err(Conflict::LeaderEpoch { expected: leader_epoch, found }.into())
-        })
+        Box::pin(self.ledger().put_led(self.ledger().keys.placement(role), bytes, leader_epoch))
+    }
+
+    fn put_target(&self, role: Role, bytes: Bytes, leader_epoch: u64) -> Call<'_, u64> {
+        Box::pin(self.ledger().put_led(self.ledger().keys.target(role), bytes, leader_epoch))
     }
 
     fn watch(&self) -> watch::Receiver<Arc<View>> {

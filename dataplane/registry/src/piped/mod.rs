@@ -191,6 +191,10 @@ impl Registry for PipedRegistry {
         Self::refused()
     }
 
+    fn put_target(&self, _role: Role, _bytes: Bytes, _leader_epoch: u64) -> Call<'_, u64> {
+        Self::refused()
+    }
+
     fn watch(&self) -> watch::Receiver<Arc<View>> {
         self.shared.views.subscribe()
     }

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 use throng_core::routes::{Claims, Owner, Peer, Routes};
 use throng_core::slot::SLOTS;
-use throng_core::{Epoch, InstanceId, Millis, Role, RoomId, Slot};
+use throng_core::{Epoch, InstanceId, Millis, Role, Slot};
 
 use crate::model::{Claim, ClaimKey, Placement, Registered};
 
@@ -53,8 +53,8 @@ pub struct View {
     pub(crate) members: [Arc<BTreeMap<InstanceId, Arc<Registered>>>; Role::ALL.len()],
     pub(crate) rooms: Arc<Vec<Option<Claim>>>,
     pub(crate) users: Arc<Vec<Option<Claim>>>,
-    pub(crate) pins: Arc<BTreeMap<RoomId, Claim>>,
     pub(crate) placements: [Option<Placement>; Role::ALL.len()],
+    pub(crate) targets: [Option<Placement>; Role::ALL.len()],
     /// The incarnation; none in a new registry, or in one that came back empty.
     pub incarnation: Option<u64>,
     /// The leader epoch; none before the first leader.
@@ -74,8 +74,8 @@ impl View {
             members: std::array::from_fn(|_| Arc::default()),
             rooms: Arc::clone(&nobody),
             users: nobody,
-            pins: Arc::default(),
             placements: [const { None }; Role::ALL.len()],
+            targets: [const { None }; Role::ALL.len()],
             incarnation: None,
             leader_epoch: None,
             revision: 0,
@@ -111,11 +111,10 @@ impl View {
 
     /// Who holds a claim.
     #[must_use]
-    pub fn claim(&self, key: &ClaimKey) -> Option<&Claim> {
+    pub fn claim(&self, key: ClaimKey) -> Option<&Claim> {
         match key {
             ClaimKey::Rooms(slot) => self.rooms.get(slot.index())?.as_ref(),
             ClaimKey::Users(slot) => self.users.get(slot.index())?.as_ref(),
-            ClaimKey::Pin(room) => self.pins.get(room),
         }
     }
 
@@ -129,21 +128,16 @@ impl View {
         Slot::all().zip(table).filter_map(|(slot, claim)| Some((slot, claim.as_ref()?)))
     }
 
-    /// Hot rooms that were taken out of their slots.
-    #[must_use]
-    pub fn pins(&self) -> &BTreeMap<RoomId, Claim> {
-        &self.pins
-    }
-
     /// The placement document of a role.
     #[must_use]
     pub fn placement(&self, role: Role) -> Option<&Placement> {
-        let [gateway, chatroom, message] = &self.placements;
-        match role {
-            Role::Gateway => gateway.as_ref(),
-            Role::Chatroom => chatroom.as_ref(),
-            Role::Message => message.as_ref(),
-        }
+        of_role(&self.placements, role)
+    }
+
+    /// Where the steps of a role's placement lead.
+    #[must_use]
+    pub fn target(&self, role: Role) -> Option<&Placement> {
+        of_role(&self.targets, role)
     }
 
     /// The epoch of a claim of this view: none without an incarnation, when a claim gives no right.
@@ -187,6 +181,15 @@ impl View {
     }
 }
 
+fn of_role(documents: &[Option<Placement>; Role::ALL.len()], role: Role) -> Option<&Placement> {
+    let [gateway, chatroom, message] = documents;
+    match role {
+        Role::Gateway => gateway.as_ref(),
+        Role::Chatroom => chatroom.as_ref(),
+        Role::Message => message.as_ref(),
+    }
+}
+
 fn owner(claim: &Claim, epoch: Epoch) -> Owner {
     let holder = &claim.holder;
     Owner { instance: holder.instance.clone(), address: Arc::clone(&holder.address), epoch }
@@ -198,8 +201,8 @@ impl PartialEq for View {
         self.members == other.members
             && self.rooms == other.rooms
             && self.users == other.users
-            && self.pins == other.pins
             && self.placements == other.placements
+            && self.targets == other.targets
             && (self.incarnation, self.leader_epoch) == (other.incarnation, other.leader_epoch)
             && (self.revision, self.health) == (other.revision, other.health)
     }

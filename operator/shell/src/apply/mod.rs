@@ -1,0 +1,166 @@
+//! Carries out what a plan asks for. Every action names what must still be true, and every call ends before the right to
+//! make it does.
+//!
+//! [`waves`] says what may be done at the same time; [`objects`], [`pods`], [`documents`] and [`node`] do it; [`failure`] says why
+//! something could not be done.
+
+mod documents;
+pub mod failure;
+mod node;
+mod objects;
+mod pods;
+pub mod status;
+pub mod waves;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use failure::Failure;
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _};
+use k8s_openapi::NamespaceResourceScope;
+use kube::Resource;
+use kube::api::{Api, PatchParams, PostParams};
+use throng_crds::ChatroomCluster;
+use throng_plan::{Action, World};
+use throng_registry::{EtcdRegistry, View};
+use tokio::time::timeout;
+use tracing::{info, warn};
+use waves::Wave;
+
+use crate::kube_api::{CALL, Clients};
+use crate::lease::Term;
+use crate::metrics::Metrics;
+use crate::names;
+use crate::pressure::Heard;
+use crate::render::Owner;
+use crate::snapshot::{Objects, owner};
+use crate::watch::Watches;
+
+/// Actions on Pods that are under way at the same time.
+const AT_ONCE: usize = 8;
+
+/// All that an action may need: the world that it was planned for, and the ways to change it.
+pub struct Hands<'a> {
+    /// To the API server.
+    pub clients: &'a Clients,
+    /// What learns of the answers.
+    pub watches: &'a Watches,
+    /// The right to act.
+    pub term: Term,
+    /// The cluster.
+    pub cluster: &'a ChatroomCluster,
+    /// Its objects as they were planned with.
+    pub objects: &'a Objects,
+    /// The world that was planned with.
+    pub world: &'a World,
+    /// Its registry and what that showed.
+    pub registry: Option<(&'a EtcdRegistry, Arc<View>)>,
+    /// The key of its Pods.
+    pub pod_key: Option<&'a str>,
+    /// What its Pods said last.
+    pub heard: &'a Heard,
+    /// What counts.
+    pub metrics: &'a Metrics,
+}
+
+impl Hands<'_> {
+    /// Does all of it in order. The first failure of something that all stand on ends it; an action on one Pod that fails
+    /// is only skipped, or one Pod that does not answer would hold up all the others. Returns the first failure.
+    ///
+    /// # Errors
+    /// The first failure, with what was to be done.
+    pub async fn carry_out(&self, actions: &[Action]) -> Result<(), (String, Failure)> {
+        let mut first = Ok(());
+        for wave in waves::waves(actions) {
+            match wave {
+                Wave::Alone(action) => self.act(action).await?,
+                Wave::Together(actions) => {
+                    let acts: Vec<BoxFuture<'_, _>> =
+                        actions.into_iter().map(|action| self.act(action).boxed()).collect();
+                    let results: Vec<_> = futures::stream::iter(acts).buffered(AT_ONCE).collect().await;
+                    for result in results {
+                        if matches!(&result, Err((_, failure)) if failure.ends_the_pass()) {
+                            return result;
+                        }
+                        first = first.and(result);
+                    }
+                }
+            }
+        }
+        first
+    }
+
+    async fn act(&self, action: &Action) -> Result<(), (String, Failure)> {
+        let result = self.attempt(action).await;
+        let (kind, what) = (waves::kind(action), waves::describe(action));
+        let outcome = if result.is_ok() { "done" } else { "failed" };
+        self.metrics.actions.get_or_create(&[("kind", kind), ("result", outcome)]).inc();
+        match result {
+            Ok(()) => {
+                info!(cluster = %self.owner().name, kind, what, "done");
+                Ok(())
+            }
+            Err(failure) => {
+                warn!(cluster = %self.owner().name, kind, what, error = %failure, "not done; it is tried again");
+                Err((what, failure))
+            }
+        }
+    }
+
+    async fn attempt(&self, action: &Action) -> Result<(), Failure> {
+        match action {
+            Action::SetFinalizer => self.set_finalizer(true).await,
+            Action::RemoveFinalizer => self.set_finalizer(false).await,
+            Action::Apply(object) => self.apply(object).await,
+            Action::CreatePod { name, role, revision, index, zone } => {
+                let birth = crate::render::pod::Birth { name, role: *role, revision: *revision, index: *index, zone };
+                self.create_pod(&birth).await
+            }
+            Action::DeletePod { name, uid, most_users_cut, .. } => self.delete_pod(name, uid, *most_users_cut).await,
+            Action::LabelServing { name, uid, serving } => self.label_serving(name, uid, *serving).await,
+            Action::DrainPod { uid, deadline, users_per_s, .. } => self.drain(uid, *deadline, *users_per_s).await,
+            Action::UndrainPod { uid, .. } => self.undrain(uid).await,
+            Action::WriteTarget { role, document } => self.write_target(*role, document).await,
+            Action::WritePlacement { role, document } => self.write_placement(*role, document).await,
+        }
+    }
+
+    fn owner(&self) -> Owner<'_> {
+        owner(self.cluster)
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.clients.usual.clone(), self.owner().namespace)
+    }
+
+    /// A call to the API server, within its deadline and within the term.
+    async fn call<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
+        in_term(self.term, call).await
+    }
+}
+
+/// A call to the API server, within its deadline and within a term.
+pub(crate) async fn in_term<T>(term: Term, call: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
+    let within = term.within(CALL).ok_or(Failure::Deposed)?;
+    Ok(late_as(within, timeout(within, call).await)??)
+}
+
+fn late_as<T>(within: Duration, result: Result<T, tokio::time::error::Elapsed>) -> Result<T, Failure> {
+    result.map_err(|_| Failure::Late(within))
+}
+
+fn post() -> PostParams {
+    PostParams { dry_run: false, field_manager: Some(names::MANAGER.to_owned()) }
+}
+
+fn apply_params() -> PatchParams {
+    PatchParams::apply(names::MANAGER).force()
+}
+
+fn merge_params() -> PatchParams {
+    PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() }
+}

@@ -1,0 +1,116 @@
+//! Objects beside Pods, and the finalizer.
+
+use std::fmt::Debug;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Resource;
+use kube::api::Patch;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use throng_core::Role;
+use throng_plan::world::Object;
+
+use super::{Failure, Hands, apply_params, merge_params, post};
+use crate::names;
+use crate::render::{budget, keys, policy, revision, service};
+
+impl Hands<'_> {
+    /// Writes an object as it should be.
+    pub(super) async fn apply(&self, object: &Object) -> Result<(), Failure> {
+        let owner = self.owner();
+        match object {
+            Object::PodKeySecret { name } => {
+                let random = [rand::random(), rand::random()];
+                self.create(&keys::secret(&owner, name, random)).await.map(|_: Option<Secret>| ())
+            }
+            Object::ControllerRevision { name, number, hash } => {
+                // What a revision holds cannot be changed, so it is made or it is there.
+                let made = self.create(&revision::revision(&owner, name, *number, hash)).await?;
+                if let Some(made) = made {
+                    self.watches.revisions.learn(made);
+                }
+                Ok(())
+            }
+            Object::NetworkPolicy { name, .. } => {
+                let role = Role::ALL.into_iter().find(|role| names::of_role(owner.name, *role) == *name);
+                let role = role.ok_or_else(|| Failure::Stale(format!("no role has a network policy {name}")))?;
+                self.watches.policies.learn(self.write(name, &policy::policy(&owner, role)).await?);
+                Ok(())
+            }
+            Object::Service { name, .. } => {
+                self.watches.services.learn(self.write(name, &service::gateway(&owner)).await?);
+                Ok(())
+            }
+            Object::PodDisruptionBudget { name, role, min_available } => {
+                let budget = budget::budget(&owner, name, *role, *min_available);
+                self.watches.budgets.learn(self.write(name, &budget).await?);
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes an object; none if there is one of its name.
+    async fn create<K>(&self, object: &K) -> Result<Option<K>, Failure>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+    {
+        match self.call(self.api::<K>().create(&post(), object)).await {
+            Ok(made) => Ok(Some(made)),
+            Err(failure) if already_exists(&failure) => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Writes all fields of an object that are the operator's, whoever wrote them last.
+    async fn write<K>(&self, name: &str, object: &K) -> Result<K, Failure>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+    {
+        self.call(self.api::<K>().patch(name, &apply_params(), &Patch::Apply(object))).await
+    }
+
+    /// Puts the finalizer on the cluster, or takes it off; only if nobody has written the cluster since it was seen.
+    pub(super) async fn set_finalizer(&self, on: bool) -> Result<(), Failure> {
+        let metadata = &self.cluster.metadata;
+        let mut finalizers = metadata.finalizers.clone().unwrap_or_default();
+        finalizers.retain(|finalizer| finalizer != names::FINALIZER);
+        if on {
+            finalizers.push(names::FINALIZER.to_owned());
+        }
+        let patch = json!({"metadata": {
+            "uid": metadata.uid, "resourceVersion": self.version(), "finalizers": finalizers,
+        }});
+        let name = self.owner().name;
+        match self.call(self.api().patch(name, &merge_params(), &Patch::Merge(patch))).await {
+            Ok(written) => {
+                self.watches.clusters.learn(written);
+                Ok(())
+            }
+            Err(Failure::Kube(error)) if !on && is_not_found(&error) => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Version of the cluster as it is known now: its status may have been written since it was planned for.
+    fn version(&self) -> Option<String> {
+        let key = crate::watch::ClusterKey {
+            namespace: self.owner().namespace.to_owned(),
+            name: self.owner().name.to_owned(),
+        };
+        let known = self.watches.cluster(&key).filter(|known| known.metadata.uid == self.cluster.metadata.uid);
+        known.map_or_else(
+            || self.cluster.metadata.resource_version.clone(),
+            |known| known.metadata.resource_version.clone(),
+        )
+    }
+}
+
+pub(super) fn already_exists(failure: &Failure) -> bool {
+    matches!(failure, Failure::Kube(error) if matches!(&**error, kube::Error::Api(status) if status.is_already_exists()))
+}
+
+pub(super) fn is_not_found(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_not_found())
+}

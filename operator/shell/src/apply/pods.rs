@@ -1,0 +1,84 @@
+//! Pods: made, labelled, deleted.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, Patch, Preconditions};
+use serde_json::json;
+use throng_plan::world::Pod as Planned;
+
+use super::objects::{already_exists, is_not_found};
+use super::{Failure, Hands, merge_params, post};
+use crate::names;
+use crate::render::pod::Birth;
+use crate::render::{Owner, pod, revision};
+
+impl Hands<'_> {
+    /// Makes a Pod of its revision. Nothing if there is one of its name.
+    pub(super) async fn create_pod(&self, birth: &Birth<'_>) -> Result<(), Failure> {
+        let present = self.owner();
+        let stored = self.objects.revisions.iter().find(|stored| u64::try_from(stored.revision) == Ok(birth.revision));
+        let known = self.world.revisions.get(&birth.revision);
+        let restored = match (stored, known) {
+            (Some(stored), Some(known)) if known.hash != self.world.spec.shape => {
+                let data = stored.data.as_ref().map(|data| &data.0);
+                let restored = data.and_then(|data| revision::restored(present.spec, data));
+                Some(restored.ok_or_else(|| Failure::Stale(format!("revision {} cannot be read", birth.revision)))?)
+            }
+            _ => None,
+        };
+        let owner = Owner { spec: restored.as_ref().unwrap_or(present.spec), ..present };
+        match self.call(self.api().create(&post(), &pod::pod(&owner, birth))).await {
+            Ok(made) => {
+                self.watches.pods.learn(made);
+                Ok(())
+            }
+            Err(failure) if already_exists(&failure) => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Deletes a Pod, if it is still the same and not more users would be cut off than stated.
+    pub(super) async fn delete_pod(&self, name: &str, uid: &str, most_users_cut: u64) -> Result<(), Failure> {
+        let role = self.world.pods.get(name).map(|pod: &Planned| pod.role);
+        if let (Some(sample), Some(role)) = (self.heard.sample(uid), role)
+            && sample.users(role) > most_users_cut
+        {
+            let users = sample.users(role);
+            return Err(Failure::Stale(format!(
+                "{name} has {users} users, and at most {most_users_cut} may be cut off"
+            )));
+        }
+        let resource_version = self.stored(uid).and_then(|pod| pod.metadata.resource_version.clone());
+        let same = Preconditions { uid: Some(uid.to_owned()), resource_version };
+        let params = DeleteParams::default().preconditions(same);
+        match self.call(self.api::<Pod>().delete(name, &params)).await {
+            Ok(deleted) => {
+                if let Some(going) = deleted.left() {
+                    self.watches.pods.learn(going);
+                }
+                Ok(())
+            }
+            Err(Failure::Kube(error)) if is_not_found(&error) => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Labels a Pod, if it is still the same.
+    pub(super) async fn label_serving(&self, name: &str, uid: &str, serving: bool) -> Result<(), Failure> {
+        let patch = json!({"metadata": {"uid": uid, "labels": {names::SERVING: serving.to_string()}}});
+        match self.call(self.api::<Pod>().patch(name, &merge_params(), &Patch::Merge(patch))).await {
+            Ok(labelled) => {
+                self.watches.pods.learn(labelled);
+                Ok(())
+            }
+            Err(Failure::Kube(error)) if is_not_found(&error) => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// The Pod of a uid, as it was planned with.
+    pub(super) fn stored(&self, uid: &str) -> Option<&Arc<Pod>> {
+        self.objects.pods.iter().find(|pod| pod.metadata.uid.as_deref() == Some(uid))
+    }
+}

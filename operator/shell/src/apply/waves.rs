@@ -1,0 +1,151 @@
+//! In which order actions are carried out, and which together. Pure.
+//!
+//! The order of a plan is kept. Actions on Pods that follow each other touch different Pods, or the same in a known order
+//! (out of the Service, then drained, then deleted), so they go together, in that order of kinds.
+
+use throng_plan::Action;
+use throng_plan::world::Object;
+
+/// What is carried out next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wave<'a> {
+    /// Something that what follows stands on: if it fails, nothing follows.
+    Alone(&'a Action),
+    /// Actions on Pods, at the same time.
+    Together(Vec<&'a Action>),
+}
+
+/// Divides a plan.
+#[must_use]
+pub fn waves(actions: &[Action]) -> Vec<Wave<'_>> {
+    let mut waves = Vec::new();
+    for run in actions.chunk_by(|a, b| rank(a).is_some() && rank(b).is_some()) {
+        for wanted in 0..3 {
+            let together: Vec<&Action> = run.iter().filter(|action| rank(action) == Some(wanted)).collect();
+            if !together.is_empty() {
+                waves.push(Wave::Together(together));
+            }
+        }
+        waves.extend(run.iter().filter(|action| rank(action).is_none()).map(Wave::Alone));
+    }
+    waves
+}
+
+/// Place of an action among those on Pods; none: it is about more than one Pod.
+const fn rank(action: &Action) -> Option<u8> {
+    match action {
+        Action::CreatePod { .. } | Action::UndrainPod { .. } | Action::LabelServing { .. } => Some(0),
+        Action::DrainPod { .. } => Some(1),
+        Action::DeletePod { .. } => Some(2),
+        Action::SetFinalizer
+        | Action::RemoveFinalizer
+        | Action::Apply(_)
+        | Action::WriteTarget { .. }
+        | Action::WritePlacement { .. } => None,
+    }
+}
+
+/// The kind of an action in one word.
+#[must_use]
+pub const fn kind(action: &Action) -> &'static str {
+    match action {
+        Action::SetFinalizer => "set_finalizer",
+        Action::RemoveFinalizer => "remove_finalizer",
+        Action::Apply(_) => "apply",
+        Action::CreatePod { .. } => "create_pod",
+        Action::DeletePod { .. } => "delete_pod",
+        Action::DrainPod { .. } => "drain_pod",
+        Action::UndrainPod { .. } => "undrain_pod",
+        Action::LabelServing { .. } => "label_serving",
+        Action::WriteTarget { .. } => "write_target",
+        Action::WritePlacement { .. } => "write_placement",
+    }
+}
+
+/// An action as people read it.
+#[must_use]
+pub fn describe(action: &Action) -> String {
+    match action {
+        Action::SetFinalizer => "put the finalizer on the cluster".to_owned(),
+        Action::RemoveFinalizer => "take the finalizer off the cluster".to_owned(),
+        Action::Apply(object) => format!("write {} {}", what(object), object.name()),
+        Action::CreatePod { name, zone, .. } if zone.is_empty() => format!("make {name}"),
+        Action::CreatePod { name, zone, .. } => format!("make {name} in {zone}"),
+        Action::DeletePod { name, because, .. } => format!("delete {name}: {because:?}"),
+        Action::DrainPod { name, .. } => format!("drain {name}"),
+        Action::UndrainPod { name, .. } => format!("take the drain of {name} back"),
+        Action::LabelServing { name, serving: true, .. } => format!("put {name} into its Service"),
+        Action::LabelServing { name, serving: false, .. } => format!("take {name} out of its Service"),
+        Action::WriteTarget { role, .. } => format!("write the target of {role} slots"),
+        Action::WritePlacement { role, document } => {
+            format!("write version {} of the placement of {role} slots", document.0.version)
+        }
+    }
+}
+
+/// The kind of an object.
+const fn what(object: &Object) -> &'static str {
+    match object {
+        Object::PodKeySecret { .. } => "Secret",
+        Object::ControllerRevision { .. } => "ControllerRevision",
+        Object::NetworkPolicy { .. } => "NetworkPolicy",
+        Object::Service { .. } => "Service",
+        Object::PodDisruptionBudget { .. } => "PodDisruptionBudget",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use throng_core::Role;
+    use throng_plan::plan::Because;
+    use throng_plan::status::Utc;
+
+    use super::*;
+
+    fn drain(name: &str) -> Action {
+        Action::DrainPod { name: name.into(), uid: "u".into(), deadline: Utc::default(), users_per_s: None }
+    }
+
+    fn label(name: &str, serving: bool) -> Action {
+        Action::LabelServing { name: name.into(), uid: "u".into(), serving }
+    }
+
+    fn delete(name: &str) -> Action {
+        let (name, uid) = (name.into(), "u".into());
+        Action::DeletePod { name, uid, because: Because::Emptied, most_users_cut: 0 }
+    }
+
+    #[test]
+    fn pods_leave_their_service_before_they_are_drained() {
+        let plan = [label("a", false), drain("a"), label("b", false), drain("b"), delete("c")];
+        let names = |wave: &Wave<'_>| match wave {
+            Wave::Alone(action) => vec![describe(action)],
+            Wave::Together(actions) => actions.iter().map(|action| describe(action)).collect(),
+        };
+        let waves: Vec<Vec<String>> = waves(&plan).iter().map(names).collect();
+        assert_eq!(
+            waves,
+            [
+                vec!["take a out of its Service", "take b out of its Service"],
+                vec!["drain a", "drain b"],
+                vec!["delete c: Emptied"],
+            ]
+        );
+    }
+
+    #[test]
+    fn what_all_stand_on_is_a_wave_of_its_own_and_parts_the_others() {
+        let budget =
+            Action::Apply(Object::PodDisruptionBudget { name: "x".into(), role: Role::Gateway, min_available: 1 });
+        let plan = [Action::SetFinalizer, label("a", true), budget.clone(), delete("b"), Action::RemoveFinalizer];
+        let wanted = vec![
+            Wave::Alone(&plan[0]),
+            Wave::Together(vec![&plan[1]]),
+            Wave::Alone(&plan[2]),
+            Wave::Together(vec![&plan[3]]),
+            Wave::Alone(&plan[4]),
+        ];
+        assert_eq!(waves(&plan), wanted);
+        assert_eq!(waves(&[]), []);
+    }
+}

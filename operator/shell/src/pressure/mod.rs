@@ -1,0 +1,130 @@
+//! What Pods say of themselves: a stream of samples from each, and what their slots carry.
+//!
+//! One task a Pod, at most as many as the cluster has Pods. A sample is dated by this process's clock when it arrives, so
+//! that its age means the same for all Pods.
+
+mod stream;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use throng_core::{Role, Slot};
+use throng_plan::moves::Activity;
+use throng_plan::world::Sample;
+use throng_proto::key::PodKey;
+use tokio::task::JoinHandle;
+
+use crate::metrics::Metrics;
+use crate::snapshot::registry::Activities;
+
+/// Where a Pod answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its pool.
+    pub role: Role,
+    /// `host:port` of its gRPC.
+    pub address: String,
+}
+
+/// What was heard of the Pods of one cluster.
+#[derive(Debug, Default)]
+pub struct Heard {
+    pods: Mutex<BTreeMap<String, OfPod>>,
+}
+
+#[derive(Debug, Default)]
+struct OfPod {
+    sample: Option<Sample>,
+    slots: Option<(Role, BTreeMap<Slot, Activity>)>,
+}
+
+impl Heard {
+    fn pods(&self) -> MutexGuard<'_, BTreeMap<String, OfPod>> {
+        self.pods.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The latest sample of each Pod, by uid.
+    #[must_use]
+    pub fn samples(&self) -> BTreeMap<String, Sample> {
+        let pods = self.pods();
+        pods.iter().filter_map(|(uid, pod)| Some((uid.clone(), pod.sample.clone()?))).collect()
+    }
+
+    /// The latest sample of one Pod.
+    #[must_use]
+    pub fn sample(&self, uid: &str) -> Option<Sample> {
+        self.pods().get(uid)?.sample.clone()
+    }
+
+    /// What slots carry.
+    #[must_use]
+    pub fn activities(&self) -> Activities {
+        let mut all = Activities::default();
+        for (role, slots) in self.pods().values().filter_map(|pod| pod.slots.as_ref()) {
+            all.of_mut(*role).extend(slots.iter().map(|(slot, activity)| (*slot, *activity)));
+        }
+        all
+    }
+
+    fn hear_sample(&self, uid: &str, sample: Sample) {
+        self.pods().entry(uid.to_owned()).or_default().sample = Some(sample);
+    }
+
+    fn hear_slots(&self, uid: &str, role: Role, slots: BTreeMap<Slot, Activity>) {
+        self.pods().entry(uid.to_owned()).or_default().slots = Some((role, slots));
+    }
+}
+
+/// The streams of one cluster. Ended when dropped.
+#[derive(Debug)]
+pub struct Streams {
+    heard: Arc<Heard>,
+    metrics: Metrics,
+    running: BTreeMap<String, Running>,
+    key: Option<String>,
+}
+
+#[derive(Debug)]
+struct Running {
+    place: Place,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Streams {
+    /// None yet.
+    #[must_use]
+    pub fn new(metrics: Metrics) -> Self {
+        Self { heard: Arc::default(), metrics, running: BTreeMap::new(), key: None }
+    }
+
+    /// What was heard.
+    #[must_use]
+    pub fn heard(&self) -> &Arc<Heard> {
+        &self.heard
+    }
+
+    /// Follows these Pods, by uid, and no others. Without the key of the cluster nobody would answer.
+    pub fn follow(&mut self, pods: BTreeMap<String, Place>, key: Option<&str>) {
+        if self.key.as_deref() != key {
+            self.key = key.map(str::to_owned);
+            self.running.clear();
+        }
+        self.running.retain(|uid, running| pods.get(uid) == Some(&running.place) && !running.task.is_finished());
+        self.heard.pods().retain(|uid, _| pods.contains_key(uid));
+        let Some(key) = key.and_then(PodKey::new) else { return };
+        for (uid, place) in pods {
+            if self.running.contains_key(&uid) {
+                continue;
+            }
+            let (heard, metrics, key) = (Arc::clone(&self.heard), self.metrics.clone(), key.clone());
+            let of = stream::Stream { uid: uid.clone(), place: place.clone(), key, heard, metrics };
+            self.running.insert(uid, Running { place, task: tokio::spawn(of.run()) });
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The stream of one Pod.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use throng_core::{Role, Slot};
+use throng_plan::moves::Activity;
+use throng_plan::status::Utc;
+use throng_plan::world::Sample;
+use throng_proto::key::PodKey;
+use throng_proto::link::node_client::NodeClient;
+use throng_proto::link::{DescribeRequest, PressureRequest, PressureSample};
+use tokio::time::{Instant, sleep, timeout};
+use tonic::Status;
+use tonic::transport::Endpoint;
+use tracing::debug;
+
+use super::{Heard, Place};
+use crate::metrics::Metrics;
+
+/// Longest wait for a connection.
+const CONNECT: Duration = Duration::from_secs(1);
+/// A stream that is silent for so long is opened anew: a Pod gives a sample a second.
+const SILENT: Duration = Duration::from_secs(5);
+/// Time between two questions about slots.
+const SLOTS_EVERY: Duration = Duration::from_secs(5);
+/// First and longest time until another try.
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+
+/// What follows one Pod.
+pub(super) struct Stream {
+    pub(super) uid: String,
+    pub(super) place: Place,
+    pub(super) key: PodKey,
+    pub(super) heard: Arc<Heard>,
+    pub(super) metrics: Metrics,
+}
+
+/// Counts a stream as open as long as it lives, however it ends.
+struct Open<'a>(&'a Metrics);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.streams.dec();
+    }
+}
+
+impl Stream {
+    /// Follows the Pod until dropped.
+    pub(super) async fn run(self) {
+        let mut pause = RETRY.0;
+        loop {
+            let began = Instant::now();
+            if let Err(error) = self.follow().await {
+                debug!(address = self.place.address, %error, "the pressure stream has ended; it is opened again");
+            }
+            pause = if began.elapsed() > RETRY.1 { RETRY.0 } else { (pause * 2).min(RETRY.1) };
+            // Many Pods whose streams broke together come back one after the other.
+            sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+        }
+    }
+
+    async fn follow(&self) -> Result<(), Status> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.place.address));
+        let endpoint = endpoint.map_err(|error| Status::invalid_argument(error.to_string()))?.connect_timeout(CONNECT);
+        let channel = endpoint.connect().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let mut client = NodeClient::with_interceptor(channel, self.key.attach());
+        let late = |_| Status::deadline_exceeded("the Pod is silent");
+        let samples = timeout(SILENT, client.pressure(PressureRequest {})).await.map_err(late)??;
+        let mut samples = samples.into_inner();
+        self.metrics.streams.inc();
+        let _open = Open(&self.metrics);
+        let mut asked: Option<Instant> = None;
+        while let Some(sample) = timeout(SILENT, samples.message()).await.map_err(late)?? {
+            self.metrics.samples.inc();
+            self.heard.hear_sample(&self.uid, converted(sample));
+            if self.place.role != Role::Gateway && asked.is_none_or(|asked| asked.elapsed() >= SLOTS_EVERY) {
+                asked = Some(Instant::now());
+                let described = timeout(SILENT, client.describe(DescribeRequest {})).await.map_err(late)??;
+                let slots = described.into_inner().slots.into_iter().filter_map(|said| {
+                    let slot = u16::try_from(said.slot).ok().and_then(Slot::new)?;
+                    Some((slot, Activity { rooms: u64::from(said.rooms), users: said.users }))
+                });
+                self.heard.hear_slots(&self.uid, self.place.role, slots.collect::<BTreeMap<_, _>>());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A sample as the planner takes it, dated now.
+fn converted(sample: PressureSample) -> Sample {
+    let load = sample.load.into_iter().filter(|(_, load)| load.is_finite()).collect();
+    Sample { at: Utc::of(Timestamp::now()), load, left: sample.left }
+}

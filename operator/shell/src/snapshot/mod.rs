@@ -1,0 +1,158 @@
+//! From what was seen to the world of the planner. Pure: the same sight gives the same world.
+//!
+//! Nothing that an API server lets through makes a conversion fail: what is missing has a careful meaning, what is strange
+//! is left out and counted. [`pod`], [`node`] and [`owned`] convert objects, [`registry`] what etcd says.
+
+pub mod node;
+pub mod owned;
+pub mod pod;
+pub mod registry;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use throng_crds::validate::{self, Validated};
+use throng_crds::{ChatroomCluster, ChatroomOperation};
+use throng_plan::World;
+use throng_plan::status::{Condition, Utc, set_condition};
+use throng_plan::world::{Cluster, Sample};
+use throng_registry::View;
+
+use self::registry::Activities;
+use crate::names;
+use crate::render::Owner;
+
+/// Everything that was seen of one cluster at one instant.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight<'a> {
+    /// The instant.
+    pub now: Utc,
+    /// The object that asks for the cluster.
+    pub cluster: &'a ChatroomCluster,
+    /// What it asks for, checked.
+    pub validated: &'a Validated,
+    /// Epoch of this leader; 0 while none could be taken.
+    pub leader_epoch: u64,
+    /// Objects that have the label of the cluster.
+    pub objects: &'a Objects,
+    /// All nodes.
+    pub nodes: &'a [Arc<Node>],
+    /// Operations of the cluster.
+    pub operations: &'a [Arc<ChatroomOperation>],
+    /// The Secret with the keys of the cluster is there.
+    pub has_keys: bool,
+    /// What etcd said last.
+    pub view: Option<&'a View>,
+    /// What slots carry, as their owners said last.
+    pub activities: &'a Activities,
+    /// The latest sample of each Pod, by uid.
+    pub samples: &'a BTreeMap<String, Sample>,
+    /// Conditions that the shell states itself.
+    pub conditions: &'a [Condition],
+}
+
+/// Objects of one cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Objects {
+    /// Its Pods.
+    pub pods: Vec<Arc<Pod>>,
+    /// Its revisions.
+    pub revisions: Vec<Arc<ControllerRevision>>,
+    /// Its Services.
+    pub services: Vec<Arc<Service>>,
+    /// Its network policies.
+    pub policies: Vec<Arc<NetworkPolicy>>,
+    /// Its budgets.
+    pub budgets: Vec<Arc<PodDisruptionBudget>>,
+}
+
+/// Takes the snapshot.
+#[must_use]
+pub fn world(sight: &Sight<'_>) -> World {
+    let metadata = &sight.cluster.metadata;
+    let owner = owner(sight.cluster);
+    let mine = |metadata: &ObjectMeta| is_owned(metadata, owner.uid);
+    let objects = sight.objects;
+    let nodes: BTreeMap<_, _> = sight.nodes.iter().filter_map(|node| node::node(node)).collect();
+    let pods = objects.pods.iter().filter(|pod| mine(&pod.metadata));
+    let pods = pods.filter_map(|pod| pod::pod(pod, owner.name, &nodes)).collect();
+    let revisions = objects.revisions.iter().filter(|revision| mine(&revision.metadata));
+    let operations = sight.operations.iter().filter(|operation| is_open(operation));
+    let operations = operations.filter_map(|operation| validate::operation(operation).ok());
+    let mut status = sight.cluster.status.clone().unwrap_or_default();
+    for condition in sight.conditions {
+        set_condition(&mut status.conditions, condition.clone());
+    }
+    World {
+        now: sight.now,
+        cluster: Cluster {
+            name: owner.name.to_owned(),
+            generation: metadata.generation.unwrap_or(0),
+            deleted_at: metadata.deletion_timestamp.as_ref().map(instant),
+            finalizer: metadata.finalizers.iter().flatten().any(|finalizer| finalizer == names::FINALIZER),
+            let_go: annotation(metadata, names::LET_GO) == Some("true"),
+        },
+        spec: sight.validated.spec.clone(),
+        leader_epoch: sight.leader_epoch,
+        status,
+        revisions: revisions.filter_map(|revision| owned::revision(revision)).collect(),
+        pods,
+        nodes,
+        registry: sight
+            .view
+            .filter(|view| view.health.is_healthy())
+            .map(|view| registry::registry(view, sight.activities)),
+        samples: sight.samples.clone(),
+        operations: operations.map(|operation| (operation.name.clone(), operation)).collect(),
+        owned: owned::owned(&owner, objects, sight.has_keys),
+        rendered: owned::rendered(&owner),
+    }
+}
+
+/// Whose the objects of a cluster are.
+#[must_use]
+pub fn owner(cluster: &ChatroomCluster) -> Owner<'_> {
+    let metadata = &cluster.metadata;
+    Owner {
+        namespace: metadata.namespace.as_deref().unwrap_or_default(),
+        name: metadata.name.as_deref().unwrap_or_default(),
+        uid: metadata.uid.as_deref().unwrap_or_default(),
+        spec: &cluster.spec,
+    }
+}
+
+/// Whether an object belongs to the cluster of this uid: one of an earlier cluster of the same name goes by itself.
+fn is_owned(metadata: &ObjectMeta, uid: &str) -> bool {
+    metadata.owner_references.iter().flatten().any(|owner| owner.controller == Some(true) && owner.uid == uid)
+}
+
+/// Whether something is still to be done for an operation.
+fn is_open(operation: &ChatroomOperation) -> bool {
+    operation.status.as_ref().is_none_or(|status| !status.phase.is_final())
+}
+
+fn instant(time: &Time) -> Utc {
+    Utc::of(time.0)
+}
+
+/// A time that may be missing: the epoch.
+fn instant_or_epoch(time: Option<&Time>) -> Utc {
+    Utc::of(time.map_or(Timestamp::UNIX_EPOCH, |time| time.0))
+}
+
+fn label<'m>(metadata: &'m ObjectMeta, key: &str) -> Option<&'m str> {
+    metadata.labels.as_ref()?.get(key).map(String::as_str)
+}
+
+fn annotation<'m>(metadata: &'m ObjectMeta, key: &str) -> Option<&'m str> {
+    metadata.annotations.as_ref()?.get(key).map(String::as_str)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,27 @@
+//! Nodes as the planner sees them.
+
+use k8s_openapi::api::core::v1 as k8s;
+use throng_plan::world::Node;
+
+use super::{instant_or_epoch, label};
+use crate::names;
+
+/// A node with its name; none if it has no name.
+#[must_use]
+pub fn node(node: &k8s::Node) -> Option<(String, Node)> {
+    let metadata = &node.metadata;
+    let spec = node.spec.as_ref();
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let ready = conditions.into_iter().find(|condition| condition.type_ == "Ready");
+    // A node that never said anything is as old as it is silent.
+    let since = ready.and_then(|ready| ready.last_transition_time.as_ref()).or(metadata.creation_timestamp.as_ref());
+    let taints = spec.iter().flat_map(|spec| spec.taints.iter().flatten()).map(|taint| taint.key.clone());
+    let converted = Node {
+        zone: label(metadata, names::NODE_ZONE).unwrap_or_default().to_owned(),
+        cordoned: spec.and_then(|spec| spec.unschedulable).unwrap_or(false),
+        taints: taints.collect(),
+        ready: ready.is_some_and(|ready| ready.status == "True"),
+        since: instant_or_epoch(since),
+    };
+    Some((metadata.name.clone()?, converted))
+}

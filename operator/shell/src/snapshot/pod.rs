@@ -1,0 +1,91 @@
+//! Pods as the planner sees them.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1 as k8s;
+use throng_core::{Millis, Role};
+use throng_plan::status::Utc;
+use throng_plan::world::pod::pod_name;
+use throng_plan::world::{Node, Phase, Pod};
+
+use super::{instant, instant_or_epoch, label};
+use crate::names;
+
+/// What a container waits for on its way up: no trouble.
+const ON_THE_WAY: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+
+/// A Pod with its name. None if its labels are not those that the operator gave it: somebody else's, or edited; the name
+/// alone keeps a second one from being made.
+#[must_use]
+pub fn pod(pod: &k8s::Pod, cluster: &str, nodes: &BTreeMap<String, Node>) -> Option<(String, Pod)> {
+    let metadata = &pod.metadata;
+    let name = metadata.name.clone()?;
+    let role = Role::from_text(label(metadata, names::ROLE)?)?;
+    let revision = label(metadata, names::REVISION)?.parse().ok()?;
+    let index = label(metadata, names::INDEX)?.parse().ok()?;
+    if name != pod_name(cluster, role, revision, index) {
+        return None;
+    }
+    let status = pod.status.as_ref();
+    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).filter(|node| !node.is_empty());
+    let made_for = label(metadata, names::ZONE).unwrap_or_default();
+    let runs_in = node.as_ref().and_then(|node| nodes.get(node)).map(|node| node.zone.as_str());
+    let zone = runs_in.filter(|zone| !zone.is_empty()).unwrap_or(made_for).to_owned();
+    let converted = Pod {
+        uid: metadata.uid.clone()?,
+        role,
+        revision,
+        index,
+        node,
+        zone,
+        phase: phase(status),
+        ready: has_condition(status, "Ready", "True"),
+        serving: label(metadata, names::SERVING) == Some("true"),
+        terminating: terminating(pod),
+        trouble: trouble(status),
+        restarts: restarts(status),
+        created: instant_or_epoch(metadata.creation_timestamp.as_ref()),
+    };
+    Some((name, converted))
+}
+
+fn phase(status: Option<&k8s::PodStatus>) -> Phase {
+    match status.and_then(|status| status.phase.as_deref()) {
+        None | Some("" | "Pending") => Phase::Pending,
+        Some("Running") => Phase::Running,
+        Some("Succeeded") => Phase::Succeeded,
+        Some("Failed") => Phase::Failed,
+        Some(_) => Phase::Unknown,
+    }
+}
+
+fn has_condition(status: Option<&k8s::PodStatus>, kind: &str, holds: &str) -> bool {
+    let conditions = status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| condition.type_ == kind && condition.status == holds)
+}
+
+/// Since when it is to be deleted: Kubernetes writes down when its grace ends.
+fn terminating(pod: &k8s::Pod) -> Option<Utc> {
+    let ends = instant(pod.metadata.deletion_timestamp.as_ref()?);
+    let grace = u64::try_from(pod.metadata.deletion_grace_period_seconds.unwrap_or(0)).unwrap_or(0);
+    Some(Utc(Millis(ends.0.0.saturating_sub(grace.saturating_mul(1000)))))
+}
+
+/// Why it does not start, in the word of Kubernetes.
+fn trouble(status: Option<&k8s::PodStatus>) -> Option<String> {
+    let status = status?;
+    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    let waiting = containers.filter_map(|container| container.state.as_ref()?.waiting.as_ref()?.reason.clone());
+    let waiting = waiting.into_iter().find(|reason| !ON_THE_WAY.contains(&reason.as_str()));
+    let unscheduled = || {
+        let conditions = status.conditions.iter().flatten();
+        let mut unscheduled = conditions.filter(|condition| condition.type_ == "PodScheduled");
+        unscheduled.find(|condition| condition.status == "False").and_then(|condition| condition.reason.clone())
+    };
+    waiting.or_else(unscheduled).or_else(|| status.reason.clone()).filter(|reason| !reason.is_empty())
+}
+
+fn restarts(status: Option<&k8s::PodStatus>) -> u32 {
+    let containers = status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    containers.fold(0, |sum, container| sum.saturating_add(u32::try_from(container.restart_count).unwrap_or(0)))
+}

@@ -1,0 +1,345 @@
+//! What the API server tells: a watch of each kind, in each namespace that the operator looks after.
+//!
+//! [`table`] keeps what a watch told, [`hub`] wakes who is concerned. A connection that has died without a word is noticed
+//! within 50 s, because each watch ends after 45 s and is opened again; when it was opened last is what liveness and the
+//! metric `throng_operator_watch_age_seconds` go by.
+
+pub mod hub;
+pub mod table;
+
+use std::fmt::Debug;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::StreamExt as _;
+pub use hub::{ClusterKey, Hub};
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::Api;
+use kube::core::DeserializeGuard;
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Client, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use table::{Changed, Key, Table, Unreadable};
+use throng_crds::{ChatroomCluster, ChatroomOperation};
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
+
+use crate::names;
+use crate::options::Scope;
+use crate::snapshot::Objects;
+
+/// A watch is opened anew after so long.
+const REOPEN_S: u32 = 45;
+
+/// Objects of one kind, in all namespaces that are looked after.
+#[derive(Debug)]
+pub struct Kept<K>(Arc<Vec<Place<K>>>);
+
+/// A namespace that is watched, or all of them, with what is in it.
+#[derive(Debug)]
+struct Place<K> {
+    namespace: Option<String>,
+    table: Mutex<Table<K>>,
+}
+
+impl<K> Place<K> {
+    fn lock(&self) -> MutexGuard<'_, Table<K>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K> Clone for Kept<K> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<K: Resource> Kept<K> {
+    fn new(namespaces: impl Iterator<Item = Option<String>>) -> Self {
+        Self(Arc::new(namespaces.map(|namespace| Place { namespace, table: Mutex::default() }).collect()))
+    }
+
+    fn tables(&self) -> impl Iterator<Item = MutexGuard<'_, Table<K>>> {
+        self.0.iter().map(Place::lock)
+    }
+
+    /// Those that `which` says.
+    fn filter(&self, which: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
+        self.tables()
+            .flat_map(|table| table.all().filter(|object| which(object)).cloned().collect::<Vec<_>>())
+            .collect()
+    }
+
+    fn of_cluster(&self, key: &ClusterKey) -> Vec<Arc<K>> {
+        self.filter(|object| concerned(object).as_ref() == Some(key))
+    }
+
+    fn one(&self, key: &ClusterKey) -> Option<Arc<K>> {
+        let key: Key = (key.namespace.clone(), key.name.clone());
+        self.tables().find_map(|table| table.one(&key).cloned())
+    }
+
+    /// Notes what a write of this process answered.
+    pub fn learn(&self, object: K) {
+        let namespace = object.meta().namespace.as_ref();
+        let here = |place: &&Place<K>| place.namespace.is_none() || place.namespace.as_ref() == namespace;
+        if let Some(place) = self.0.iter().find(here) {
+            place.lock().learn(object);
+        }
+    }
+
+    fn is_synced(&self) -> bool {
+        self.tables().all(|table| table.is_synced())
+    }
+
+    fn unreadable(&self) -> Vec<(Key, Unreadable)> {
+        self.tables()
+            .flat_map(|table| table.unreadable().map(|(k, u)| (k.clone(), u.clone())).collect::<Vec<_>>())
+            .collect()
+    }
+}
+
+/// All that is watched.
+#[derive(Clone, Debug)]
+pub struct Watches {
+    /// The clusters.
+    pub clusters: Kept<ChatroomCluster>,
+    /// The operations.
+    pub operations: Kept<ChatroomOperation>,
+    /// Pods with the label of a cluster.
+    pub pods: Kept<Pod>,
+    /// All nodes.
+    pub nodes: Kept<Node>,
+    /// Services with the label.
+    pub services: Kept<Service>,
+    /// Budgets with the label.
+    pub budgets: Kept<PodDisruptionBudget>,
+    /// Network policies with the label.
+    pub policies: Kept<NetworkPolicy>,
+    /// Revisions with the label.
+    pub revisions: Kept<ControllerRevision>,
+}
+
+impl Watches {
+    /// Starts all watches, as tasks of `tasks`; none of them ever ends by itself.
+    #[must_use]
+    pub fn start(client: &Client, scope: &Scope, hub: &Hub, tasks: &mut JoinSet<()>) -> Self {
+        let start = Start { client, scope, hub };
+        Self {
+            clusters: start.namespaced(false, tasks, |cluster: &ChatroomCluster| Concern::Cluster(own_key(cluster))),
+            operations: start.namespaced(false, tasks, |operation: &ChatroomOperation| {
+                Concern::Of(Some(ClusterKey { name: operation.spec.cluster.clone(), ..own_key(operation) }))
+            }),
+            pods: start.namespaced(true, tasks, |pod: &Pod| Concern::Of(concerned(pod))),
+            nodes: start.watch(vec![(None, Api::all(client.clone()))], false, tasks, |_: &Node| Concern::All),
+            services: start.namespaced(true, tasks, |service: &Service| Concern::Of(concerned(service))),
+            budgets: start.namespaced(true, tasks, |budget: &PodDisruptionBudget| Concern::Of(concerned(budget))),
+            policies: start.namespaced(true, tasks, |policy: &NetworkPolicy| Concern::Of(concerned(policy))),
+            revisions: start.namespaced(true, tasks, |revision: &ControllerRevision| Concern::Of(concerned(revision))),
+        }
+    }
+
+    /// Kinds that were not listed yet. Nothing is planned before all were: a node that is not known looks like one that is
+    /// gone.
+    #[must_use]
+    pub fn unsynced(&self) -> Vec<&'static str> {
+        let kinds = [
+            ("chatroomclusters", self.clusters.is_synced()),
+            ("chatroomoperations", self.operations.is_synced()),
+            ("pods", self.pods.is_synced()),
+            ("nodes", self.nodes.is_synced()),
+            ("services", self.services.is_synced()),
+            ("poddisruptionbudgets", self.budgets.is_synced()),
+            ("networkpolicies", self.policies.is_synced()),
+            ("controllerrevisions", self.revisions.is_synced()),
+        ];
+        kinds.into_iter().filter(|(_, synced)| !synced).map(|(kind, _)| kind).collect()
+    }
+
+    /// How many objects of each kind cannot be read.
+    #[must_use]
+    pub fn unreadable(&self) -> Vec<(&'static str, usize)> {
+        vec![
+            ("chatroomclusters", self.clusters.unreadable().len()),
+            ("chatroomoperations", self.operations.unreadable().len()),
+            ("pods", self.pods.unreadable().len()),
+            ("nodes", self.nodes.unreadable().len()),
+            ("services", self.services.unreadable().len()),
+            ("poddisruptionbudgets", self.budgets.unreadable().len()),
+            ("networkpolicies", self.policies.unreadable().len()),
+            ("controllerrevisions", self.revisions.unreadable().len()),
+        ]
+    }
+
+    /// Why the object of a cluster cannot be read, if so.
+    #[must_use]
+    pub fn unreadable_cluster(&self, key: &ClusterKey) -> Option<String> {
+        let mut all = self.clusters.unreadable().into_iter();
+        all.find(|(k, _)| k.0 == key.namespace && k.1 == key.name).map(|(_, unreadable)| unreadable.error)
+    }
+
+    /// The first object of a cluster, or node, that cannot be read, and why. It counts as if it were not there: what is not
+    /// seen is never deleted, and its name keeps a second one from being made.
+    #[must_use]
+    pub fn unreadable_of(&self, key: &ClusterKey) -> Option<String> {
+        let mine = |(k, unreadable): &(Key, Unreadable)| {
+            k.0 == key.namespace && unreadable.cluster.as_ref() == Some(&key.name)
+        };
+        let parts = [
+            ("Pod", self.pods.unreadable()),
+            ("Service", self.services.unreadable()),
+            ("PodDisruptionBudget", self.budgets.unreadable()),
+            ("NetworkPolicy", self.policies.unreadable()),
+            ("ControllerRevision", self.revisions.unreadable()),
+        ];
+        let parts = parts.into_iter().flat_map(|(kind, all)| all.into_iter().filter(mine).map(move |one| (kind, one)));
+        let nodes = self.nodes.unreadable().into_iter().map(|one| ("Node", one));
+        parts.chain(nodes).next().map(|(kind, (k, unreadable))| format!("{kind} {}: {}", k.1, unreadable.error))
+    }
+
+    /// All clusters, those that cannot be read too.
+    #[must_use]
+    pub fn keys(&self) -> Vec<ClusterKey> {
+        let readable = self.clusters.filter(|_| true);
+        let unreadable = self.clusters.unreadable().into_iter();
+        let unreadable = unreadable.map(|((namespace, name), _)| ClusterKey { namespace, name });
+        readable.iter().map(|cluster| own_key(&**cluster)).chain(unreadable).collect()
+    }
+
+    /// The object of a cluster.
+    #[must_use]
+    pub fn cluster(&self, key: &ClusterKey) -> Option<Arc<ChatroomCluster>> {
+        self.clusters.one(key)
+    }
+
+    /// Operations of a cluster.
+    #[must_use]
+    pub fn operations_of(&self, key: &ClusterKey) -> Vec<Arc<ChatroomOperation>> {
+        let mine = |operation: &ChatroomOperation| {
+            operation.spec.cluster == key.name && operation.metadata.namespace.as_ref() == Some(&key.namespace)
+        };
+        self.operations.filter(mine)
+    }
+
+    /// All nodes.
+    #[must_use]
+    pub fn all_nodes(&self) -> Vec<Arc<Node>> {
+        self.nodes.filter(|_| true)
+    }
+
+    /// Objects with the label of a cluster.
+    #[must_use]
+    pub fn objects_of(&self, key: &ClusterKey) -> Objects {
+        Objects {
+            pods: self.pods.of_cluster(key),
+            revisions: self.revisions.of_cluster(key),
+            services: self.services.of_cluster(key),
+            policies: self.policies.of_cluster(key),
+            budgets: self.budgets.of_cluster(key),
+        }
+    }
+}
+
+/// Whom a change concerns.
+enum Concern {
+    /// This cluster, which itself came, changed or went.
+    Cluster(ClusterKey),
+    /// The cluster that the object belongs to; none: nobody.
+    Of(Option<ClusterKey>),
+    /// All.
+    All,
+}
+
+fn own_key<K: Resource>(object: &K) -> ClusterKey {
+    let metadata = object.meta();
+    ClusterKey {
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+    }
+}
+
+/// The cluster that an object's label names.
+fn concerned<K: Resource>(object: &K) -> Option<ClusterKey> {
+    let name = object.meta().labels.as_ref()?.get(names::CLUSTER)?.clone();
+    Some(ClusterKey { name, ..own_key(object) })
+}
+
+#[derive(Clone, Copy)]
+struct Start<'a> {
+    client: &'a Client,
+    scope: &'a Scope,
+    hub: &'a Hub,
+}
+
+impl Start<'_> {
+    fn namespaced<K>(self, labelled: bool, tasks: &mut JoinSet<()>, concern: fn(&K) -> Concern) -> Kept<K>
+    where
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+        K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        let apis = match self.scope {
+            Scope::All => vec![(None, Api::all(self.client.clone()))],
+            Scope::Namespaces(names) => {
+                let api = |name: &String| (Some(name.clone()), Api::namespaced(self.client.clone(), name));
+                names.iter().map(api).collect()
+            }
+        };
+        self.watch(apis, labelled, tasks, concern)
+    }
+
+    fn watch<K>(
+        self,
+        apis: Vec<(Option<String>, Api<DeserializeGuard<K>>)>,
+        labelled: bool,
+        tasks: &mut JoinSet<()>,
+        concern: fn(&K) -> Concern,
+    ) -> Kept<K>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        let kept = Kept::new(apis.iter().map(|(namespace, _)| namespace.clone()));
+        let config = watcher::Config::default().timeout(REOPEN_S);
+        let config = if labelled { config.labels(names::CLUSTER) } else { config };
+        for (place, (_, api)) in apis.into_iter().enumerate() {
+            let (kept, hub, config) = (kept.clone(), self.hub.clone(), config.clone());
+            tasks.spawn(async move {
+                let events = watcher(api, config).modify(|object| object.managed_fields_mut().clear());
+                let mut events = pin!(events.default_backoff());
+                while let Some(event) = events.next().await {
+                    match event {
+                        Ok(event) => {
+                            let Some(place) = kept.0.get(place) else { continue };
+                            let changed = place.lock().note(event);
+                            tell(&hub, changed, concern);
+                        }
+                        Err(error) => warn!(kind = %K::plural(&()), %error, "a watch was interrupted; it goes on"),
+                    }
+                }
+            });
+        }
+        kept
+    }
+}
+
+fn tell<K: Resource<DynamicType = ()>>(hub: &Hub, changed: Changed<K>, concern: fn(&K) -> Concern) {
+    match changed {
+        Changed::Nothing => {}
+        Changed::All => hub.ring_all(),
+        Changed::Unreadable((namespace, name)) => {
+            debug!(kind = %K::plural(&()), namespace, name, "an object cannot be read");
+            hub.ring_all();
+        }
+        Changed::One(object) => match concern(&object) {
+            Concern::All => hub.ring_all(),
+            Concern::Of(Some(key)) => hub.ring(&key),
+            Concern::Of(None) => {}
+            Concern::Cluster(key) => {
+                hub.ring(&key);
+                hub.ring_fleet();
+            }
+        },
+    }
+}
