@@ -16,13 +16,16 @@ use crate::tokens;
 
 /// The key that Pods of a test share.
 pub const POD_KEY: &str = "a key of the tests";
+/// The server API's.
+pub const API_KEY: &str = "a key of the server of the tests";
 /// Signs tokens of a test.
-const SECRET: &str = "a secret of the tests, of 32 bytes or more";
+pub const SECRET: &str = "a secret of the tests, of 32 bytes or more";
 
 /// A folder, an address for etcd, and a configuration that all roles share. Nothing runs before it is started.
 pub struct Cluster {
     folder: TempDir,
     etcd: SocketAddr,
+    logged: Option<String>,
 }
 
 /// A process; dropping it kills it.
@@ -49,12 +52,20 @@ impl Cluster {
                 "pod_key": POD_KEY, "drain_ms": drain_ms, "advertise": "127.0.0.1",
             },
             "gateway": {"reactors": 1, "auth": {
+                "api_keys": [API_KEY],
                 "jwt": [{"algorithm": "HS256", "key": SECRET}],
                 "resume": [{"id": "e2e", "secret": SECRET}],
             }},
         });
         std::fs::write(folder.path().join("throng.yaml"), config.to_string())?;
-        Ok(Self { folder, etcd })
+        Ok(Self { folder, etcd, logged: None })
+    }
+
+    /// What roles log, as `THRONG_LOG` says it.
+    #[must_use]
+    pub fn logging(mut self, what: &str) -> Self {
+        self.logged = Some(what.to_owned());
+        self
     }
 
     /// Starts etcd. It may take a second to answer.
@@ -82,6 +93,9 @@ impl Cluster {
             format!("node.public={public}"),
         ] {
             command.args(["--set", &set]);
+        }
+        if let Some(what) = &self.logged {
+            command.env("THRONG_LOG", what);
         }
         let process = Process::start(command, &self.folder.path().join(format!("{name}.log")))?;
         Ok(Pod { process, grpc, http, public })

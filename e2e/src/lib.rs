@@ -12,3 +12,9 @@ pub mod dev;
 pub mod raw;
 pub mod talk;
 pub mod tokens;
+
+/// How many times as wide as promised a bound on wall-clock time is, because tests share a machine: `THRONG_TEST_SLACK`, or 3.
+#[must_use]
+pub fn slack() -> f64 {
+    std::env::var("THRONG_TEST_SLACK").ok().and_then(|slack| slack.parse().ok()).unwrap_or(3.0)
+}

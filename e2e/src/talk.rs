@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::dev::Dev;
+use crate::slack;
 
 /// Rooms are spoken in by turns: each gets less than 5 messages a second, so that what is measured is no tick.
 const ROOMS: usize = 16;
@@ -22,8 +23,6 @@ const PAUSE: Duration = Duration::from_secs(10);
 const CALM: Duration = Duration::from_secs(1);
 /// Words of which a percentile says something.
 const ENOUGH: usize = 60;
-/// A promise of wall-clock time is given this slack, because tests share a machine.
-const SLACK: u32 = 3;
 
 /// The two, on a thread of their own. They end when this is dropped.
 pub struct Talk {
@@ -107,7 +106,7 @@ impl Talk {
     pub fn undisturbed(mut self) -> Result<String> {
         let disturbed = p99(self.words.heard().get(self.calm..).unwrap_or_default());
         let words = self.words.heard().len() - self.calm;
-        let bound = |calm: Duration| (calm * 3 / 2).max(calm + Duration::from_millis(50)) * SLACK;
+        let bound = |calm: Duration| (calm * 3 / 2).max(calm + Duration::from_millis(50)).mul_f64(slack());
         if disturbed > bound(self.calm_p99) && !self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
             self.calm_p99 = self.calm_p99.max(self.listen()?.0);
         }

@@ -180,3 +180,19 @@ fn the_server_api_answers_on_the_public_port() {
     let listed = dev.http("GET", "/v1/rooms", "").unwrap();
     assert!(listed.contains("\"final\""), "{listed}");
 }
+
+#[test]
+fn an_end_that_is_not_set_is_left_out_of_what_is_told_of_a_room() {
+    let dev = Dev::start(&[]).unwrap();
+    let end = |body: serde_json::Value| {
+        let (status, room) = dev.api("PUT", "/v1/rooms/ending", &body).unwrap();
+        assert_eq!((status, room["settings"]["idle_ms"].is_u64()), (200, true), "{room}");
+        let (_, again) = dev.api("GET", "/v1/rooms/ending", &serde_json::Value::Null).unwrap();
+        assert_eq!(room["settings"], again["settings"]);
+        room["settings"].get("destroy_at_ms").cloned()
+    };
+    let far = 4_000_000_000_000_u64;
+    assert_eq!(end(serde_json::json!({})), None);
+    assert_eq!(end(serde_json::json!({"destroy_at_ms": far})), Some(far.into()));
+    assert_eq!(end(serde_json::json!({"destroy_at_ms": 0})), None);
+}

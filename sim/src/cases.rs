@@ -66,6 +66,14 @@ fn rights() -> Vec<Case> {
             seen: &[Violation::TwoOwners],
         },
         Case {
+            name: "a fence that anyone may raise",
+            story: "An owner lives by grace when its claim is gone. A taker that raised the fence over whoever holds it would \
+                    never learn that there is somebody to revoke.",
+            scenario: scenario(&[], &[CutEtcd(0), Slow(1)], 2, 10),
+            without: |rules| rules.fences_name_their_holder = false,
+            seen: &[Violation::TwoOwners],
+        },
+        Case {
             name: "a late answer",
             story: "The answer to a renewal of grace is late, and then Redis is out of reach. An owner that counted from the \
                     answer would still serve when the taker has waited long enough.",

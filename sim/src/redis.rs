@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use throng_core::ownership::{Fence, GRACE_MS, StoreCall, StoreReply};
+use throng_core::ownership::{Fence, GRACE_MS, Rules, StoreCall, StoreReply};
 use throng_core::{Epoch, InstanceId, Millis, Slot};
 
 /// One life of Redis after another.
@@ -73,11 +73,15 @@ impl Redis {
         Ok(())
     }
 
-    /// A call of a process.
-    pub fn call(&mut self, me: &InstanceId, slot: Slot, call: &StoreCall, now: Millis) -> StoreReply {
+    /// A call of a process, by these rules.
+    pub fn call(&mut self, me: &InstanceId, slot: Slot, call: &StoreCall, now: Millis, rules: Rules) -> StoreReply {
         self.graces.retain(|_, until| *until > now);
         match call {
-            StoreCall::RaiseFence { epoch, over, taking, .. } => self.raise(me, *epoch, over.as_ref(), *taking, now),
+            StoreCall::RaiseFence { epoch, over, taking, .. } => {
+                let holder = self.fence.as_ref().map(|fence| fence.instance.clone());
+                let over = if rules.fences_name_their_holder { over.as_ref() } else { holder.as_ref() };
+                self.raise(me, *epoch, over, *taking, now)
+            }
             StoreCall::Revoke { epoch, instance, .. } => {
                 let mark = self.marks.entry(instance.clone()).or_default();
                 *mark = (*mark).max(*epoch);

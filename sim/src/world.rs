@@ -219,7 +219,11 @@ impl World {
             Output::ReadClaim(slot) => Some(Input::ClaimRead { slot, read: etcd.then(|| self.etcd.read()) }),
             Output::Store(call) => {
                 process.unanswered_since = if redis { None } else { process.unanswered_since.or(Some(now)) };
-                let reply = if redis { self.redis.call(&me, the_slot(), &call, now) } else { StoreReply::Unreachable };
+                let reply = if redis {
+                    self.redis.call(&me, the_slot(), &call, now, self.rules)
+                } else {
+                    StoreReply::Unreachable
+                };
                 Some(Input::Store { call, reply })
             }
             Output::AskIncarnations => {

@@ -8,7 +8,7 @@ use throng_sim::model::Fault::{
     Crash, CutEtcd, CutRedis, CutRelay, CutWatch, EmptyEtcd, EmptyRedis, EtcdDown, Hold, LoseHandOver, Move,
     MoveStraggles, MoveUnanswered, Pause, RedisDown, Slow, Turn,
 };
-use throng_sim::model::{Prelude, Scenario};
+use throng_sim::model::{Fault, Prelude, Scenario};
 use throng_sim::promises::Violation;
 
 /// What a search found, as promises that were broken, with the way there.
@@ -43,33 +43,52 @@ fn every_story_comes_back_when_its_rule_is_taken_away() {
     assert_eq!(well, [], "these end well without their rule");
 }
 
-fn figure(name: &str, otherwise: u32) -> u32 {
+/// A bound of a search: the variable if it is set, or the short one, or the deep one if `THRONG_TEST_FULL` is set.
+fn figure(name: &str, short: u32, deep: u32) -> u32 {
+    let otherwise = if std::env::var_os("THRONG_TEST_FULL").is_some() { deep } else { short };
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(otherwise)
 }
 
+/// So many faults.
+fn faults(short: u32) -> u8 {
+    figure("THRONG_FAULTS", short, short + 1).try_into().unwrap_or(u8::MAX)
+}
+
+const FAULTS: [Fault; 16] = [
+    Pause(0),
+    Crash(0),
+    CutEtcd(0),
+    CutWatch(0),
+    CutRedis(0),
+    CutEtcd(1),
+    CutRedis(1),
+    EtcdDown,
+    EmptyEtcd,
+    RedisDown,
+    EmptyRedis,
+    CutRelay(0),
+    Hold(0),
+    Slow(0),
+    Slow(1),
+    Turn,
+];
+
 #[test]
 fn any_two_faults_are_survived() {
-    let faults = vec![
-        Pause(0),
-        Crash(0),
-        CutEtcd(0),
-        CutWatch(0),
-        CutRedis(0),
-        CutEtcd(1),
-        CutRedis(1),
-        EtcdDown,
-        EmptyEtcd,
-        RedisDown,
-        EmptyRedis,
-        CutRelay(0),
-        Hold(0),
-        Slow(0),
-        Slow(1),
-        Turn,
-    ];
-    let budget = u8::try_from(figure("THRONG_FAULTS", 2)).unwrap();
-    let scenario = Scenario { faults, ..Scenario::new(budget, figure("THRONG_STEPS", 5)) };
+    let scenario = Scenario { faults: FAULTS.to_vec(), ..Scenario::new(faults(2), figure("THRONG_STEPS", 5, 6)) };
     assert_eq!(broken(scenario, "any two faults"), BTreeSet::new());
+}
+
+/// A lease ends seven steps after its owner fell silent: a search from the beginning is over by then. Here it begins shortly
+/// before, and the first fault lasts until something ends it.
+#[test]
+fn a_fault_that_outlasts_a_lease_and_any_other_are_survived() {
+    for first in [Crash(0), Pause(0), CutEtcd(0), CutRedis(0), EtcdDown, RedisDown, EmptyEtcd] {
+        let prelude = vec![Prelude::Steps(2), Prelude::Fault(first), Prelude::Steps(5)];
+        let scenario =
+            Scenario { faults: FAULTS.to_vec(), prelude, ..Scenario::new(faults(1), figure("THRONG_STEPS", 5, 6)) };
+        assert_eq!(broken(scenario, &format!("{first:?} for long")), BTreeSet::new());
+    }
 }
 
 #[test]
@@ -95,8 +114,7 @@ fn a_move_survives_any_two_faults() {
         Turn,
     ];
     let prelude = vec![Prelude::Steps(2), Prelude::Fault(Move(1))];
-    let budget = u8::try_from(figure("THRONG_FAULTS", 2)).unwrap();
-    let scenario = Scenario { faults, prelude, ..Scenario::new(budget, figure("THRONG_STEPS", 4)) };
+    let scenario = Scenario { faults, prelude, ..Scenario::new(self::faults(2), figure("THRONG_STEPS", 4, 5)) };
     assert_eq!(broken(scenario, "a move"), BTreeSet::new());
 }
 
@@ -123,11 +141,11 @@ fn long_walks_with_many_faults_break_nothing() {
     for pod in 0..3 {
         faults.extend([Pause(pod), Crash(pod), CutEtcd(pod), CutWatch(pod), CutRedis(pod), Slow(pod), Move(pod)]);
     }
-    let budget = u8::try_from(figure("THRONG_WALK_FAULTS", 6)).unwrap();
+    let budget = u8::try_from(figure("THRONG_WALK_FAULTS", 6, 6)).unwrap();
     let scenario = Scenario { faults, pods: 3, calm: 40, forgives: true, ..Scenario::new(budget, 40) };
-    let states = usize::try_from(figure("THRONG_WALK_STATES", 50_000)).unwrap();
+    let states = usize::try_from(figure("THRONG_WALK_STATES", 50_000, 1_000_000)).unwrap();
     let checker = scenario.checker().target_state_count(states).finish_when(HasDiscoveries::AnyFailures);
-    let found = checker.spawn_simulation(figure("THRONG_SEED", 1).into(), UniformChooser).join();
+    let found = checker.spawn_simulation(figure("THRONG_SEED", 1, 1).into(), UniformChooser).join();
     eprintln!("walks: {} states", found.state_count());
     let broken: Vec<_> =
         found.discoveries().into_iter().map(|(promise, path)| (promise, path.into_actions())).collect();

@@ -12,12 +12,27 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
 }
 
+/// Where builds and all else that can be made again lands.
+pub(crate) fn target(root: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
+}
+
+/// A cargo command in the workspace, of the toolchain that runs this.
+pub(crate) fn cargo(root: &Path, args: &[&str]) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(args).current_dir(root);
+    command
+}
+
 /// What ran so far.
 #[derive(Default)]
 pub(crate) struct Tally {
     passed: u64,
     failed: u64,
+    skipped: u64,
     rows: Vec<(String, bool, f64)>,
+    not_run: Vec<String>,
 }
 
 impl Tally {
@@ -58,13 +73,35 @@ impl Tally {
         self.rows.push((name.to_owned(), success, took.as_secs_f64()));
     }
 
+    /// Does one step that is no command; its result if it went well.
+    pub(crate) fn step<T>(&mut self, name: &str, work: impl FnOnce() -> Result<T>) -> Option<T> {
+        eprintln!("\n=== {name}");
+        let began = Instant::now();
+        let done = work();
+        if let Err(error) = &done {
+            println!("{error:#}");
+        }
+        self.note(name, done.is_ok(), began.elapsed());
+        done.ok()
+    }
+
+    /// Notes what this machine cannot run, and why.
+    pub(crate) fn skip(&mut self, name: &str, why: &str) {
+        self.skipped += 1;
+        self.not_run.push(format!("not run: {name}: {why}"));
+    }
+
     /// Prints a row for each step and the closing line; true if all passed.
     pub(crate) fn close(&self) -> bool {
         println!();
         for (name, success, seconds) in &self.rows {
             println!("{} {seconds:7.1} s  {name}", if *success { "ok    " } else { "FAILED" });
         }
-        println!("{} passed, {} failed", self.passed, self.failed);
+        for line in &self.not_run {
+            println!("{line}");
+        }
+        let skipped = if self.skipped > 0 { format!(", {} skipped", self.skipped) } else { String::new() };
+        println!("{} passed, {} failed{skipped}", self.passed, self.failed);
         self.failed == 0
     }
 }

@@ -5,20 +5,33 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
-use crate::run::Tally;
-use crate::{bench, house, setup};
+use crate::run::{Tally, cargo, target};
+use crate::{bench, cluster, house, setup};
 
 /// What of it is to run.
 pub(crate) struct Choice {
     /// Stated durations instead of short ones.
     pub(crate) full: bool,
+    /// Bounds on time are so many times as wide as promised.
+    pub(crate) slack: f64,
     /// Only these tiers; none: all.
     pub(crate) only: Vec<String>,
     /// Missing packages may be installed.
     pub(crate) install: bool,
 }
 
+impl Choice {
+    /// Whether a tier is to run.
+    fn takes(&self, tier: &str) -> bool {
+        // A quarter of an hour of compiling Kubernetes, once, is for those who ask for it.
+        let asked = if self.only.is_empty() { tier != CLUSTER || self.full } else { false };
+        asked || self.only.iter().any(|only| only == tier)
+    }
+}
+
 type Run = fn(&Path, &Choice, &mut Tally) -> Result<bool>;
+
+const CLUSTER: &str = "cluster";
 
 const TIERS: &[(&str, &str, Run)] = &[
     ("lint", "formatting, clippy with warnings denied, the rules of the house", run_lint),
@@ -27,6 +40,11 @@ const TIERS: &[(&str, &str, Run)] = &[
     ("e2e", "throng dev from outside: clients in two languages, the page in Chromium", run_e2e),
     ("bench", "the figures of the README, shortened: promises and bounds gate, times with slack", run_bench),
     ("autobahn", "conformance to RFC 6455: 298 OK, 0 NON-STRICT, 0 FAILED, 3 INFORMATIONAL", run_autobahn),
+    (
+        CLUSTER,
+        "with --full or by name: a real Kubernetes of three nodes, kinds, image, charts (root and Go)",
+        cluster::tier,
+    ),
 ];
 
 /// Prints the tiers.
@@ -43,10 +61,14 @@ pub(crate) fn test(root: &Path, choice: &Choice) -> Result<bool> {
             bail!("there is no tier {name:?}; `cargo xtask tiers` lists them");
         }
     }
-    setup::ensure(choice.install)?;
+    setup::ensure(choice.install, choice.takes(CLUSTER))?;
+    if choice.takes("autobahn") {
+        // It is the last tier: better known now than after all the others.
+        setup::python()?;
+    }
     let mut tally = Tally::default();
     for (name, _, run) in TIERS {
-        if (choice.only.is_empty() || choice.only.iter().any(|only| only == name)) && !run(root, choice, &mut tally)? {
+        if choice.takes(name) && !run(root, choice, &mut tally)? {
             break;
         }
     }
@@ -56,7 +78,7 @@ pub(crate) fn test(root: &Path, choice: &Choice) -> Result<bool> {
 /// Runs the first tier alone.
 pub(crate) fn lint(root: &Path) -> Result<bool> {
     let mut tally = Tally::default();
-    run_lint(root, &Choice { full: false, only: Vec::new(), install: false }, &mut tally)?;
+    run_lint(root, &Choice { full: false, slack: 1.0, only: Vec::new(), install: false }, &mut tally)?;
     Ok(tally.close())
 }
 
@@ -72,11 +94,14 @@ fn run_lint(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
 }
 
 fn run_unit(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
-    let mut command = cargo(root, &["test", "--workspace", "--exclude", "throng-e2e", "--no-fail-fast"]);
+    let outside = ["--exclude", "throng-e2e", "--exclude", "throng-cluster"];
+    let mut command = cargo(root, &["test", "--workspace", "--no-fail-fast"]);
+    command.args(outside);
     if choice.full {
         command.env("THRONG_TEST_FULL", "1");
     }
-    tally.run("tests of every crate", &mut command)
+    let tools = ["test", "-p", "throng-cluster", "--lib", "--test", "charts"];
+    Ok(tally.run("tests of every crate", &mut command)? & tally.run("images and charts", &mut cargo(root, &tools))?)
 }
 
 fn run_release(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
@@ -90,7 +115,7 @@ fn run_release(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
 fn run_e2e(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
     // One test at a time: each has a whole cluster, and two cores are all there is.
     let mut command = cargo(root, &["test", "-p", "throng-e2e", "--no-fail-fast", "--", "--test-threads=1"]);
-    command.env("THRONG_BIN", release(root).join("throng"));
+    command.env("THRONG_BIN", release(root).join("throng")).env("THRONG_TEST_SLACK", choice.slack.to_string());
     if choice.full {
         command.env("THRONG_TEST_FULL", "1");
     }
@@ -100,7 +125,7 @@ fn run_e2e(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
 fn run_bench(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
     let throng = release(root).join("throng");
     let mut all = true;
-    for args in bench::figures(choice.full) {
+    for args in bench::figures(choice.full, choice.slack) {
         let began = std::time::Instant::now();
         let mut name = format!("bench {args}");
         let mut verdict = measure(&throng, &args)?;
@@ -135,7 +160,7 @@ fn measure(throng: &Path, args: &str) -> Result<bench::Verdict> {
 }
 
 fn run_autobahn(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
-    let mut command = Command::new("python3");
+    let mut command = Command::new(setup::python()?);
     let echo = release(root).join("examples/echo");
     command.current_dir(root).arg("e2e/autobahn/run.py").args(["--port", "9301"]);
     command.arg("--server-command").arg(format!("{} {{port}}", echo.display()));
@@ -144,13 +169,5 @@ fn run_autobahn(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
 
 /// Where release builds land.
 fn release(root: &Path) -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from).join("release")
-}
-
-/// A cargo command in the workspace, of the toolchain that runs this.
-fn cargo(root: &Path, args: &[&str]) -> Command {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(args).current_dir(root);
-    command
+    target(root).join("release")
 }

@@ -75,6 +75,16 @@ pub(super) struct ServerArgs {
     /// Bounds on time are so many times as wide as promised, those on CPU follow the bare loop: for a slower or shared machine.
     #[arg(long, default_value_t = 1.0, value_name = "TIMES")]
     slack: f64,
+    #[command(flatten)]
+    pub(super) floor: FloorTime,
+}
+
+/// How long the bare loop runs beside a figure.
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct FloorTime {
+    /// Length of the bare loop's run, which shows what this machine can do; 0: none.
+    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
+    pub(super) floor_seconds: u64,
 }
 
 /// Arguments of `floor`.
@@ -132,9 +142,6 @@ pub(super) struct FanoutArgs {
     /// Runs at this rate first; a viewer may get 1.3 times its bytes at --rate.
     #[arg(long, value_name = "RATE")]
     pub(super) baseline_rate: Option<f64>,
-    /// Length of the bare loop's run; 0: none.
-    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
-    pub(super) floor_seconds: u64,
 }
 
 /// Arguments of `idle`.
@@ -219,6 +226,36 @@ pub(super) struct FloorLoopArgs {
     /// The core to run on.
     #[arg(long)]
     pub(super) core: Option<usize>,
+}
+
+impl Scenario {
+    /// For how many seconds the bare loop runs beside it; none: it has no need of one, or none is wanted.
+    pub(super) const fn floor(&self) -> Option<u64> {
+        let FloorTime { floor_seconds } = match self {
+            Self::Fanout(args) => args.server.floor,
+            Self::Idle(args) => args.server.floor,
+            Self::Joins(args) => args.server.floor,
+            Self::Storm(args) => args.server.floor,
+            Self::Slow(args) => args.server.floor,
+            Self::Failover(args) => args.floor,
+            Self::Floor(_) | Self::FloorLoop(_) => return None,
+        };
+        if floor_seconds == 0 { None } else { Some(floor_seconds) }
+    }
+
+    /// Whether the report is wanted on one line.
+    pub(super) const fn one_line(&self) -> bool {
+        match self {
+            Self::Floor(args) => args.json,
+            Self::Fanout(args) => args.server.json,
+            Self::Idle(args) => args.server.json,
+            Self::Joins(args) => args.server.json,
+            Self::Storm(args) => args.server.json,
+            Self::Slow(args) => args.server.json,
+            Self::Failover(args) => args.json,
+            Self::FloorLoop(_) => true,
+        }
+    }
 }
 
 impl ServerArgs {

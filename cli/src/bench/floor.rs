@@ -50,6 +50,11 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    /// What `throng bench floor` shows by default: a lively room in one frame a tick.
+    pub(super) fn stated(seconds: u64) -> Self {
+        Self::new(5_000, 200.0, Some(100.0), seconds, 100)
+    }
+
     /// Messages at `rate_per_s` in one frame a tick, or in a frame each if `tick_ms` is none.
     pub(super) fn new(subscribers: u32, rate_per_s: f64, tick_ms: Option<f64>, seconds: u64, payload: usize) -> Self {
         let interval_s = tick_ms.map_or(1.0 / rate_per_s, |ms| (ms / 1000.0).max(1.0 / rate_per_s));

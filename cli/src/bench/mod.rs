@@ -66,18 +66,22 @@ use progress::Progress;
 pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     let progress = Progress::new();
     let cores = Cores::apart();
-    let (report, one_line) = match args.scenario {
-        Scenario::Floor(args) => (floor::scenario(&args, cores, &progress)?, args.json),
-        Scenario::Fanout(args) => (fanout::scenario(&args, cores, &progress)?, args.server.json),
-        Scenario::Idle(args) => (idle::scenario(&args, cores, &progress)?, args.server.json),
-        Scenario::Joins(args) => (joins::scenario(&args, cores, &progress)?, args.server.json),
-        Scenario::Storm(args) => (storm::scenario(&args, cores, &progress)?, args.server.json),
-        Scenario::Slow(args) => (slow::scenario(&args, cores, &progress)?, args.server.json),
-        Scenario::Failover(args) => (failover::scenario(&args, &progress)?, args.json),
+    let (floor, one_line) = (args.scenario.floor(), args.scenario.one_line());
+    let mut report = match args.scenario {
+        Scenario::Floor(args) => floor::scenario(&args, cores, &progress)?,
+        Scenario::Fanout(args) => fanout::scenario(&args, cores, &progress)?,
+        Scenario::Idle(args) => idle::scenario(&args, cores, &progress)?,
+        Scenario::Joins(args) => joins::scenario(&args, cores, &progress)?,
+        Scenario::Storm(args) => storm::scenario(&args, cores, &progress)?,
+        Scenario::Slow(args) => slow::scenario(&args, cores, &progress)?,
+        Scenario::Failover(args) => failover::scenario(&args, &progress)?,
         Scenario::FloorLoop(args) => {
             return floor::child(&args).map(|()| ExitCode::SUCCESS);
         }
     };
+    if let Some(seconds) = floor.filter(|_| report.floor.is_empty()) {
+        floor::beside(&mut report, floor::Plan::stated(seconds), cores, &progress)?;
+    }
     drop(progress);
     writeln!(std::io::stdout(), "{}", report.to_json(one_line)?).context("cannot write to stdout")?;
     for broken in &report.broken {

@@ -202,8 +202,10 @@ fn judge(args: &StormArgs, report: &mut Report, parts: &Parts) {
     let (partly, fresh) = (parts.partly, parts.fresh);
     report.promise(partly == 0, || format!("{partly} clients came back with recovered: false"));
     report.promise(fresh == 0, || format!("{fresh} clients could not resume and began a new session"));
-    let reads = report.store_reads_per_resume.unwrap_or(0.0);
-    report.promise(reads <= 0.0, || format!("each resume cost {reads:.4} reads of the store, none are promised"));
+    // A server of one's own is measured, so nothing known of it is nothing proved.
+    let reads = report.store_reads_per_resume;
+    let kept = reads.map_or(!args.server.is_own(), |reads| reads <= 0.0);
+    report.promise(kept, || format!("each resume cost {reads:.4?} reads of the store, none are promised"));
     let gaps = report.declared_gaps.unwrap_or(0);
     report.promise(gaps == 0, || format!("{gaps} messages of lane 1 were declared missing"));
     let slack = args.server.slack();

@@ -30,14 +30,10 @@ pub(crate) struct Expected {
     pub(crate) messages: usize,
 }
 
-/// Where the slots of each role are to come, kept while steps lead there.
-type Targets = BTreeMap<Role, Placement>;
-
 /// Plans until stopped.
 pub(crate) async fn run(registry: Arc<dyn Registry>, world: Arc<World>, expected: Expected, stop: CancellationToken) {
     let began = tokio::time::Instant::now();
     let mut leader_epoch = None;
-    let mut targets = Targets::new();
     let mut timer = tokio::time::interval(LOOK_EVERY);
     let views = registry.watch();
     loop {
@@ -61,10 +57,9 @@ pub(crate) async fn run(registry: Arc<dyn Registry>, world: Arc<World>, expected
         }
         for (role, wanted) in [(Role::Chatroom, expected.chatrooms), (Role::Message, expected.messages)] {
             let settled = view.members(role).len() >= wanted || began.elapsed() > SETTLE;
-            if settled && let Err(error) = place(&*registry, &world, &view, role, epoch, &mut targets).await {
+            if settled && let Err(error) = place(&*registry, &world, &view, role, epoch).await {
                 if matches!(error, Error::Conflict(_)) {
                     leader_epoch = None;
-                    targets.clear();
                 }
                 debug!(%role, %error, "placement not written");
             }
@@ -78,9 +73,9 @@ async fn place(
     view: &View,
     role: Role,
     leader_epoch: u64,
-    targets: &mut Targets,
 ) -> Result<(), Error> {
-    let in_force = view.placement(role).and_then(|stored| Placement::decode(&stored.bytes).ok());
+    let read = |stored: &throng_registry::Placement| Placement::decode(&stored.bytes).ok();
+    let (in_force, aim) = (view.placement(role).and_then(read), view.target(role).and_then(read));
     let pods: Vec<Pod> = view
         .members(role)
         .values()
@@ -95,8 +90,7 @@ async fn place(
     if pods.is_empty() {
         return Ok(());
     }
-    let before = targets.get(&role).or(in_force.as_ref());
-    let mut target = match placement(&pods, before, leader_epoch) {
+    let mut target = match placement(&pods, aim.as_ref().or(in_force.as_ref()), leader_epoch) {
         Ok(planned) => planned.placement,
         Err(error) => {
             warn!(%role, %error, "cannot place");
@@ -104,9 +98,16 @@ async fn place(
         }
     };
     target.version = in_force.as_ref().map_or(0, |document| document.version);
-    targets.insert(role, target.clone());
     if in_force.as_ref() == Some(&target) {
         return Ok(());
+    }
+    // A planner that starts anew goes on with the same steps.
+    let aim = aim.map(|mut aim| {
+        aim.version = target.version;
+        aim
+    });
+    if aim.as_ref() != Some(&target) {
+        registry.put_target(role, target.encode(), leader_epoch).await?;
     }
     let step = step(in_force.as_ref(), &target, &held(world, view, role), USERS_AT_ONCE);
     if in_force.as_ref() != Some(&step.placement) {

@@ -6,8 +6,8 @@ use prost::Message as _;
 use throng_core::relay::read::MAX_MESSAGES;
 use throng_core::relay::{LogPage, LogRange};
 use throng_core::room::{
-    Ack, Change, ChangeKind, Described, ListChange, ListEntry, MemberPage, MessageKey, Moved, Now, Overrides, Publish,
-    Receipt, Refusal, RoomApplied, RoomChanges, RoomEvent, RoomState, Sealed, Settings, Subscription,
+    Ack, Change, ChangeKind, Described, KnownKey, ListChange, ListEntry, MemberPage, MessageKey, Moved, Now, Overrides,
+    Publish, Receipt, Refusal, RoomApplied, RoomChanges, RoomEvent, RoomState, Sealed, Settings, Subscription,
 };
 use throng_core::{Epoch, Millis, RoomId, Segment, SessionId, Stamp};
 use throng_proto::codes::ErrorCode;
@@ -160,7 +160,8 @@ pub(crate) fn gathered(from: link::GatheredRoom) -> Result<RoomState, BadFrame> 
             let is = |key: &&link::MessageKey| (key.lane, key.seq) == (u32::from(message.lane.number()), message.seq);
             if let Some(key) = body.keys.iter().find(is) {
                 let stamp = Stamp { epoch, lane: message.lane, seq: message.seq };
-                state.keys.push((message.from.clone(), Arc::from(key.key.as_str()), stamp));
+                let (user, key) = (message.from.clone(), Arc::from(key.key.as_str()));
+                state.keys.push(KnownKey { user, key, stamp, at: message.at_ms });
             }
             state.messages.push((epoch, message));
         }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use prost::Message as _;
-use throng_core::room::{ListEntry, RoomState};
-use throng_core::{Epoch, Millis, Seqs, Slot, Stamp};
+use throng_core::room::{KnownKey, ListEntry, RoomState};
+use throng_core::{Epoch, Millis, Seqs, Slot};
 use throng_proto::convert::{self as base, BadFrame};
 use throng_proto::key::PodKey;
 use throng_proto::link;
@@ -58,6 +58,9 @@ struct SavedKey {
     key: String,
     #[prost(message, optional, tag = "3")]
     stamp: Option<link::DeleteMessage>,
+    /// When its message was ordered, Unix time.
+    #[prost(uint64, tag = "4")]
+    at_ms: u64,
 }
 
 /// A room in pieces, each the `state` of one message of the hand-over.
@@ -72,10 +75,11 @@ pub(crate) fn encode(state: &RoomState) -> Vec<Vec<u8>> {
         remove: vec![],
     };
     let cursor = |(epoch, last): &(Epoch, Seqs)| link::Cursor { epoch: epoch.0, seq: last.0.to_vec() };
-    let key = |(user, key, stamp): &(throng_core::UserId, Arc<str>, Stamp)| SavedKey {
-        user: user.as_str().to_owned(),
-        key: key.as_ref().to_owned(),
-        stamp: Some(convert::delete(&state.room, *stamp)),
+    let key = |known: &KnownKey| SavedKey {
+        user: known.user.as_str().to_owned(),
+        key: known.key.as_ref().to_owned(),
+        stamp: Some(convert::delete(&state.room, known.stamp)),
+        at_ms: known.at.0,
     };
     let head = SavedRoom {
         room: room.clone(),
@@ -129,7 +133,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<RoomState, BadFrame> {
     }
     for key in saved.keys {
         let stamp = convert::stamp(&key.stamp.ok_or(BadFrame::Missing("stamp"))?)?;
-        state.keys.push((base::user(&key.user)?, key.key.into(), stamp));
+        let user = base::user(&key.user)?;
+        state.keys.push(KnownKey { user, key: key.key.into(), stamp, at: Millis(key.at_ms) });
     }
     Ok(state)
 }
@@ -208,7 +213,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use throng_core::room::{ListName, Overrides};
-    use throng_core::{Lane, Message, RoomId, Seqs, UserId};
+    use throng_core::{Lane, Message, RoomId, Seqs, Stamp, UserId};
 
     #[test]
     fn a_room_arrives_as_it_left_in_pieces_that_fit() {
@@ -229,7 +234,12 @@ mod tests {
             ends: vec![(Epoch(7), Seqs([0, 0, 100, 0]))],
             messages: (1..=100).map(|seq| (Epoch(7), message(seq))).collect(),
             stored: vec![(Epoch(7), Seqs([0, 0, 90, 0]))],
-            keys: vec![(user.clone(), "k".into(), Stamp { epoch: Epoch(7), lane: Lane::Normal, seq: 3 })],
+            keys: vec![KnownKey {
+                user: user.clone(),
+                key: "k".into(),
+                stamp: Stamp { epoch: Epoch(7), lane: Lane::Normal, seq: 3 },
+                at: Millis(77),
+            }],
         };
         let pieces = encode(&state);
         assert!(pieces.len() > 3 && pieces.iter().all(|piece| piece.len() < 2 * PIECE_BYTES));

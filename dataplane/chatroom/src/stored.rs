@@ -8,7 +8,7 @@ use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;
 use serde::{Deserialize, Serialize};
 use throng_core::relay::{LogPage, LogRange};
-use throng_core::room::{KEY_MEMORY_MS, ListEntry, ListName, Overrides, Record, RoomState, Write};
+use throng_core::room::{KEY_MEMORY_MS, KnownKey, ListEntry, ListName, Overrides, Record, RoomState, Write};
 use throng_core::{Epoch, Lane, Millis, RoomId, Seqs, Slot, Stamp, UserId};
 use throng_store::{
     Ack, BehindOptions, List, Notice, Notices, Remembered, RoomImage, Runner, Sealed, Store, StoreError,
@@ -202,7 +202,8 @@ fn writes(write: Write, now: Millis) -> Vec<Stored> {
         }
         Record::Message { epoch, message, key } => {
             let stamp = Stamp { epoch, lane: message.lane, seq: message.seq };
-            let user = message.from.clone();
+            // Written again later, it is not remembered for longer.
+            let (user, until_ms) = (message.from.clone(), message.at_ms + KEY_MEMORY_MS);
             let append = if message.lane == Lane::Low {
                 Stored::End { room: room.clone(), epoch, lane: message.lane, seq: message.seq }
             } else {
@@ -210,7 +211,7 @@ fn writes(write: Write, now: Millis) -> Vec<Stored> {
             };
             let remember = key.map(|key| Stored::Remember {
                 room,
-                remembered: Remembered { user, key, stamp, until_ms: now + KEY_MEMORY_MS },
+                remembered: Remembered { user, key, stamp, until_ms },
                 at_ms: now,
             });
             std::iter::once(append).chain(remember).collect()
@@ -243,9 +244,14 @@ fn state(room: RoomId, image: &RoomImage) -> RoomState {
         ends: ends.into_iter().collect(),
         stored: image.ends.iter().map(|(epoch, last)| (*epoch, *last)).collect(),
         messages: image.tail.clone(),
-        keys: image.remembered.iter().map(|known| (known.user.clone(), Arc::clone(&known.key), known.stamp)).collect(),
+        keys: image.remembered.iter().map(known).collect(),
         ..RoomState::new(room)
     }
+}
+
+fn known(remembered: &Remembered) -> KnownKey {
+    let Remembered { user, key, stamp, until_ms } = remembered;
+    KnownKey { user: user.clone(), key: Arc::clone(key), stamp: *stamp, at: *until_ms - KEY_MEMORY_MS }
 }
 
 fn list_of(name: ListName) -> Option<List> {

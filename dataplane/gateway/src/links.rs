@@ -20,10 +20,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::hub::{Address, FromLink, Role};
+use crate::hub::{Address, FromLink, MAX_ON_LINK, Role};
 
-/// Messages that wait for one link.
-pub(crate) const QUEUE: usize = 16_384;
+/// What waits for one link: members and subscriptions find room beside all messages that it may hold.
+pub(crate) const QUEUE: usize = 4 * MAX_ON_LINK;
 /// Largest message between Pods: full lists of a room's members here.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 const WINDOW_BYTES: u32 = 4 * 1024 * 1024;

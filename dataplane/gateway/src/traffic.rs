@@ -240,10 +240,10 @@ pub enum ToShard {
     Event(RoomId, Arc<client::Event>),
     /// Members taken out of a room; none named: all of them.
     Removed(RoomId, Vec<UserId>, Arc<str>),
-    /// Something for one user, wherever connected.
-    Direct(UserId, Arc<client::Event>),
-    /// End a user's connections, all or those of one session.
-    Kick(UserId, Option<SessionId>, Arc<str>),
+    /// Something for one user, on the connections of these sessions; none named: on all.
+    Direct(UserId, Arc<[SessionId]>, Arc<client::Event>),
+    /// End a user's connections, those of these sessions; none named: all.
+    Kick(UserId, Arc<[SessionId]>, Arc<str>),
     /// Say who is in a room.
     ListRoom(RoomId),
     /// Say which sessions there are of users whose slot is in this set.

@@ -1,5 +1,5 @@
 //! The gateway over real sockets, with another library's client and Pods made for the test.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "help for tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "help for tests")]
 
 mod support;
 
@@ -147,7 +147,14 @@ async fn events_kicks_and_directed_messages_arrive() {
     let event = RoomEvent { room: "a".into(), members: 5, ..RoomEvent::default() };
     running.world.tell_from_chatroom(chatroom_to_gateway::Kind::Event(event));
     assert_eq!(ana.next_of("event").await["event"]["members"], 5);
-    let directed = Directed { to: "ana".into(), from: "bob".into(), kind: "text".into(), data: "1".into(), at_ms: 1 };
+    let directed = Directed {
+        to: "ana".into(),
+        from: "bob".into(),
+        kind: "text".into(),
+        data: "1".into(),
+        at_ms: 1,
+        sessions: vec![],
+    };
     running.world.tell_gateways(message_to_gateway::Kind::Directed(directed));
     assert_eq!(ana.next_of("event").await["event"]["from"], "bob");
     let removed = Removed { room: "a".into(), users: vec!["ana".into()], reason: "kicked".into() };
@@ -156,7 +163,7 @@ async fn events_kicks_and_directed_messages_arrive() {
     assert_eq!((event["event"]["kind"].as_str(), event["event"]["reason"].as_str()), (Some("removed"), Some("kicked")));
     let said = ana.call("publish", json!({"room": "a", "type": "text", "data": 1})).await;
     assert_eq!(said["error"]["code"], "not_joined");
-    let kick = KickUser { user: "ana".into(), session: 0, reason: "kicked".into() };
+    let kick = KickUser { user: "ana".into(), session: 0, reason: "kicked".into(), sessions: vec![] };
     running.world.tell_gateways(message_to_gateway::Kind::Kick(kick));
     assert_eq!(ana.next_of("close").await["close"], 4005);
 }

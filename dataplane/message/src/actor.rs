@@ -67,7 +67,7 @@ pub(crate) struct Inputs {
 pub(crate) struct Actor {
     start: Instant,
     relay: Relay<Body>,
-    homes: Homes,
+    homes: Homes<message_to_gateway::Kind>,
     forwards: Forwards,
     gateways: BTreeMap<GatewayId, Gateway>,
     links: BTreeMap<LinkId, Link>,
@@ -82,7 +82,7 @@ pub(crate) struct Actor {
 
 impl Actor {
     pub(crate) fn new(
-        machines: (Relay<Body>, Homes),
+        machines: (Relay<Body>, Homes<message_to_gateway::Kind>),
         uplinks: Uplinks,
         routes_changed: watch::Sender<u64>,
         handle: Handle,
@@ -246,11 +246,11 @@ impl Actor {
             // Whoever asked may have gone; an answer that nobody takes is no loss.
             Event::Gather { slots, reply } => reply.send(self.gather(&slots, now)).unwrap_or_default(),
             Event::Direct { user, message, reply } => {
-                let answer = self.tell_user(&user, None, &message_to_gateway::Kind::Directed(message));
+                let answer = self.tell_user(&user, None, &message_to_gateway::Kind::Directed(message), now);
                 reply.send(answer).unwrap_or_default();
             }
             Event::Kick { user, session, kick, reply } => {
-                let answer = self.tell_user(&user, session, &message_to_gateway::Kind::Kick(kick));
+                let answer = self.tell_user(&user, session, &message_to_gateway::Kind::Kick(kick), now);
                 reply.send(answer).unwrap_or_default();
             }
         }
@@ -263,8 +263,11 @@ impl Actor {
             GatewaySays::Read(room, read) => self.relay.read(gateway, &room, read, now),
             GatewaySays::Audit(rooms) => self.relay.audit(gateway, &rooms, now),
             GatewaySays::Publish(room, publish) => self.forward(gateway, &room, publish, now),
-            GatewaySays::Sessions { number, full, changes } => {
+            GatewaySays::Sessions { number, full, sent, changes } => {
                 if let Some(end) = self.gateways.get(&gateway) {
+                    if let Some(sent) = sent {
+                        self.homes.heard(&end.instance, sent, now);
+                    }
                     self.homes.apply(&end.instance, number, full, &changes, now);
                 }
                 self.tell(gateway, message_to_gateway::Kind::SessionsApplied(number));
@@ -321,38 +324,38 @@ impl Actor {
         }
     }
 
-    /// Sends something to every gateway that has a connection of a user; MOVED if the user's home is elsewhere.
+    /// Sends something to every gateway that has a connection of a user, and later to those that are reported late; MOVED if
+    /// the user's home is elsewhere.
     fn tell_user(
         &mut self,
         user: &UserId,
         session: Option<SessionId>,
         message: &message_to_gateway::Kind,
+        now: Millis,
     ) -> link::DirectReply {
-        let Some(found) = self.homes.find(user, session) else {
+        let word = (message.clone(), weight(message));
+        let Some(found) = self.homes.tell(user, session, word, now) else {
             let owner = self.routes.users.owner(Slot::of(user.as_str()));
             let moved = owner.map(|owner| (owner.epoch.0, owner.address.as_ref().to_owned())).unwrap_or_default();
             let moved = link::Moved { room: String::new(), epoch: moved.0, address: moved.1 };
             return link::DirectReply { moved: Some(moved), ..link::DirectReply::default() };
         };
-        for gateway in found.gateways {
-            self.tell(gateway, message.clone());
+        for gateway in &found.gateways {
+            self.tell(*gateway, to_sessions(message.clone(), found.at(*gateway)));
         }
-        link::DirectReply { connections: found.connections, ..link::DirectReply::default() }
+        link::DirectReply { connections: found.connections(), ..link::DirectReply::default() }
     }
 
     /// Sends what is not part of a room's stream, outside of the relay's window.
     fn tell(&self, gateway: GatewayId, message: message_to_gateway::Kind) {
         if let Some(end) = self.gateways.get(&gateway) {
-            let bytes = match &message {
-                message_to_gateway::Kind::Directed(directed) => directed.data.len(),
-                _ => 0,
-            };
+            let bytes = weight(&message);
             end.outbox.push(wire::frame(message), bytes, 0);
         }
     }
 
     fn carry_out(&mut self, now: Millis) {
-        let homes: Vec<HomeEffect> = self.homes.effects().collect();
+        let homes: Vec<_> = self.homes.effects().collect();
         for effect in homes {
             self.carry_out_home(effect, now);
         }
@@ -390,15 +393,19 @@ impl Actor {
         }
     }
 
-    fn carry_out_home(&mut self, effect: HomeEffect, now: Millis) {
+    fn carry_out_home(&mut self, effect: HomeEffect<message_to_gateway::Kind>, now: Millis) {
         match effect {
             HomeEffect::Replace { gateway, user, session } => {
                 let kick = link::KickUser {
                     user: user.as_str().to_owned(),
                     session: session.0,
                     reason: "replaced".to_owned(),
+                    sessions: Vec::new(),
                 };
                 self.tell(gateway, message_to_gateway::Kind::Kick(kick));
+            }
+            HomeEffect::Late { gateway, session, word } => {
+                self.tell(gateway, to_sessions(word, std::iter::once(session)));
             }
             HomeEffect::Offline { room, members } => {
                 let link = self.relay.link_of(&room, now).map(|(link, _)| link);
@@ -425,5 +432,27 @@ impl Actor {
             };
             outbox.push(wire::to_owner(message), bytes, 0);
         }
+    }
+}
+
+/// The same for these sessions only: who came to the gateway since is not meant.
+fn to_sessions(
+    mut message: message_to_gateway::Kind,
+    sessions: impl Iterator<Item = SessionId>,
+) -> message_to_gateway::Kind {
+    let sessions = sessions.map(|session| session.0).collect();
+    match &mut message {
+        message_to_gateway::Kind::Directed(directed) => directed.sessions = sessions,
+        message_to_gateway::Kind::Kick(kick) => kick.sessions = sessions,
+        _ => {}
+    }
+    message
+}
+
+/// What a message weighs in a queue, bytes.
+fn weight(message: &message_to_gateway::Kind) -> usize {
+    match message {
+        message_to_gateway::Kind::Directed(directed) => directed.data.len(),
+        _ => 0,
     }
 }

@@ -42,7 +42,7 @@ pub(crate) enum GatewaySays {
     Unsubscribe(RoomId),
     Read(RoomId, Read),
     Audit(Vec<RoomId>),
-    Sessions { number: u64, full: bool, changes: Vec<SessionChange> },
+    Sessions { number: u64, full: bool, sent: Option<Millis>, changes: Vec<SessionChange> },
     Publish(RoomId, link::Publish),
 }
 
@@ -92,7 +92,8 @@ pub(crate) fn from_gateway(frame: link::GatewayToMessage) -> Result<Option<Gatew
         Some(Kind::Sessions(batch)) => GatewaySays::Sessions {
             number: batch.number,
             full: batch.full,
-            changes: batch.changes.iter().map(session).collect::<Result<_, _>>()?,
+            sent: (batch.sent_ms > 0).then_some(Millis(batch.sent_ms)),
+            changes: batch.changes.iter().map(|change| session(change, batch.sent_ms)).collect::<Result<_, _>>()?,
         },
         Some(Kind::Publish(publish)) => GatewaySays::Publish(convert::room(&publish.room)?, publish),
         Some(Kind::Audit(list)) => GatewaySays::Audit(rooms(&list.rooms)?),
@@ -148,7 +149,7 @@ fn sealed(end: &link::Sealed) -> Result<Sealed, BadFrame> {
     Ok(Sealed { epoch: Epoch(end.epoch), last: convert::seqs(&end.last)?, next: Epoch(end.next_epoch) })
 }
 
-fn session(change: &link::SessionChange) -> Result<SessionChange, BadFrame> {
+fn session(change: &link::SessionChange, sent_ms: u64) -> Result<SessionChange, BadFrame> {
     Ok(SessionChange {
         user: convert::user(&change.user)?,
         session: SessionId(change.session),
@@ -157,6 +158,7 @@ fn session(change: &link::SessionChange) -> Result<SessionChange, BadFrame> {
         joined: rooms(&change.joined)?,
         left: rooms(&change.left)?,
         ended: change.ended,
+        connected: change.age_ms.map(|age_ms| Millis(sent_ms) - age_ms),
     })
 }
 

@@ -95,7 +95,7 @@ async fn cpu_per_session_change() {
             ended: number % 2 == 0,
             ..link::SessionChange::default()
         };
-        let batch = link::SessionBatch { number, full: false, changes: (0..CHANGES).map(change).collect() };
+        let batch = link::SessionBatch { number, full: false, changes: (0..CHANGES).map(change).collect(), sent_ms: 0 };
         gateway.say(gateway_to_message::Kind::Sessions(batch)).await;
         while gateway.next().await != Down::SessionsApplied(number) {}
     }

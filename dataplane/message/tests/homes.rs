@@ -21,7 +21,7 @@ async fn connect(gateway: &mut Gateway, number: u64, user: &str, session: u64, r
         joined: rooms.iter().map(|room| (*room).to_owned()).collect(),
         ..link::SessionChange::default()
     };
-    let batch = link::SessionBatch { number, full: false, changes: vec![change] };
+    let batch = link::SessionBatch { number, full: false, changes: vec![change], sent_ms: 0 };
     gateway.say(gateway_to_message::Kind::Sessions(batch)).await;
     while gateway.next().await != Down::SessionsApplied(number) {}
 }
@@ -36,8 +36,8 @@ async fn a_directed_message_reaches_every_gateway_of_the_user() {
     let directed = link::Directed { to: "ana".into(), data: "1".into(), ..link::Directed::default() };
     let reply = client.direct(directed.clone()).await.unwrap().into_inner();
     assert_eq!((reply.connections, reply.moved), (2, None));
-    assert_eq!(one.next().await, Down::Directed(directed.clone()));
-    assert_eq!(two.next().await, Down::Directed(directed));
+    assert_eq!(one.next().await, Down::Directed(link::Directed { sessions: vec![1], ..directed.clone() }));
+    assert_eq!(two.next().await, Down::Directed(link::Directed { sessions: vec![2], ..directed }));
     let nobody = link::Directed { to: "bob".into(), ..link::Directed::default() };
     assert_eq!(client.direct(nobody).await.unwrap().into_inner().connections, 0);
 }
@@ -49,12 +49,50 @@ async fn a_kick_reaches_one_session_or_all() {
     connect(&mut one, 1, "ana", 1, &[]).await;
     connect(&mut two, 1, "ana", 2, &[]).await;
     let mut client = message.client(KEY).await;
-    let kick = |session| link::KickUser { user: "ana".into(), session, reason: "kicked".into() };
+    let kick = |session| link::KickUser { user: "ana".into(), session, reason: "kicked".into(), sessions: vec![] };
+    let told = |session, of| Down::Kick(link::KickUser { sessions: vec![of], ..kick(session) });
     assert_eq!(client.kick(kick(2)).await.unwrap().into_inner().connections, 1);
-    assert_eq!(two.next().await, Down::Kick(kick(2)));
+    assert_eq!(two.next().await, told(2, 2));
     assert_eq!(client.kick(kick(0)).await.unwrap().into_inner().connections, 2);
-    assert_eq!(one.next().await, Down::Kick(kick(0)));
-    assert_eq!(two.next().await, Down::Kick(kick(0)));
+    assert_eq!(one.next().await, told(0, 1));
+    assert_eq!(two.next().await, told(0, 2));
+}
+
+#[tokio::test]
+async fn what_was_said_before_a_session_was_reported_reaches_it_if_it_was_connected_by_then() {
+    let message = Message::start(Options::default()).await;
+    let mut gateway = message.gateway("g-1").await;
+    let mut client = message.client(KEY).await;
+    let kick = link::KickUser { user: "ana".into(), session: 0, reason: "kicked".into(), sessions: vec![] };
+    assert_eq!(client.kick(kick.clone()).await.unwrap().into_inner().connections, 0);
+    let directed = link::Directed { to: "ana".into(), data: "1".into(), ..link::Directed::default() };
+    assert_eq!(client.direct(directed.clone()).await.unwrap().into_inner().connections, 0);
+    // Times are compared by the millisecond.
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let change = |session, age_ms| link::SessionChange {
+        user: "ana".into(),
+        session,
+        conn_epoch: 1,
+        online: true,
+        age_ms,
+        ..link::SessionChange::default()
+    };
+    let changes = vec![change(1, Some(60_000)), change(2, Some(0)), change(3, None)];
+    let batch = link::SessionBatch { number: 1, full: false, changes, sent_ms: 100_000 };
+    gateway.say(gateway_to_message::Kind::Sessions(batch)).await;
+    let mut heard = vec![];
+    for _ in 0..3 {
+        heard.push(gateway.next().await);
+    }
+    let late = [
+        Down::SessionsApplied(1),
+        Down::Kick(link::KickUser { sessions: vec![1], ..kick }),
+        Down::Directed(link::Directed { sessions: vec![1], ..directed }),
+    ];
+    assert_eq!(heard, late);
+    let batch = link::SessionBatch { number: 2, full: false, changes: vec![], sent_ms: 100_100 };
+    gateway.say(gateway_to_message::Kind::Sessions(batch)).await;
+    assert_eq!(gateway.next().await, Down::SessionsApplied(2), "nobody else is told");
 }
 
 #[tokio::test]
@@ -63,7 +101,7 @@ async fn the_newest_session_wins_where_one_is_allowed() {
     let (mut one, mut two) = (message.gateway("g-1").await, message.gateway("g-2").await);
     connect(&mut one, 1, "ana", 1, &[]).await;
     connect(&mut two, 1, "ana", 2, &[]).await;
-    let kick = link::KickUser { user: "ana".into(), session: 1, reason: "replaced".into() };
+    let kick = link::KickUser { user: "ana".into(), session: 1, reason: "replaced".into(), sessions: vec![] };
     assert_eq!(one.next().await, Down::Kick(kick));
 }
 

@@ -1,6 +1,6 @@
 //! Names of keys: everything lies under `<namespace>/<cluster>/`.
 
-use throng_core::{InstanceId, Role, RoomId, Slot};
+use throng_core::{InstanceId, Role, Slot};
 
 use crate::error::Error;
 use crate::model::ClaimKey;
@@ -49,11 +49,10 @@ impl Keys {
         format!("{}member/{role}/{instance}", self.prefix)
     }
 
-    pub(crate) fn claim(&self, key: &ClaimKey) -> String {
+    pub(crate) fn claim(&self, key: ClaimKey) -> String {
         match key {
             ClaimKey::Rooms(slot) => format!("{}claim/chatroom/{slot}", self.prefix),
             ClaimKey::Users(slot) => format!("{}claim/message/{slot}", self.prefix),
-            ClaimKey::Pin(room) => format!("{}claim/chatroom/pin/{room}", self.prefix),
         }
     }
 
@@ -92,9 +91,6 @@ impl Keys {
 }
 
 fn read_claim(rest: &str) -> Option<ClaimKey> {
-    if let Some(room) = rest.strip_prefix("chatroom/pin/") {
-        return RoomId::new(room).ok().map(ClaimKey::Pin);
-    }
     let (role, slot) = rest.split_once('/')?;
     ClaimKey::slot(Role::from_text(role)?, Slot::new(slot.parse().ok()?)?)
 }
@@ -108,18 +104,14 @@ mod tests {
         let keys = Keys::new("default", "live").unwrap();
         let instance = InstanceId::new("live-gateway-1-0/7f").unwrap();
         assert_eq!(keys.read(&keys.member(Role::Gateway, &instance)), Some(Key::Member(Role::Gateway, instance)));
-        for claim in [
-            ClaimKey::Rooms(Slot::new(0).unwrap()),
-            ClaimKey::Users(Slot::new(4095).unwrap()),
-            ClaimKey::Pin(RoomId::new("a/b").unwrap()),
-        ] {
-            assert_eq!(keys.read(&keys.claim(&claim)), Some(Key::Claim(claim)));
+        for claim in [ClaimKey::Rooms(Slot::new(0).unwrap()), ClaimKey::Users(Slot::new(4095).unwrap())] {
+            assert_eq!(keys.read(&keys.claim(claim)), Some(Key::Claim(claim)));
         }
         assert_eq!(keys.read(&keys.incarnation()), Some(Key::Incarnation));
         assert_eq!(keys.read(&keys.leader_epoch()), Some(Key::LeaderEpoch));
         assert_eq!(keys.read(&keys.placement(Role::Message)), Some(Key::Placement(Role::Message)));
         assert_eq!(keys.read(&keys.target(Role::Chatroom)), Some(Key::Target(Role::Chatroom)));
-        assert_eq!(keys.claim(&ClaimKey::Rooms(Slot::new(7).unwrap())), "default/live/claim/chatroom/7");
+        assert_eq!(keys.claim(ClaimKey::Rooms(Slot::new(7).unwrap())), "default/live/claim/chatroom/7");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use throng_core::{InstanceId, Millis, Role, RoomId, Slot};
+use throng_core::{InstanceId, Millis, Role, Slot};
 
 /// Most claims in one call: etcd refuses transactions of more than 128 operations, and a claim needs two.
 pub const MAX_BATCH: usize = 64;
@@ -66,15 +66,13 @@ pub struct Registered {
 }
 
 /// What is claimed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ClaimKey {
     /// A slot of rooms, for a chatroom process.
     Rooms(Slot),
     /// A slot of users, for a message process.
     Users(Slot),
-    /// One hot room, taken out of its slot.
-    Pin(RoomId),
 }
 
 impl ClaimKey {

@@ -40,11 +40,11 @@ async fn killed_and_back_with_its_data_it_shows_the_same_claims_and_says_when_it
     let (registry, mut views) = begun(options(&server)).await;
     let lease = registry.grant(30_000).await.unwrap();
     let own = take(&registry, rooms(1), "c-0", lease.id, 1).await;
-    seen(&mut views, "the claim", |view| view.claim(&rooms(1)).is_some()).await;
+    seen(&mut views, "the claim", |view| view.claim(rooms(1)).is_some()).await;
 
     server.kill();
     let view = seen_within(&mut views, PATIENCE, "the outage", |view| !view.health.is_healthy()).await;
-    assert!(view.claim(&rooms(1)).is_some(), "the last view stays");
+    assert!(view.claim(rooms(1)).is_some(), "the last view stays");
     let start = Instant::now();
     assert!(registry.keep_alive(lease, Duration::from_millis(300)).await.unwrap_err().is_temporary());
     assert!(registry.read_claims(&[rooms(1)]).await.unwrap_err().is_temporary());
@@ -54,7 +54,7 @@ async fn killed_and_back_with_its_data_it_shows_the_same_claims_and_says_when_it
 
     server.run();
     let view = seen_within(&mut views, PATIENCE, "the return", |view| view.health.is_healthy()).await;
-    assert_eq!(view.claim(&rooms(1)).map(|claim| claim.mod_revision), Some(own.mod_revision));
+    assert_eq!(view.claim(rooms(1)).map(|claim| claim.mod_revision), Some(own.mod_revision));
     assert_eq!((view.claims(Role::Chatroom).count(), view.incarnation), (1, Some(1)));
     assert_eq!(registry.keep_alive(lease, Duration::from_secs(1)).await, Ok(lease.ttl_ms));
     made(&known(registry.bump(&[own], &holder("c-0"), 1).await.unwrap())[0]);
@@ -68,7 +68,7 @@ async fn back_empty_it_shows_nothing_and_refuses_the_claims_of_before() {
     let lease = registry.grant(30_000).await.unwrap();
     registry.put_member(Role::Chatroom, &instance("c-0"), lease.id, &member("c-0")).await.unwrap();
     let own = take(&registry, rooms(1), "c-0", lease.id, 1).await;
-    let before = seen(&mut views, "the claim", |view| view.claim(&rooms(1)).is_some()).await;
+    let before = seen(&mut views, "the claim", |view| view.claim(rooms(1)).is_some()).await;
 
     server.kill();
     server.run_empty();
@@ -88,9 +88,9 @@ async fn back_empty_it_shows_nothing_and_refuses_the_claims_of_before() {
     registry.create_incarnation(2).await.unwrap();
     let again = take(&registry, rooms(1), "c-0", new.id, 2).await;
     assert!(again.mod_revision < 1 << 40);
-    let view = seen(&mut views, "the new claim", |view| view.claim(&rooms(1)).is_some()).await;
+    let view = seen(&mut views, "the new claim", |view| view.claim(rooms(1)).is_some()).await;
     let epoch = view.routes().rooms.owner(throng_core::Slot::new(1).unwrap()).unwrap().epoch;
-    assert!(epoch > before.epoch(before.claim(&rooms(1)).unwrap()).unwrap(), "epochs grow past an emptied etcd");
+    assert!(epoch > before.epoch(before.claim(rooms(1)).unwrap()).unwrap(), "epochs grow past an emptied etcd");
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn stalled_calls_end_in_time_and_a_write_has_an_unknown_outcome_that_can_b
     let (registry, mut views) = begun(EtcdOptions { call_ms: 500, ..options(&server) }).await;
     let lease = registry.grant(30_000).await.unwrap();
     let own = take(&registry, rooms(1), "c-0", lease.id, 1).await;
-    seen(&mut views, "the claim", |view| view.claim(&rooms(1)).is_some()).await;
+    seen(&mut views, "the claim", |view| view.claim(rooms(1)).is_some()).await;
 
     server.pause();
     let start = Instant::now();
@@ -186,7 +186,7 @@ async fn a_refusal_says_what_to_do_and_the_right_user_may_do_everything_under_it
     mine.put_member(Role::Chatroom, &instance("c-0"), lease.id, &member("c-0")).await.unwrap();
     let own = take(&mine, rooms(1), "c-0", lease.id, 1).await;
     assert_eq!(mine.keep_alive(lease, Duration::from_secs(1)).await, Ok(lease.ttl_ms));
-    seen_within(&mut views, PATIENCE, "the claim", |view| view.claim(&rooms(1)).is_some()).await;
+    seen_within(&mut views, PATIENCE, "the claim", |view| view.claim(rooms(1)).is_some()).await;
     made(&known(mine.give_up(&[own]).await.unwrap())[0]);
     mine.revoke(lease.id).await.unwrap();
 }

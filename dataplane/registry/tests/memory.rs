@@ -41,7 +41,7 @@ async fn out_of_reach_calls_fail_the_last_view_stays_and_leases_outlive_it() {
     assert!(registry.keep_alive(lease, Duration::from_secs(1)).await.unwrap_err().is_temporary());
     assert!(registry.read_claims(&[rooms(1)]).await.unwrap_err().is_temporary());
     registry.tick(Millis(60_000));
-    assert!(views.borrow().claim(&rooms(1)).is_some());
+    assert!(views.borrow().claim(rooms(1)).is_some());
 
     registry.set_away(false);
     assert!(views.borrow().health.is_healthy());
@@ -61,11 +61,11 @@ async fn emptied_it_knows_nothing_and_counts_from_the_beginning() {
     memory.create_incarnation(1).await.unwrap();
     let lease = memory.grant(60_000).await.unwrap();
     let own = take(&memory, rooms(1), "c-0", lease.id, 1).await;
-    seen(&mut views, "the claim", |view| view.claim(&rooms(1)).is_some()).await;
+    seen(&mut views, "the claim", |view| view.claim(rooms(1)).is_some()).await;
 
     memory.wipe();
     let view = seen(&mut views, "nothing", |view| view.incarnation.is_none()).await;
-    assert!(view.claim(&rooms(1)).is_none() && view.revision < own.mod_revision);
+    assert!(view.claim(rooms(1)).is_none() && view.revision < own.mod_revision);
     assert_eq!(memory.keep_alive(lease, Duration::from_secs(1)).await, Err(Error::LeaseGone(lease.id)));
 
     memory.create_incarnation(2).await.unwrap();

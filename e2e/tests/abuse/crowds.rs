@@ -9,7 +9,7 @@ use throng_e2e::raw::{Raw, tcp};
 use throng_e2e::talk::Talk;
 use throng_e2e::tokens::{claims, hs256};
 
-use crate::{SOON, hello, join, plain, quick};
+use crate::{SOON, closes, hello, join, one_of_each, plain, quick};
 
 const MIB: u64 = 1024 * 1024;
 const CROWD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -145,4 +145,49 @@ async fn who_joins_as_fast_as_it_can_is_closed_with_4004_and_may_come_again() {
     again.text(&json!({"id": 1, "hello": {"resume": ok["ok"]["resume"]}}).to_string()).await.unwrap();
     assert!(again.json(SOON).await.unwrap()["ok"].is_object());
     ana.ask(json!({"publish": {"room": "r", "data": "still here"}})).await.unwrap();
+}
+
+/// The close code and `retry_ms` of who was turned away.
+async fn turned_away(raw: &mut Raw) -> (u16, u64) {
+    let (code, reason) = raw.closed(SOON).await.unwrap();
+    let retry: serde_json::Value = serde_json::from_str(&reason).unwrap_or_default();
+    (code, retry["retry_ms"].as_u64().unwrap_or_else(|| panic!("{code} {reason}")))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hellos_beyond_what_the_gateway_takes_in_are_closed_with_1013_and_told_when_to_come_again() {
+    let dev = one_of_each(&["gateway.limits.accepts_per_s=4"]);
+    let token = dev.token("ana").unwrap();
+    let command = json!({"id": 1, "hello": {"token": token}}).to_string();
+    let mut refused = Vec::new();
+    for _ in 0..12 {
+        let mut raw = Raw::connect(&dev.ready.url).await.unwrap();
+        raw.text(&command).await.unwrap();
+        if let Err(error) = raw.json(SOON).await {
+            assert!(error.to_string().contains("1013"), "{error}");
+            let mut raw = Raw::connect(&dev.ready.url).await.unwrap();
+            raw.text(&command).await.unwrap();
+            refused.push(turned_away(&mut raw).await);
+            break;
+        }
+    }
+    let [(1013, retry_ms @ 1..=2000)] = refused[..] else { panic!("{refused:?}") };
+    assert!(closes(&dev, 1013) >= 2);
+    tokio::time::sleep(Duration::from_millis(retry_ms)).await;
+    drop(hello(&dev, "ben").await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_beyond_those_of_the_gateway_are_closed_with_1013_until_a_place_is_free() {
+    let dev = one_of_each(&["gateway.limits.connections=3"]);
+    let mut inside = Vec::new();
+    for user in ["ana", "ben", "eve"] {
+        inside.push(hello(&dev, user).await);
+    }
+    let mut raw = Raw::connect(&dev.ready.url).await.unwrap();
+    let (code, retry_ms) = turned_away(&mut raw).await;
+    assert!(code == 1013 && retry_ms > 0, "{code}, {retry_ms} ms");
+    inside.pop();
+    tokio::time::sleep(Duration::from_millis(retry_ms)).await;
+    drop(hello(&dev, "eve").await);
 }

@@ -79,3 +79,12 @@ async fn join(client: &mut Client, room: &str) -> Value {
 fn code(answer: &Value) -> &str {
     answer["error"]["code"].as_str().unwrap_or_else(|| panic!("this is no error: {answer}"))
 }
+
+/// How many connections the gateway has closed with a code. The client cannot always see it: who does not read is reset.
+fn closes(dev: &Dev, code: u16) -> u64 {
+    let gateway = dev.ready.pods.iter().find(|pod| pod.role == "gateway").unwrap();
+    let start = format!("throng_gateway_closes_total{{code=\"{code}\"");
+    let text = dev.metrics(gateway).unwrap();
+    let counts = text.lines().filter(|line| line.starts_with(&start)).map(|line| line.rsplit(' ').next().unwrap());
+    counts.map(|count| count.parse::<u64>().unwrap()).sum()
+}

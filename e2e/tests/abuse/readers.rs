@@ -10,7 +10,7 @@ use throng_e2e::raw::{Raw, tcp};
 use throng_e2e::talk::Talk;
 use throng_e2e::tokens::{claims, hs256};
 
-use crate::{SOON, hello, join, plain, quick};
+use crate::{SOON, closes, hello, join, plain, quick};
 
 const MIB: u64 = 1024 * 1024;
 const READERS: usize = 100;
@@ -62,11 +62,18 @@ async fn growth<T>(dev: &Dev, doing: impl Future<Output = T>) -> (u64, T) {
     }
 }
 
-/// All were closed. Who reads within two seconds is told why, the others find the end of the stream.
-async fn all_slow(readers: Vec<Raw>) {
+/// All were closed with 4003, and nobody else. Who reads within two seconds is told why, the others find the end of the
+/// stream; the gateway's own count has them all.
+async fn all_slow(dev: &Dev, readers: Vec<Raw>, closed_before: u64) {
+    let count = readers.len() as u64;
     for mut raw in readers {
         let (code, reason) = raw.closed(SOON).await.unwrap();
         assert!(code == 4003 || code == 0, "{code} {reason}");
+    }
+    let until = Instant::now() + SOON;
+    while closes(dev, 4003) != closed_before + count {
+        assert!(Instant::now() < until, "{} of {count} were closed with 4003", closes(dev, 4003) - closed_before);
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -75,6 +82,7 @@ async fn who_never_reads_a_room_that_must_not_be_lost_is_closed_with_4003() {
     const MESSAGES: usize = 40;
     let dev = plain();
     let talk = Talk::start(dev).unwrap();
+    let closed_before = closes(dev, 4003);
     let mut speaker = hello(dev, "host").await;
     let mut deaf = deaf(dev, READERS).await;
     for raw in &mut deaf {
@@ -86,7 +94,7 @@ async fn who_never_reads_a_room_that_must_not_be_lost_is_closed_with_4003() {
     let bound = READERS as u64 * SLACK_BYTES + MESSAGES as u64 * 30_000 * 8 + 24 * MIB;
     assert!(grown < bound, "grew by {} MiB, at most {}", grown / MIB, bound / MIB);
     println!("{} MiB for {READERS}; {}", grown / MIB, talk.undisturbed().unwrap());
-    all_slow(deaf).await;
+    all_slow(dev, deaf, closed_before).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -122,6 +130,7 @@ async fn who_asks_for_much_and_never_reads_it_costs_no_more_than_its_queue() {
         json!({"id": 9, "pull": {"room": "full", "lane": 2, "limit": 1000}}),
         json!({"id": 9, "join": {"room": "full", "history": 200}}),
     ] {
+        let closed_before = closes(dev, 4003);
         let mut deaf = deaf(dev, READERS).await;
         let pulls = command.get("pull").is_some();
         let (grown, ()) = growth(dev, async {
@@ -141,7 +150,7 @@ async fn who_asks_for_much_and_never_reads_it_costs_no_more_than_its_queue() {
         println!("{command}: {} MiB for {READERS}", grown / MIB);
         assert!(grown < bound, "{command}: grew by {} MiB, at most {}", grown / MIB, bound / MIB);
         if pulls {
-            all_slow(deaf).await;
+            all_slow(dev, deaf, closed_before).await;
         }
     }
     println!("{}", talk.undisturbed().unwrap());

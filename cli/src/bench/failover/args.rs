@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::faults::{self, Fault};
+use crate::bench::args::FloorTime;
 
 /// Shown below the help.
 pub(in crate::bench) const EXAMPLES: &str = "Examples:
@@ -63,4 +64,6 @@ pub(in crate::bench) struct FailoverArgs {
     /// The JSON object on one line.
     #[arg(long)]
     pub(in crate::bench) json: bool,
+    #[command(flatten)]
+    pub(in crate::bench) floor: FloorTime,
 }

@@ -1,7 +1,9 @@
 //! The rules that the model checker takes away, one at a time, to show what each is for.
 //!
-//! That no move starts while etcd or the store is in trouble is not among them: without it the model breaks no promise (a
-//! move and two more faults in any order of seven steps). That rule keeps moves short, not safe.
+//! Not among them are rules that keep the protocol short, not safe; without them the model breaks no promise. No move starts
+//! while etcd or the store is in trouble (tried with a move and two more faults in any order of seven steps); after an etcd that
+//! came back empty, incumbents may claim first, and who comes second takes the way of a crash; a new container revokes the lease
+//! of the one before it, and would else wait until it ends.
 
 /// Which rules are in force: all of them, outside the model. Each names the story that it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +21,8 @@ pub struct Rules {
     pub bump_before_reopening: bool,
     /// A taker revokes whoever the fence names, and waits for the rest of its grace.
     pub wait_for_grace: bool,
+    /// A fence is raised only over the holder that was revoked; if there is another, it is named and nothing changes.
+    pub fences_name_their_holder: bool,
     /// A mark revokes only epochs smaller than its own: a dead taker's mark does not outlive it.
     pub marks_compare_epochs: bool,
     /// A taker waits 1.5 s after the store was emptied: the mark that it would have found may be forgotten.
@@ -48,6 +52,7 @@ impl Rules {
         wait_when_blind: true,
         bump_before_reopening: true,
         wait_for_grace: true,
+        fences_name_their_holder: true,
         marks_compare_epochs: true,
         wait_after_emptied: true,
         grace_needs_fences: true,

@@ -1,11 +1,13 @@
 //! Homes of users: where each user's sessions are.
 //!
 //! A message Pod is the home of the users of its slots. Gateways tell it of sessions that connect, disconnect, join and
-//! leave; it answers where a directed message or a kick must go, ends older sessions of a user where only one is allowed, and
+//! leave; it answers where a directed message or a kick must go ([`telling`]), ends older sessions of a user where only one is allowed, and
 //! reports the members of a gateway that is gone as offline since it was last heard.
 //!
 //! Nothing here is stored: after a restart, or when a slot moves, gateways send their full lists again. A session belongs to
 //! the connection with the largest `conn_epoch`, whatever the order in which gateways report.
+
+mod telling;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +15,9 @@ use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
 
 use super::effect::GatewayId;
+use super::lag::Lag;
 use super::names::{RoomKey, Rooms};
+use super::recent::{GatewayKey, Recent};
 use crate::slot::SLOTS;
 use crate::{Epoch, InstanceId, Millis, RoomId, SessionId, Slot, UserId};
 
@@ -62,11 +66,13 @@ pub struct SessionChange {
     pub left: Vec<RoomId>,
     /// It will not resume.
     pub ended: bool,
+    /// Since when it is connected, by the gateway's clock; none: not known, or not connected.
+    pub connected: Option<Millis>,
 }
 
 /// What homes want done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HomeEffect {
+pub enum HomeEffect<W = ()> {
     /// End a session at a gateway: a newer one of the user took over.
     Replace {
         /// The gateway's stream.
@@ -75,6 +81,15 @@ pub enum HomeEffect {
         user: UserId,
         /// Which.
         session: SessionId,
+    },
+    /// Tell a session what its user was told before the session was known here, though it was connected.
+    Late {
+        /// The gateway's stream.
+        gateway: GatewayId,
+        /// Which.
+        session: SessionId,
+        /// What was given to [`Homes::tell`].
+        word: W,
     },
     /// Tell the room's owner that these members are offline.
     Offline {
@@ -103,14 +118,25 @@ pub struct OfflineMember {
 pub struct Whereabouts {
     /// Streams of the gateways that have a connection of the user, each once.
     pub gateways: Vec<GatewayId>,
-    /// Connections there.
-    pub connections: u32,
+    /// Connections there, one each, by stream and session.
+    pub sessions: Vec<(GatewayId, SessionId)>,
+}
+
+impl Whereabouts {
+    /// How many connections there are.
+    #[must_use]
+    pub fn connections(&self) -> u32 {
+        u32::try_from(self.sessions.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Sessions at one gateway.
+    pub fn at(&self, gateway: GatewayId) -> impl Iterator<Item = SessionId> {
+        self.sessions.iter().filter(move |(at, _)| *at == gateway).map(|(_, session)| *session)
+    }
 }
 
 /// Members of one report at most; a room with more gets several.
 const MAX_REPORT: usize = 1_000;
-
-type GatewayKey = u32;
 
 #[derive(Debug)]
 struct Session {
@@ -132,6 +158,8 @@ struct Gateway {
     number: u64,
     /// When its stream ended, and when it was last heard (Unix time).
     lost: Option<(Millis, Millis)>,
+    /// Its clock.
+    lag: Lag,
     sessions: HashSet<SessionId>,
 }
 
@@ -141,9 +169,9 @@ struct Bucket {
     users: HashMap<UserId, SmallVec<[SessionId; 1]>>,
 }
 
-/// All homes of one message Pod.
+/// All homes of one message Pod. `W`: what users are told, in the language of the shell.
 #[derive(Debug)]
-pub struct Homes {
+pub struct Homes<W = ()> {
     options: HomeOptions,
     buckets: Vec<Bucket>,
     sessions: HashMap<SessionId, Session>,
@@ -153,10 +181,11 @@ pub struct Homes {
     rooms: Rooms,
     offline: BTreeSet<(Millis, SessionId)>,
     users: usize,
-    out: Vec<HomeEffect>,
+    recent: Recent<W>,
+    out: Vec<HomeEffect<W>>,
 }
 
-impl Homes {
+impl<W: Clone> Homes<W> {
     /// Homes of nobody yet, with no slot open.
     #[must_use]
     pub fn new(options: HomeOptions) -> Self {
@@ -170,12 +199,13 @@ impl Homes {
             rooms: Rooms::default(),
             offline: BTreeSet::new(),
             users: 0,
+            recent: Recent::default(),
             out: Vec::new(),
         }
     }
 
     /// What is to be done since the last call, in order.
-    pub fn effects(&mut self) -> std::vec::Drain<'_, HomeEffect> {
+    pub fn effects(&mut self) -> std::vec::Drain<'_, HomeEffect<W>> {
         self.out.drain(..)
     }
 
@@ -214,6 +244,7 @@ impl Homes {
                 self.drop_session(session);
             }
         }
+        self.recent.forget(|user| Slot::of(user.as_str()) == slot);
     }
 
     /// The epoch under which a user's home is here, if it is.
@@ -307,6 +338,9 @@ impl Homes {
         if connects && !full && self.options.sessions == SessionPolicy::NewestWins {
             self.replace_others(&change.user, change.session);
         }
+        if change.online {
+            self.tell_late(key, change, now);
+        }
     }
 
     fn enter(&mut self, key: GatewayKey, change: &SessionChange) {
@@ -376,8 +410,14 @@ impl Homes {
         }
         let key = self.next_key;
         self.next_key += 1;
-        let gateway =
-            Gateway { instance: instance.clone(), stream: None, number: 0, lost: None, sessions: HashSet::new() };
+        let gateway = Gateway {
+            instance: instance.clone(),
+            stream: None,
+            number: 0,
+            lost: None,
+            lag: Lag::default(),
+            sessions: HashSet::new(),
+        };
         self.gateways.insert(key, gateway);
         self.keys.insert(instance.clone(), key);
         key
@@ -393,7 +433,7 @@ impl Homes {
         for id in self.sessions_of(user).filter(|id| session.is_none_or(|session| session == *id)) {
             let Some(session) = self.sessions.get(&id).filter(|session| session.online) else { continue };
             let Some(stream) = self.stream(session.gateway) else { continue };
-            found.connections += 1;
+            found.sessions.push((stream, id));
             if !found.gateways.contains(&stream) {
                 found.gateways.push(stream);
             }
@@ -412,6 +452,7 @@ impl Homes {
 
     /// Gives up gateways that stayed away, and forgets sessions that did not resume.
     pub fn tick(&mut self, now: Millis) {
+        self.recent.expire(now);
         let is_lost = |gateway: &Gateway| gateway.lost.filter(|(at, _)| now.since(*at) >= self.options.lost_ms);
         let lost: Vec<(GatewayKey, Millis)> =
             self.gateways.iter().filter_map(|(key, gateway)| Some((*key, is_lost(gateway)?.1))).collect();

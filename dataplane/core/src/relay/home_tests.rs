@@ -26,6 +26,7 @@ fn online(name: &str, session: u64, conn_epoch: u64, joined: &[&str]) -> Session
         joined: joined.iter().map(|name| room(name)).collect(),
         left: vec![],
         ended: false,
+        connected: None,
     }
 }
 
@@ -43,7 +44,7 @@ fn homes(sessions: SessionPolicy) -> Homes {
 
 fn connections(homes: &Homes, name: &str) -> (Vec<u32>, u32) {
     let found = homes.find(&user(name), None).unwrap();
-    (found.gateways.iter().map(|gateway| gateway.0).collect(), found.connections)
+    (found.gateways.iter().map(|gateway| gateway.0).collect(), found.connections())
 }
 
 #[test]
@@ -216,7 +217,7 @@ proptest! {
         homes.tick(Millis(10_000));
         let mut reported: Vec<(String, u64)> = homes.effects().filter_map(|effect| match effect {
             HomeEffect::Offline { room, members } => Some(members.into_iter().map(|m| (room.to_string(), m.session.0)).collect::<Vec<_>>()),
-            HomeEffect::Replace { .. } => None,
+            HomeEffect::Replace { .. } | HomeEffect::Late { .. } => None,
         }).flatten().collect();
         reported.sort_unstable();
         let mut wanted: Vec<(String, u64)> = truth.iter().filter(|(_, known)| known.2).map(|(s, known)| (names[known.3].to_owned(), *s as u64)).collect();

@@ -5,7 +5,8 @@
 //! something; what they need from before the ring is fetched from the owner once. [`effect`] is the language between this
 //! machine and its shell, [`packed`] the unopened segment.
 //!
-//! [`home`]: where each user's sessions are, for directed messages, kicks, one-session policies and the offline rule.
+//! [`home`]: where each user's sessions are, for directed messages, kicks, one-session policies and the offline rule;
+//! [`recent`]: what users were told a moment ago, for sessions that are reported late.
 //!
 //! All of it is lost on a restart and rebuilt from gateways, which subscribe again with their cursors and list their
 //! sessions, and from the owners of the rooms.
@@ -14,12 +15,16 @@ pub mod effect;
 mod fill;
 pub mod home;
 #[cfg(test)]
+mod home_telling_tests;
+#[cfg(test)]
 mod home_tests;
+mod lag;
 mod logged;
 mod names;
 pub mod owners;
 pub mod packed;
 pub mod read;
+mod recent;
 #[expect(clippy::module_inception, reason = "the machine bears the name of the role")]
 pub mod relay;
 pub mod ring;

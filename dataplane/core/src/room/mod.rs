@@ -31,7 +31,7 @@ pub mod user_limit;
 pub mod window;
 
 pub use entries::{EVENT_EVERY_MS, MAX_NAMES, NAMED_UP_TO_MEMBERS, RoomEvent};
-pub use keys::{KEY_MEMORY_MS, MAX_KEY_BYTES, MAX_KEYS};
+pub use keys::{KEY_MEMORY_MS, KnownKey, MAX_KEY_BYTES, MAX_KEYS};
 pub use life::{EndReason, Overrides, Settings};
 pub use lists::{ListChange, ListEntry, ListError, ListName, MAX_LIST_ENTRIES, Role};
 pub use members::{Change, ChangeKind, GatewayNo, MAX_SESSIONS, MemberRow, OfflineRule};

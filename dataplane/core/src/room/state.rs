@@ -1,11 +1,10 @@
 //! A room as it is loaded from the store or handed over by its owner before.
 
-use std::sync::Arc;
-
+use super::keys::KnownKey;
 use super::life::Overrides;
 use super::lists::ListEntry;
 use super::lists::ListName;
-use crate::{Epoch, Message, Millis, RoomId, Seqs, Stamp, UserId};
+use crate::{Epoch, Message, Millis, RoomId, Seqs};
 
 /// What outlives an owner. Parts may come from several sources, see [`Self::merge`].
 #[derive(Clone, Debug, PartialEq)]
@@ -23,7 +22,7 @@ pub struct RoomState {
     /// Messages of older epochs, in any order.
     pub messages: Vec<(Epoch, Message)>,
     /// Idempotency keys and what they stand for.
-    pub keys: Vec<(UserId, Arc<str>, Stamp)>,
+    pub keys: Vec<KnownKey>,
     /// Up to here the store has the messages. What goes beyond is written by the owner that opens the room.
     pub stored: Vec<(Epoch, Seqs)>,
 }

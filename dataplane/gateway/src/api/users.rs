@@ -38,7 +38,9 @@ pub(super) async fn direct(
     let Content { from, kind, data } =
         Content::new(direct.from.as_deref(), direct.kind.as_deref(), direct.data.as_deref())?;
     let to = user.as_str().to_owned();
-    let connections = api.direct(&user, Directed { to: to.clone(), from, kind, data, at_ms: unix_now().0 }).await?;
+    let connections = api
+        .direct(&user, Directed { to: to.clone(), from, kind, data, at_ms: unix_now().0, ..Directed::default() })
+        .await?;
     Ok(Json(Reached { user: to, connections }))
 }
 
@@ -51,7 +53,7 @@ pub(super) async fn kick(
 ) -> Result<Json<Reached>, ApiError> {
     let user = params.user()?;
     let name = user.as_str().to_owned();
-    let kick = KickUser { user: name.clone(), session: 0, reason: "kicked".to_owned() };
+    let kick = KickUser { user: name.clone(), reason: "kicked".to_owned(), ..KickUser::default() };
     let connections = api.kick_user(&user, kick).await?;
     Ok(Json(Reached { user: name, connections }))
 }

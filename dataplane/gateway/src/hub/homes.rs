@@ -14,8 +14,8 @@ use throng_proto::link::{self, gateway_to_message};
 use super::{Action, Address, Hub, Role};
 use crate::traffic::{Member, Slots, ToShard};
 
-/// Window in which changes of sessions are gathered, after the first, which goes at once: a kick or a directed message
-/// right after a `hello` looks for it.
+/// Window in which changes of sessions are gathered, after the first, which goes at once. Who is kicked or spoken to inside
+/// it is not missed: each change tells its age, and homes remember what they said for longer than this.
 const WINDOW_MS: u64 = 100;
 /// Most changes of one batch.
 const MAX_CHANGES: usize = 4000;
@@ -23,13 +23,20 @@ const MAX_CHANGES: usize = 4000;
 /// Changes on their way, and full lists being collected.
 #[derive(Debug, Default)]
 pub(super) struct Homes {
-    changes: HashMap<SessionId, link::SessionChange>,
+    changes: HashMap<SessionId, Change>,
     flush_at: Option<Millis>,
     flushed: Millis,
     /// Homes that wait for a full list, reactors that have not answered, and what came.
     listing: Option<Listing>,
     wanting: BTreeSet<Address>,
     number: u64,
+}
+
+#[derive(Debug)]
+struct Change {
+    told: link::SessionChange,
+    /// When its hello was heard of here.
+    came: Option<Millis>,
 }
 
 #[derive(Debug)]
@@ -40,38 +47,42 @@ struct Listing {
 }
 
 impl Homes {
-    fn change(&mut self, member: &Member, now: Millis) -> &mut link::SessionChange {
+    fn change(&mut self, member: &Member, now: Millis) -> &mut Change {
         self.flush_at.get_or_insert(now.max(self.flushed + WINDOW_MS));
-        let change = self.changes.entry(member.session).or_insert_with(|| link::SessionChange {
-            user: member.user.as_str().to_owned(),
-            session: member.session.0,
-            online: true,
-            ..link::SessionChange::default()
+        let change = self.changes.entry(member.session).or_insert_with(|| Change {
+            told: link::SessionChange {
+                user: member.user.as_str().to_owned(),
+                session: member.session.0,
+                online: true,
+                ..link::SessionChange::default()
+            },
+            came: None,
         });
-        change.conn_epoch = change.conn_epoch.max(member.conn_epoch);
+        change.told.conn_epoch = change.told.conn_epoch.max(member.conn_epoch);
         change
     }
 
     pub(super) fn online(&mut self, member: &Member, now: Millis) {
         let change = self.change(member, now);
-        change.online = true;
-        change.ended = false;
+        change.told.online = true;
+        change.told.ended = false;
+        change.came = Some(now);
     }
 
     pub(super) fn joined(&mut self, member: &Member, room: &RoomId, now: Millis) {
-        let change = self.change(member, now);
+        let change = &mut self.change(member, now).told;
         change.left.retain(|left| left != room.as_str());
         change.joined.push(room.as_str().to_owned());
     }
 
     pub(super) fn left(&mut self, member: &Member, room: &RoomId, now: Millis) {
-        let change = self.change(member, now);
+        let change = &mut self.change(member, now).told;
         change.joined.retain(|joined| joined != room.as_str());
         change.left.push(room.as_str().to_owned());
     }
 
     pub(super) fn gone(&mut self, member: &Member, rooms: &[RoomId], ended: bool, now: Millis) {
-        let change = self.change(member, now);
+        let change = &mut self.change(member, now).told;
         if change.conn_epoch > member.conn_epoch {
             // The session has come back before this end of it was told.
             return;
@@ -100,7 +111,8 @@ impl Hub {
         self.homes.flush_at = None;
         self.homes.flushed = self.now;
         let mut by_home: BTreeMap<Address, Vec<link::SessionChange>> = BTreeMap::new();
-        for (_, change) in std::mem::take(&mut self.homes.changes) {
+        for (_, Change { told: mut change, came }) in std::mem::take(&mut self.homes.changes) {
+            change.age_ms = change.online.then(|| self.age_ms(change.conn_epoch, came));
             // Without a home that can hear it is not kept: the next one gets a full list.
             if let Some(home) = self.home_of(&change.user).filter(|home| self.is_up(Role::Message, home)) {
                 by_home.entry(home).or_default().push(change);
@@ -116,8 +128,15 @@ impl Hub {
 
     fn send_sessions(&mut self, home: &Address, changes: Vec<link::SessionChange>, full: bool) {
         self.homes.number += 1;
-        let batch = link::SessionBatch { number: self.homes.number, full, changes };
+        let batch = link::SessionBatch { number: self.homes.number, full, changes, sent_ms: self.now.0 };
         self.out.push(Action::Message(Arc::clone(home), gateway_to_message::Kind::Sessions(batch)));
+    }
+
+    /// How long a session has been connected. Its connection epoch is the Unix time of its hello, or a little more; then
+    /// what counts is when this was heard of.
+    fn age_ms(&self, conn_epoch: u64, came: Option<Millis>) -> u64 {
+        let by_epoch = self.settings.origin.unix(self.now).since(Millis(conn_epoch));
+        by_epoch.max(came.map_or(0, |came| self.now.since(came)))
     }
 
     /// A home's link is new.
@@ -172,6 +191,7 @@ impl Hub {
             listing.homes.into_iter().map(|home| (home, Vec::new())).collect();
         for (member, rooms) in listing.sessions {
             let home = self.home_of(member.user.as_str());
+            let age_ms = Some(self.age_ms(member.conn_epoch, None));
             if let Some(changes) = home.and_then(|home| by_home.get_mut(&home)) {
                 changes.push(link::SessionChange {
                     user: member.user.as_str().to_owned(),
@@ -181,6 +201,7 @@ impl Hub {
                     joined: rooms.iter().map(|room| room.as_str().to_owned()).collect(),
                     left: Vec::new(),
                     ended: false,
+                    age_ms,
                 });
             }
         }

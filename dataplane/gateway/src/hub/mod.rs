@@ -30,6 +30,8 @@ use throng_proto::client::Event;
 use throng_proto::convert;
 use throng_proto::link::{self, chatroom_to_gateway, gateway_to_chatroom, gateway_to_message, message_to_gateway};
 
+pub(crate) use publish::MAX_ON_LINK;
+
 use crate::traffic::{Origin, ToHub, ToShard};
 
 /// Address of a process: `host:port`.
@@ -358,6 +360,7 @@ impl Hub {
 
     fn directed(&mut self, directed: link::Directed) {
         let Ok(to) = UserId::new(&directed.to) else { return };
+        let sessions = directed.sessions.into_iter().map(SessionId).collect();
         let event = Arc::new(Event {
             kind: "direct",
             from: Some(directed.from),
@@ -366,13 +369,14 @@ impl Hub {
             at_ms: Some(Millis(directed.at_ms)),
             ..Event::default()
         });
-        self.all_shards(&ToShard::Direct(to, event));
+        self.all_shards(&ToShard::Direct(to, sessions, event));
     }
 
     fn kick(&mut self, kick: &link::KickUser) {
         let Ok(user) = UserId::new(&kick.user) else { return };
-        let session = (kick.session != 0).then_some(SessionId(kick.session));
-        self.all_shards(&ToShard::Kick(user, session, kick.reason.as_str().into()));
+        let one = std::iter::once(kick.session).filter(|session| *session != 0);
+        let sessions = one.chain(kick.sessions.iter().copied()).map(SessionId).collect();
+        self.all_shards(&ToShard::Kick(user, sessions, kick.reason.as_str().into()));
     }
 
     fn room_event(&mut self, event: link::RoomEvent) {

@@ -21,8 +21,8 @@ use crate::traffic::{Asker, Failure, Order, Ordered, ToShard};
 
 /// Most messages and pulls on their way.
 const MAX_PENDING: usize = 50_000;
-/// Most unanswered messages on one link: a quarter of its queue, and a second of 4,000/s.
-pub(super) const MAX_ON_LINK: usize = 4_096;
+/// Most unanswered messages on one link: a second of 4,000/s.
+pub(crate) const MAX_ON_LINK: usize = 4_096;
 /// Between two looks for ways at what waits.
 const RETRY_MS: u64 = 20;
 /// Who did not take a message is not asked again for so long.

@@ -329,3 +329,31 @@ fn owners_that_are_linked_hear_how_busy_the_gateway_is() {
     };
     assert_eq!(&**to, "a");
 }
+
+#[test]
+fn homes_are_told_how_long_a_session_has_been_connected() {
+    let told = |actions: &[Action]| {
+        let of = |action: &Action| match action {
+            Action::Message(_, gateway_to_message::Kind::Sessions(batch)) => Some(batch.clone()),
+            _ => None,
+        };
+        actions.iter().filter_map(of).collect::<Vec<_>>()
+    };
+    let mut world = World::new();
+    let hello = |world: &mut World, session, conn_epoch| {
+        world.hub.from_shard(0, ToHub::Online(Member { conn_epoch, ..member(session) }));
+    };
+    // Unix time is 1,001,000: it said hello 7 ms ago, and goes at once.
+    hello(&mut world, 1, 1_000_993);
+    let sent = told(&world.wait(0));
+    assert_eq!((sent[0].sent_ms, sent[0].changes[0].age_ms), (1_000, Some(7)));
+    // Its number is from a gateway whose clock is ahead: what counts is when it was heard of.
+    hello(&mut world, 2, 1_009_999);
+    assert!(told(&world.wait(60)).is_empty());
+    hello(&mut world, 3, 1_001_060);
+    let gone = Member { conn_epoch: 1_001_060, ..member(3) };
+    world.hub.from_shard(0, ToHub::Gone { member: gone, rooms: vec![], ended: false });
+    let sent = told(&world.wait(40));
+    let ages: Vec<_> = sent[0].changes.iter().map(|change| (change.session, change.age_ms)).collect();
+    assert_eq!((sent[0].sent_ms, ages), (1_100, vec![(2, Some(100)), (3, None)]));
+}

@@ -187,8 +187,8 @@ impl<T: Transport> Shard<T> {
     }
 
     /// Something for one user.
-    pub(super) fn direct(&mut self, user: &UserId, event: &Event) {
-        for conn in self.conns_of(user) {
+    pub(super) fn direct(&mut self, user: &UserId, sessions: &[SessionId], event: &Event) {
+        for conn in self.conns_among(user, sessions) {
             let reply = Reply { id: 0, body: Body::Event(Box::new(event.clone())) };
             let frame = reply_frame(self.format_of(conn), &reply);
             self.counts.deliveries += 1;
@@ -198,13 +198,20 @@ impl<T: Transport> Shard<T> {
         self.close_failed();
     }
 
-    pub(super) fn kick(&mut self, user: &UserId, session: Option<SessionId>, reason: &str) {
+    pub(super) fn kick(&mut self, user: &UserId, sessions: &[SessionId], reason: &str) {
         let code = if reason == "replaced" { CloseCode::Replaced } else { CloseCode::Kicked };
-        for conn in self.conns_of(user) {
-            if self.conn(conn).is_some_and(|conn| session.is_none_or(|session| conn.session == session)) {
-                self.close(conn, code, reason);
-            }
+        for conn in self.conns_among(user, sessions) {
+            self.close(conn, code, reason);
         }
+    }
+
+    /// A user's connections, those of these sessions; none named: all.
+    fn conns_among(&self, user: &UserId, sessions: &[SessionId]) -> Vec<u32> {
+        let mut conns = self.conns_of(user);
+        if !sessions.is_empty() {
+            conns.retain(|conn| self.conn(*conn).is_some_and(|conn| sessions.contains(&conn.session)));
+        }
+        conns
     }
 
     pub(super) fn list_room(&mut self, name: RoomId) {

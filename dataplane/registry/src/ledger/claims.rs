@@ -19,7 +19,7 @@ pub(super) fn claim(
     check(wanted.iter())?;
     let value = encode(holder)?;
     let branches = wanted.iter().map(|wanted| {
-        let key = keys.claim(wanted);
+        let key = keys.claim(*wanted);
         branch(When::Absent(key.clone()), Op::Put { key: key.clone(), value: value.clone(), lease: Some(lease) }, key)
     });
     Ok(under(keys, incarnation, branches.collect()))
@@ -36,7 +36,7 @@ pub(super) fn rewrite(
     check(own.iter().map(|own| &own.key))?;
     let value = encode(holder)?;
     let branches = own.iter().map(|own| {
-        let key = keys.claim(&own.key);
+        let key = keys.claim(own.key);
         let put = Op::Put { key: key.clone(), value: value.clone(), lease: Some(to.unwrap_or(own.lease)) };
         branch(mine(own, &key), put, key)
     });
@@ -47,7 +47,7 @@ pub(super) fn rewrite(
 pub(super) fn give_up(keys: &Keys, own: &[Own]) -> Result<Txn, Error> {
     check(own.iter().map(|own| &own.key))?;
     let branches = own.iter().map(|own| {
-        let key = keys.claim(&own.key);
+        let key = keys.claim(own.key);
         branch(mine(own, &key), Op::Delete(key.clone()), key)
     });
     Ok(Txn { then: branches.collect(), ..Txn::default() })
@@ -56,7 +56,7 @@ pub(super) fn give_up(keys: &Keys, own: &[Own]) -> Result<Txn, Error> {
 /// The incarnation first, then the claims.
 pub(super) fn read(keys: &Keys, wanted: &[ClaimKey]) -> Result<Txn, Error> {
     check(wanted.iter())?;
-    let gets = wanted.iter().map(|wanted| Op::Get(keys.claim(wanted)));
+    let gets = wanted.iter().map(|wanted| Op::Get(keys.claim(*wanted)));
     Ok(Txn { then: std::iter::once(Op::Get(keys.incarnation())).chain(gets).collect(), ..Txn::default() })
 }
 

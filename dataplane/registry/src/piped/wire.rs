@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use throng_core::{InstanceId, Millis, Role, RoomId, Slot};
+use throng_core::{InstanceId, Millis, Role, Slot};
 
 use crate::model::{Claim, Holder, LeaseId, Registered};
 use crate::view::{Health, View};
@@ -23,7 +23,6 @@ struct Line {
     holders: Vec<Arc<Holder>>,
     rooms: Vec<(Slot, Entry)>,
     users: Vec<(Slot, Entry)>,
-    pins: Vec<(RoomId, Entry)>,
 }
 
 /// A claim: place of its holder, lease, revision.
@@ -52,7 +51,6 @@ pub(super) fn encode(view: &View) -> serde_json::Result<Vec<u8>> {
     let mut places = Places::default();
     let rooms = view.claims(Role::Chatroom).map(|(slot, claim)| (slot, places.entry(claim))).collect();
     let users = view.claims(Role::Message).map(|(slot, claim)| (slot, places.entry(claim))).collect();
-    let pins = view.pins().iter().map(|(room, claim)| (room.clone(), places.entry(claim))).collect();
     let of_role = |role| view.members(role).iter().map(move |(name, entry)| (role, name.clone(), Arc::clone(entry)));
     let line = Line {
         revision: view.revision,
@@ -63,7 +61,6 @@ pub(super) fn encode(view: &View) -> serde_json::Result<Vec<u8>> {
         holders: places.holders,
         rooms,
         users,
-        pins,
     };
     let mut bytes = serde_json::to_vec(&line)?;
     bytes.push(b'\n');
@@ -84,7 +81,6 @@ pub(super) fn decode(line: &[u8]) -> serde_json::Result<View> {
             }
         }
     }
-    view.pins = Arc::new(line.pins.into_iter().filter_map(|(room, entry)| Some((room, claim(entry)?))).collect());
     view.members = Role::ALL.map(|role| {
         let of_role = line.members.iter().filter(|(of, ..)| *of == role);
         Arc::new(of_role.map(|(_, name, entry)| (name.clone(), Arc::clone(entry))).collect::<BTreeMap<_, _>>())

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 use throng_core::routes::{Claims, Owner, Peer, Routes};
 use throng_core::slot::SLOTS;
-use throng_core::{Epoch, InstanceId, Millis, Role, RoomId, Slot};
+use throng_core::{Epoch, InstanceId, Millis, Role, Slot};
 
 use crate::model::{Claim, ClaimKey, Placement, Registered};
 
@@ -53,7 +53,6 @@ pub struct View {
     pub(crate) members: [Arc<BTreeMap<InstanceId, Arc<Registered>>>; Role::ALL.len()],
     pub(crate) rooms: Arc<Vec<Option<Claim>>>,
     pub(crate) users: Arc<Vec<Option<Claim>>>,
-    pub(crate) pins: Arc<BTreeMap<RoomId, Claim>>,
     pub(crate) placements: [Option<Placement>; Role::ALL.len()],
     pub(crate) targets: [Option<Placement>; Role::ALL.len()],
     /// The incarnation; none in a new registry, or in one that came back empty.
@@ -75,7 +74,6 @@ impl View {
             members: std::array::from_fn(|_| Arc::default()),
             rooms: Arc::clone(&nobody),
             users: nobody,
-            pins: Arc::default(),
             placements: [const { None }; Role::ALL.len()],
             targets: [const { None }; Role::ALL.len()],
             incarnation: None,
@@ -113,11 +111,10 @@ impl View {
 
     /// Who holds a claim.
     #[must_use]
-    pub fn claim(&self, key: &ClaimKey) -> Option<&Claim> {
+    pub fn claim(&self, key: ClaimKey) -> Option<&Claim> {
         match key {
             ClaimKey::Rooms(slot) => self.rooms.get(slot.index())?.as_ref(),
             ClaimKey::Users(slot) => self.users.get(slot.index())?.as_ref(),
-            ClaimKey::Pin(room) => self.pins.get(room),
         }
     }
 
@@ -129,12 +126,6 @@ impl View {
             Role::Message => &self.users,
         };
         Slot::all().zip(table).filter_map(|(slot, claim)| Some((slot, claim.as_ref()?)))
-    }
-
-    /// Hot rooms that were taken out of their slots.
-    #[must_use]
-    pub fn pins(&self) -> &BTreeMap<RoomId, Claim> {
-        &self.pins
     }
 
     /// The placement document of a role.
@@ -210,7 +201,6 @@ impl PartialEq for View {
         self.members == other.members
             && self.rooms == other.rooms
             && self.users == other.users
-            && self.pins == other.pins
             && self.placements == other.placements
             && self.targets == other.targets
             && (self.incarnation, self.leader_epoch) == (other.incarnation, other.leader_epoch)

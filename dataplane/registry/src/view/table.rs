@@ -99,14 +99,6 @@ impl Table {
         let (table, slot) = match key {
             ClaimKey::Rooms(slot) => (&mut self.view.rooms, slot),
             ClaimKey::Users(slot) => (&mut self.view.users, slot),
-            ClaimKey::Pin(room) => {
-                let pins = Arc::make_mut(&mut self.view.pins);
-                match claim {
-                    Some(claim) => pins.insert(room, claim),
-                    None => pins.remove(&room),
-                };
-                return;
-            }
         };
         if let Some(entry) = Arc::make_mut(table).get_mut(slot.index()) {
             *entry = claim;
@@ -152,7 +144,7 @@ const fn of_role<T>(table: &mut [T; Role::ALL.len()], role: Role) -> &mut T {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use throng_core::{Epoch, InstanceId, RoomId, Slot};
+    use throng_core::{Epoch, InstanceId, Slot};
 
     use super::*;
     use crate::model::{LeaseId, Member};
@@ -191,7 +183,7 @@ mod tests {
     fn a_claim_becomes_a_route_with_the_epoch_of_its_revision_and_incarnation() {
         let mut table = Table::new(keys(), Millis::ZERO);
         let slot = Slot::new(7).unwrap();
-        let key = keys().claim(&ClaimKey::Rooms(slot));
+        let key = keys().claim(ClaimKey::Rooms(slot));
         table.rebuild([(key.as_str(), record(&holder("c-0"), 90, 5))].into_iter(), 90);
         assert_eq!(table.view().routes().rooms.owner(slot), None, "without an incarnation a claim gives no right");
 
@@ -234,14 +226,14 @@ mod tests {
     fn claims_of_one_owner_share_it_and_a_view_keeps_what_it_showed() {
         let mut table = Table::new(keys(), Millis::ZERO);
         for slot in Slot::all() {
-            table.apply(&keys().claim(&ClaimKey::Users(slot)), Some(record(&holder("m-0"), 9, 5)), 9);
+            table.apply(&keys().claim(ClaimKey::Users(slot)), Some(record(&holder("m-0"), 9, 5)), 9);
         }
         let before = table.view();
         let shared: Vec<_> = before.claims(Role::Message).map(|(_, claim)| Arc::as_ptr(&claim.holder)).collect();
         assert_eq!(shared.len(), 4096);
         assert!(shared.iter().all(|&at| at == shared[0]));
 
-        table.apply(&keys().claim(&ClaimKey::Users(Slot::new(1).unwrap())), None, 10);
+        table.apply(&keys().claim(ClaimKey::Users(Slot::new(1).unwrap())), None, 10);
         assert_eq!(before.claims(Role::Message).count(), 4096);
         assert_eq!(table.view().claims(Role::Message).count(), 4095);
         assert!(Arc::ptr_eq(&before.rooms, &table.view().rooms), "a table that did not change is shared");
@@ -251,7 +243,7 @@ mod tests {
     fn holders_that_nobody_refers_to_are_forgotten() {
         let mut table = Table::new(keys(), Millis::ZERO);
         for n in 0..2000 {
-            let key = keys().claim(&ClaimKey::Pin(RoomId::new("hot").unwrap()));
+            let key = keys().claim(ClaimKey::Rooms(Slot::new(7).unwrap()));
             table.apply(&key, Some(record(&holder(&format!("c-{n}")), n, 5)), n);
         }
         assert!(table.holders.len() <= HOLDERS_KEPT);
@@ -265,7 +257,7 @@ mod tests {
             let mut stored = std::collections::BTreeMap::new();
             for (revision, (slot, owner, kept)) in (1u64..).zip(steps) {
                 let slot = Slot::new(slot).unwrap();
-                let key = keys().claim(&if owner % 2 == 0 { ClaimKey::Rooms(slot) } else { ClaimKey::Users(slot) });
+                let key = keys().claim(if owner % 2 == 0 { ClaimKey::Rooms(slot) } else { ClaimKey::Users(slot) });
                 let now = kept.then(|| record(&holder(&format!("o-{owner}")), revision, 5));
                 changed.apply(&key, now.clone(), revision);
                 match now { Some(now) => stored.insert(key, now), None => stored.remove(&key) };

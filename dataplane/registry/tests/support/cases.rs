@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use throng_core::{Epoch, Role, RoomId, Slot};
-use throng_registry::{ClaimKey, Conflict, Error, Lease, MAX_BATCH, Own, Registry};
+use throng_core::{Role, Slot};
+use throng_registry::{Conflict, Error, Lease, MAX_BATCH, Own, Registry};
 
 use super::*;
 
@@ -31,7 +31,6 @@ cases!(
     a_move_changes_owner_and_lease_in_one_step,
     a_move_to_a_lease_that_is_gone_changes_nothing,
     claims_are_read_back_at_one_revision,
-    a_pin_is_claimed_like_a_slot,
     a_batch_is_one_to_64_different_keys,
     the_incarnation_is_created_once_and_only_grows,
     a_placement_is_written_only_under_the_current_leader_epoch,
@@ -64,7 +63,7 @@ async fn a_member_is_seen_while_its_lease_lives_and_gone_within_its_time_to_live
     registry.put_member(Role::Gateway, &name, short.id, &member("g-0")).await.unwrap();
     take(&*registry, rooms(9), "g-0", short.id, 1).await;
     let view = seen(&mut views, "the member and its claim", |view| {
-        view.members(Role::Gateway).contains_key(&name) && view.claim(&rooms(9)).is_some()
+        view.members(Role::Gateway).contains_key(&name) && view.claim(rooms(9)).is_some()
     })
     .await;
     let entry = &view.members(Role::Gateway)[&name];
@@ -77,7 +76,7 @@ async fn a_member_is_seen_while_its_lease_lives_and_gone_within_its_time_to_live
 
     let late = Duration::from_millis(short.ttl_ms + 1500).saturating_sub(asked.elapsed());
     seen_within(&mut views, late, "the end of the lease", |view| {
-        view.members(Role::Gateway).is_empty() && view.claim(&rooms(9)).is_none()
+        view.members(Role::Gateway).is_empty() && view.claim(rooms(9)).is_none()
     })
     .await;
     let lived_ms = asked.elapsed().as_millis() + 1;
@@ -193,10 +192,10 @@ async fn a_move_changes_owner_and_lease_in_one_step(registry: Arc<dyn Registry>)
     assert!(revision > own.mod_revision);
     registry.revoke(one.id).await.unwrap();
     let view = seen(&mut views, "the new owner", |view| {
-        view.claim(&rooms(4)).is_some_and(|claim| claim.holder.instance == instance("c-1"))
+        view.claim(rooms(4)).is_some_and(|claim| claim.holder.instance == instance("c-1"))
     })
     .await;
-    let claim = view.claim(&rooms(4)).unwrap();
+    let claim = view.claim(rooms(4)).unwrap();
     assert_eq!((claim.lease, claim.mod_revision), (other.id, revision));
     let read = registry.read_claims(&[rooms(4)]).await.unwrap();
     assert_eq!(read.claims[0].as_ref(), Some(claim), "the old lease takes nothing along");
@@ -223,19 +222,6 @@ async fn claims_are_read_back_at_one_revision(registry: Arc<dyn Registry>) {
     let found: Vec<_> = read.claims.iter().enumerate().filter_map(|(at, claim)| Some((at, claim.as_ref()?))).collect();
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].0, found[0].1.mod_revision, found[0].1.lease), (3, own.mod_revision, one.id));
-}
-
-async fn a_pin_is_claimed_like_a_slot(registry: Arc<dyn Registry>) {
-    let mut views = registry.watch();
-    let (one, other) = two(&registry).await;
-    let room = RoomId::new("the/final").unwrap();
-    let own = take(&*registry, ClaimKey::Pin(room.clone()), "c-0", one.id, 1).await;
-    let view = seen(&mut views, "the pin", |view| view.pins().contains_key(&room)).await;
-    assert_eq!(view.claims(Role::Chatroom).count(), 0);
-    assert_eq!(view.epoch(&view.pins()[&room]), Some(Epoch::of_claim(1, own.mod_revision)));
-    made(&known(registry.move_claim(&own, &holder("c-1"), other.id, 1).await.unwrap()));
-    registry.revoke(other.id).await.unwrap();
-    seen(&mut views, "no pin", |view| view.pins().is_empty()).await;
 }
 
 async fn a_batch_is_one_to_64_different_keys(registry: Arc<dyn Registry>) {

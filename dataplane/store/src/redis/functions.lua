@@ -12,7 +12,7 @@
 --
 -- A room's log is one stream for each epoch and lane, named by the room's log prefix and '<epoch>:<lane>'; the id of an
 -- entry is '<seq>-0'. The hash of ends holds, for each stream, the last number under '<epoch>:<lane>' and the weight of
--- what is kept under '<epoch>:<lane>:w'.
+-- what is kept under '<epoch>:<lane>:w'; beside them stands what spares most appends a look at the streams (open_room).
 
 -- Share of an entry's weight beside its texts: Message::weight in throng-core counts the same.
 local ENTRY_WEIGHT = 64
@@ -44,17 +44,73 @@ local function drop(stream, oldest)
   stream.weight = stream.weight - oldest.weight
 end
 
+-- A room that a call appends to, and what the call knows of it so far. What decides whether something is to be dropped is kept
+-- beside the ends, so that most calls look at no stream: 'due', when the oldest message of any stream is too old at the
+-- earliest, and 'lossless' and 'sampled', how much the streams of these lanes hold at most. A room without them is looked
+-- through.
+local function open_room(ends, log)
+  local stored = redis.call('HMGET', ends, 'due', 'lossless', 'sampled')
+  return {
+    ends = ends,
+    log = log,
+    streams = {},
+    newest = 0,
+    due = tonumber(stored[1] or '0'),
+    lossless = tonumber(stored[2] or '0'),
+    sampled = tonumber(stored[3] or '0'),
+  }
+end
+
+local function open_stream(room, name)
+  local stored = redis.call('HMGET', room.ends, name, name .. ':w')
+  local stream = {
+    key = room.log .. name,
+    last = stored[1],
+    kept = tonumber(stored[2] or '0'),
+    lanes = tonumber(string.match(name, '%d$')) < 2 and 'lossless' or 'sampled',
+  }
+  room.streams[name] = stream
+  return stream
+end
+
+-- Writes what a call knows of a room's streams; it is read again if it is needed again.
+local function put_down(room, fields)
+  for name, stream in pairs(room.streams) do
+    if stream.expires then
+      table.insert(fields, name)
+      table.insert(fields, stream.last)
+      table.insert(fields, name .. ':w')
+      table.insert(fields, string.format('%d', stream.kept))
+      redis.call('PEXPIRE', stream.key, stream.expires)
+    end
+  end
+  room.streams = {}
+  if #fields > 0 then
+    redis.call('HSET', room.ends, unpack(fields))
+  end
+end
+
+-- Before another command looks at the ends of a room.
+local function put_down_first(call, ends)
+  if call.rooms[ends] then
+    put_down(call.rooms[ends], {})
+  end
+end
+
 -- Drops what is older than the newest message of the batch allows, then the oldest while there is too much.
 local function trim(room, limits)
-  local groups = { { cap = limits.lossless_bytes }, { cap = limits.sampled_bytes } }
+  local groups = {
+    { lanes = 'lossless', cap = limits.lossless_bytes },
+    { lanes = 'sampled', cap = limits.sampled_bytes },
+  }
   local flat = redis.call('HGETALL', room.ends)
   for i = 1, #flat, 2 do
     local field, lane = string.match(flat[i], '^(%d+:(%d)):w$')
     local weight = tonumber(flat[i + 1])
     if field and weight > 0 then
       local lossless = tonumber(lane) < 2
-      local stream = { key = room.log .. field, field = flat[i], before = weight, weight = weight }
       local keep = lossless and limits.lossless_keep or limits.sampled_keep
+      local stream = { key = room.log .. field, field = flat[i], before = weight, weight = weight, keep = keep }
       local oldest = oldest_of(stream)
       while oldest and oldest.at < room.newest - keep do
         drop(stream, oldest)
@@ -67,6 +123,7 @@ local function trim(room, limits)
       table.insert(groups[lossless and 1 or 2], stream)
     end
   end
+  room.due = nil
   for _, group in ipairs(groups) do
     local total = 0
     for _, stream in ipairs(group) do
@@ -90,18 +147,50 @@ local function trim(room, limits)
       if stream.weight ~= stream.before then
         redis.call('HSET', room.ends, stream.field, string.format('%d', stream.weight))
       end
+      if stream.oldest then
+        room.due = math.min(room.due or math.huge, stream.oldest.at + stream.keep)
+      end
     end
+    room[group.lanes] = total
   end
+  room.due = room.due or 0
+end
+
+-- Ends the appends of a call to a room.
+local function close_room(room, limits)
+  if room.newest == 0 then
+    return
+  end
+  if
+    room.newest > room.due
+    or room.lossless > limits.lossless_bytes
+    or room.sampled > limits.sampled_bytes
+  then
+    put_down(room, {})
+    trim(room, limits)
+  end
+  local fields = { 'due', string.format('%d', room.due) }
+  for _, lanes in ipairs({ 'lossless', 'sampled' }) do
+    table.insert(fields, lanes)
+    table.insert(fields, string.format('%d', room[lanes]))
+  end
+  put_down(room, fields)
 end
 
 -- Forgets the streams and ends of epochs before one; of all if there is none.
 local function forget_streams(ends, log, before)
+  local kept = false
   for _, field in ipairs(redis.call('HKEYS', ends)) do
     local epoch = string.match(field, '^(%d+):')
     if epoch and (not before or tonumber(epoch) < before) then
       redis.call('UNLINK', log .. string.match(field, '^%d+:%d'))
       redis.call('HDEL', ends, field)
+    elseif epoch then
+      kept = true
     end
+  end
+  if not kept then
+    redis.call('UNLINK', ends)
   end
 end
 
@@ -115,7 +204,8 @@ commands.put_room = { keys = 1, args = 2, run = function(_, k, a)
 end }
 
 -- k: rooms, lists, sealed, ends, remembered, log prefix; a: room
-commands.delete_room = { keys = 6, args = 1, run = function(_, k, a)
+commands.delete_room = { keys = 6, args = 1, run = function(call, k, a)
+  call.rooms[k[4]] = nil
   forget_streams(k[4], k[6], nil)
   redis.call('HDEL', k[1], a[1])
   redis.call('UNLINK', k[2], k[3], k[4], k[5])
@@ -134,32 +224,31 @@ end }
 
 -- k: rooms, ends, log prefix; a: room, stream, seq, at, from, kind, data, keep
 commands.append = { keys = 3, args = 8, run = function(call, k, a)
-  local last = redis.call('HGET', k[2], a[2])
-  if last and tonumber(last) >= tonumber(a[3]) then
-    return
-  end
-  local stream = k[3] .. a[2]
-  local weight = string.format('%d', #a[5] + #a[6] + #a[7] + ENTRY_WEIGHT)
-  redis.call('HSETNX', k[1], a[1], '')
-  redis.call('HSET', k[2], a[2], a[3])
-  if redis.call('EXISTS', stream) == 1 then
-    redis.call('HINCRBY', k[2], a[2] .. ':w', weight)
-  else
-    -- The stream is new, or vanished because nobody appended to it for so long.
-    redis.call('HSET', k[2], a[2] .. ':w', weight)
-  end
-  redis.call('XADD', stream, a[3] .. '-0', 't', a[4], 'f', a[5], 'k', a[6], 'd', a[7])
-  redis.call('PEXPIRE', stream, a[8])
   local room = call.rooms[k[2]]
   if not room then
-    room = { ends = k[2], log = k[3], newest = 0 }
+    redis.call('HSETNX', k[1], a[1], '')
+    room = open_room(k[2], k[3])
     call.rooms[k[2]] = room
   end
-  room.newest = math.max(room.newest, tonumber(a[4]))
+  local stream = room.streams[a[2]] or open_stream(room, a[2])
+  if stream.last and tonumber(stream.last) >= tonumber(a[3]) then
+    return
+  end
+  local id, at, weight = a[3] .. '-0', tonumber(a[4]), #a[5] + #a[6] + #a[7] + ENTRY_WEIGHT
+  if not redis.call('XADD', stream.key, 'NOMKSTREAM', id, 't', a[4], 'f', a[5], 'k', a[6], 'd', a[7]) then
+    -- The stream is new, or vanished because nobody appended to it for so long.
+    redis.call('XADD', stream.key, id, 't', a[4], 'f', a[5], 'k', a[6], 'd', a[7])
+    stream.kept = 0
+  end
+  stream.last, stream.kept, stream.expires = a[3], stream.kept + weight, a[8]
+  local keep = stream.lanes == 'lossless' and call.limits.lossless_keep or call.limits.sampled_keep
+  room.newest, room.due = math.max(room.newest, at), math.min(room.due, at + keep)
+  room[stream.lanes] = room[stream.lanes] + weight
 end }
 
 -- k: rooms, ends; a: room, stream, seq
-commands['end'] = { keys = 2, args = 3, run = function(_, k, a)
+commands['end'] = { keys = 2, args = 3, run = function(call, k, a)
+  put_down_first(call, k[2])
   local last = redis.call('HGET', k[2], a[2])
   if not last or tonumber(last) < tonumber(a[3]) then
     redis.call('HSETNX', k[1], a[1], '')
@@ -168,7 +257,8 @@ commands['end'] = { keys = 2, args = 3, run = function(_, k, a)
 end }
 
 -- k: ends, log prefix; a: stream, seq
-commands.delete_message = { keys = 2, args = 2, run = function(_, k, a)
+commands.delete_message = { keys = 2, args = 2, run = function(call, k, a)
+  put_down_first(call, k[1])
   local id = a[2] .. '-0'
   local entry = redis.call('XRANGE', k[2] .. a[1], id, id)[1]
   if entry then
@@ -184,7 +274,8 @@ commands.seal = { keys = 2, args = 3, run = function(_, k, a)
 end }
 
 -- k: sealed, ends, log prefix; a: before
-commands.forget = { keys = 3, args = 1, run = function(_, k, a)
+commands.forget = { keys = 3, args = 1, run = function(call, k, a)
+  put_down_first(call, k[2])
   local before = tonumber(a[1])
   for _, epoch in ipairs(redis.call('HKEYS', k[1])) do
     if tonumber(epoch) < before then
@@ -247,7 +338,7 @@ local function write(keys, args)
     sampled_keep = tonumber(args[5]),
     sampled_bytes = tonumber(args[6]),
   }
-  local call = { rooms = {} }
+  local call = { rooms = {}, limits = limits }
   local at = 7
   while at <= #args do
     local command = commands[args[at]]
@@ -263,7 +354,7 @@ local function write(keys, args)
     command.run(call, k, a)
   end
   for _, room in pairs(call.rooms) do
-    trim(room, limits)
+    close_room(room, limits)
   end
   if call.fence_expires then
     redis.call('PEXPIRE', keys[1], call.fence_expires)

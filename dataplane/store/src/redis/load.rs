@@ -16,6 +16,9 @@ use crate::{LogPage, LogRange};
 /// Fields a step of a scan: a few milliseconds of Redis's time at most.
 const SCAN_COUNT: u32 = 5_000;
 
+/// The fields of a step, and where the next one begins; 0: there is none.
+type Step = (Vec<(String, Vec<u8>)>, u64);
+
 impl RedisStore {
     pub(super) async fn load_rooms(&self, slot: Slot) -> Result<Vec<StoredRoom>, StoreError> {
         let mut rooms = BTreeMap::new();
@@ -44,6 +47,7 @@ impl RedisStore {
             with(cmd("HGETALL"), &[&self.names.sealed(slot, room)]),
             with(cmd("HGETALL"), &[&self.names.ends(slot, room)]),
             with(cmd("ZRANGE"), &[&self.names.remembered(slot, room), "0", "-1", "WITHSCORES"]),
+            scan_command(&self.names.lists(slot, room), 0),
         ];
         let mut replies = self.bulk.in_order(self.options.load_ms, &commands).await?.into_iter();
         let meta = match reply::next(&mut replies)? {
@@ -61,26 +65,31 @@ impl RedisStore {
             let remembered = until_ms.and_then(|until_ms| text::parse_remembered(&value, until_ms));
             keep(remembered, "key of a publish", |remembered| image.remembered.push(remembered));
         }
-        image.lists = self.load_lists(slot, room).await?;
+        image.lists = self.load_lists(slot, room, reply::next(&mut replies)?).await?;
         image.tail = self.load_tail(slot, room, &image.ends, tail).await?;
         Ok(Some(image))
     }
 
-    async fn load_lists(&self, slot: Slot, room: &RoomId) -> Result<BTreeMap<(List, UserId), Millis>, StoreError> {
+    /// Reads the lists to their end. Nearly always that is in the first step of the scan.
+    async fn load_lists(
+        &self,
+        slot: Slot,
+        room: &RoomId,
+        first: Value,
+    ) -> Result<BTreeMap<(List, UserId), Millis>, StoreError> {
         let mut lists = BTreeMap::new();
-        let mut position = 0;
+        let (mut fields, mut position) = scanned(first)?;
         loop {
-            let (fields, next) = self.scan(&self.names.lists(slot, room), position).await?;
             for (entry, until) in fields {
                 let until_ms = String::from_utf8(until).ok().and_then(|until| super::command::millis(&until));
                 keep(text::parse_entry(&entry).zip(until_ms), "list entry", |(entry, until_ms)| {
                     lists.insert(entry, until_ms);
                 });
             }
-            position = next;
             if position == 0 {
                 return Ok(lists);
             }
+            (fields, position) = self.scan(&self.names.lists(slot, room), position).await?;
         }
     }
 
@@ -142,14 +151,19 @@ impl RedisStore {
     }
 
     /// One step through a hash.
-    async fn scan(&self, key: &str, position: u64) -> Result<(Vec<(String, Vec<u8>)>, u64), StoreError> {
-        let mut command = cmd("HSCAN");
-        command.arg(key).arg(position).arg("COUNT").arg(SCAN_COUNT);
-        let reply = self.bulk.one(self.options.load_ms, &command).await?;
-        let mut reply = reply::array(reply)?.into_iter();
-        let position = reply::number(reply::next(&mut reply)?)?;
-        Ok((reply::byte_pairs(reply::next(&mut reply)?)?, position))
+    async fn scan(&self, key: &str, position: u64) -> Result<Step, StoreError> {
+        scanned(self.bulk.one(self.options.load_ms, &scan_command(key, position)).await?)
     }
+}
+
+fn scan_command(key: &str, position: u64) -> Cmd {
+    with(cmd("HSCAN"), &[key, &position.to_string(), "COUNT", &SCAN_COUNT.to_string()])
+}
+
+fn scanned(reply: Value) -> Result<Step, StoreError> {
+    let mut reply = reply::array(reply)?.into_iter();
+    let position = reply::number(reply::next(&mut reply)?)?;
+    Ok((reply::byte_pairs(reply::next(&mut reply)?)?, position))
 }
 
 fn with(mut command: Cmd, args: &[&str]) -> Cmd {

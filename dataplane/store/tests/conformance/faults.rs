@@ -157,8 +157,8 @@ async fn a_store_without_its_file_warns() {
 async fn users_of_the_acl_get_in_and_others_are_told_why_not() {
     let server = RedisServer::start(&[]);
     // The rights that the documentation asks for.
-    let rights = "on >s3cret ~test/acl/* resetchannels -@all +fcall +function|load +get +pttl +del +hget +hgetall +hscan \
-                  +zrange +xrange +xrevrange +info +wait +ping +set +setnx +hset +hsetnx +hdel +hkeys +hincrby +exists \
+    let rights = "on >s3cret ~test/acl/* resetchannels -@all +fcall +function|load +get +pttl +del +hget +hmget +hgetall +hscan \
+                  +zrange +xrange +xrevrange +info +wait +ping +set +setnx +hset +hsetnx +hdel +hkeys +hincrby \
                   +unlink +xadd +xdel +pexpire +zadd +zremrangebyscore +zremrangebyrank +time";
     let mut acl = vec!["ACL", "SETUSER", "throng"];
     acl.extend(rights.split_whitespace());

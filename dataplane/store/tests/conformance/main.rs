@@ -15,4 +15,5 @@ mod figures;
 mod servers;
 mod suite;
 mod tls;
+mod twins;
 mod worlds;

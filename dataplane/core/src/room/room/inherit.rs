@@ -4,18 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Desk, Room};
-use crate::room::keys::First;
+use crate::room::keys::{First, KnownKey};
 use crate::room::life::Overrides;
 use crate::room::lists::{ListChange, ListName};
 use crate::room::now::Now;
 use crate::room::output::Record;
 use crate::room::state::RoomState;
-use crate::{Epoch, Lane, Message, Seqs, Stamp, UserId};
+use crate::{Epoch, Lane, Message, Seqs, Stamp};
 
 /// A write that will never be confirmed: nobody knows whether the store has it.
 const UNKNOWN: u64 = u64::MAX;
-
-type Known = (UserId, Arc<str>, Stamp);
 
 impl Room {
     /// Takes over messages of older epochs and their keys. What goes beyond `stored` is written, so that a retry is
@@ -23,14 +21,14 @@ impl Room {
     pub(super) fn inherit(
         &mut self,
         messages: Vec<(Epoch, Message)>,
-        keys: Vec<Known>,
+        keys: Vec<KnownKey>,
         stored: &[(Epoch, Seqs)],
         desk: &mut Desk<'_>,
     ) {
         let is_stored =
             |stamp: Stamp| stored.iter().any(|(epoch, last)| *epoch == stamp.epoch && stamp.seq <= last[stamp.lane]);
-        let mut by_stamp: BTreeMap<Stamp, (UserId, Arc<str>)> =
-            keys.into_iter().map(|(user, key, stamp)| (stamp, (user, key))).collect();
+        let keys = keys.into_iter().filter(|known| known.left_ms(desk.now.unix) > 0);
+        let mut by_stamp: BTreeMap<Stamp, KnownKey> = keys.map(|known| (known.stamp, known)).collect();
         for (epoch, message) in messages {
             let stamp = Stamp { epoch, lane: message.lane, seq: message.seq };
             let new = self.window.add_history(epoch, message.clone());
@@ -41,22 +39,23 @@ impl Room {
             if message.lane == Lane::Low && known.is_none() {
                 continue;
             }
-            let key = known.as_ref().map(|(_, key)| key.clone());
+            let key = known.as_ref().map(|known| known.key.clone());
             let ticket = desk.persist(&self.id, Record::Message { epoch, message, key });
-            if let Some((user, key)) = known {
-                self.remember(&user, &key, First { stamp, ticket: Some(ticket) }, desk.now);
+            if let Some(known) = known {
+                self.remember(&known, Some(ticket), desk.now);
             }
         }
-        for (stamp, (user, key)) in by_stamp {
+        for (stamp, known) in by_stamp {
             let ticket = if is_stored(stamp) { None } else { Some(UNKNOWN) };
-            self.remember(&user, &key, First { stamp, ticket }, desk.now);
+            self.remember(&known, ticket, desk.now);
         }
         self.window.trim(desk.now.unix);
     }
 
-    fn remember(&mut self, user: &UserId, key: &Arc<str>, first: First, now: Now) {
-        if self.keys.get(user, key, now.mono).is_none() {
-            self.keys.put(user, key, first, now.mono);
+    fn remember(&mut self, known: &KnownKey, ticket: Option<u64>, now: Now) {
+        if self.keys.get(&known.user, &known.key, now.mono).is_none() {
+            let first = First { stamp: known.stamp, ticket };
+            self.keys.put(&known.user, &known.key, first, known.left_ms(now.unix), now.mono);
         }
     }
 
@@ -80,7 +79,7 @@ impl Room {
         for epoch in self.seals.epochs().collect::<Vec<_>>() {
             self.persist_seal(epoch, desk);
         }
-        let keys: BTreeMap<Stamp, Arc<str>> = self.keys.all().map(|(_, key, stamp)| (stamp, key)).collect();
+        let keys: BTreeMap<Stamp, Arc<str>> = self.keys.all(desk.now).map(|known| (known.stamp, known.key)).collect();
         for (epoch, message) in self.window.messages().filter(|(_, message)| message.lane != Lane::Low) {
             let key = keys.get(&Stamp { epoch, lane: message.lane, seq: message.seq }).cloned();
             desk.persist(&self.id, Record::Message { epoch, message: message.clone(), key });
@@ -121,7 +120,7 @@ impl Room {
             stored: if all_stored { ends.clone() } else { Vec::new() },
             ends,
             messages: self.window.messages().map(|(epoch, message)| (epoch, message.clone())).collect(),
-            keys: self.keys.all().collect(),
+            keys: self.keys.all(now).collect(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What is said in a room: from the wish to publish to the relays.
 
 use super::{Desk, Room};
-use crate::room::keys::First;
+use crate::room::keys::{First, KEY_MEMORY_MS};
 use crate::room::now::Now;
 use crate::room::output::{Asker, Output, Record, RelayNo};
 use crate::room::publish::{Ack, Publish, Receipt, Refusal, lane_of, may_write};
@@ -34,7 +34,7 @@ impl Room {
         let record = Record::Message { epoch: stamp.epoch, message, key: key.cloned() };
         let first = First { stamp, ticket: keep.then(|| desk.persist(&self.id, record)) };
         if let Some(key) = key {
-            self.keys.put(&publish.user, key, first, now.mono);
+            self.keys.put(&publish.user, key, first, KEY_MEMORY_MS, now.mono);
         }
         Self::answer(publish, first, asker, desk);
         let flush_at = self.tick.next_flush(now.mono, lane, desk.load_percent);

@@ -79,7 +79,8 @@ pub(super) fn settings() -> link::RoomSettings {
     link::RoomSettings {
         messages_per_second: Some(200),
         user_messages_per_second: Some(10),
-        destroy_at_ms: Some(0),
+        // The owner leaves out what is not set.
+        destroy_at_ms: None,
         idle_ms: Some(3_600_000),
         mute_all: Some(false),
         protected_types: vec!["gift".into()],

@@ -100,9 +100,10 @@ async fn users_are_told_and_kicked_at_their_home() {
         kind: "order".into(),
         data: "[1]".into(),
         at_ms: directed.at_ms,
+        sessions: vec![],
     };
     assert_eq!(directed, expected);
-    let kick = link::KickUser { user: "ana".into(), session: 0, reason: "kicked".into() };
+    let kick = link::KickUser { user: "ana".into(), session: 0, reason: "kicked".into(), sessions: vec![] };
     assert_eq!(sent("POST", "/v1/users/ana/kick", "").await, Seen::Kick(kick));
 }
 

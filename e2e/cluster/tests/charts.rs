@@ -1,0 +1,129 @@
+//! What the charts say agrees with the rest of the repository. Whether Helm and Kubernetes take them is tested on a cluster.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use serde_json::Value;
+use throng_cluster::api::repository;
+
+fn chart(path: &str) -> PathBuf {
+    repository().join("helm").join(path)
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(chart(path)).unwrap()
+}
+
+#[test]
+fn the_chart_of_the_kinds_holds_the_generated_definitions() {
+    let mut stale = Vec::new();
+    for name in ["chatroomclusters.yaml", "chatroomoperations.yaml"] {
+        let text = std::fs::read_to_string(repository().join("crds").join(name)).unwrap();
+        // Braces would be Helm's.
+        assert!(!text.contains("{{"), "{name}");
+        let (head, tail) = text.split_once("\nmetadata:\n").unwrap();
+        let kept = format!("{head}\nmetadata:\n  annotations:\n    helm.sh/resource-policy: keep\n{tail}");
+        let path = format!("throng-crds/templates/{name}");
+        if std::env::var_os("THRONG_WRITE_GENERATED").is_some() {
+            std::fs::write(chart(&path), &kept).unwrap();
+        }
+        if read(&path) != kept {
+            stale.push(path);
+        }
+    }
+    let command = "THRONG_WRITE_GENERATED=1 cargo test -p throng-cluster --test charts";
+    assert!(stale.is_empty(), "{stale:?} differ from crds/; run: {command}");
+}
+
+#[test]
+fn every_metric_that_an_alert_or_a_panel_names_exists() {
+    let known = std::fs::read_to_string(repository().join("docs/metrics.md")).unwrap();
+    for file in ["throng/files/alerts.yaml", "throng/files/dashboard.json"] {
+        let text = read(file);
+        let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+        let used: BTreeSet<&str> = words.filter(|word| word.starts_with("throng_")).collect();
+        assert!(used.len() > 5, "{file} names metrics");
+        for metric in used {
+            assert!(known.contains(&format!("`{metric}`")), "{file} has {metric}, which docs/metrics.md does not know");
+        }
+    }
+}
+
+#[test]
+fn every_alert_says_what_is_wrong_and_how_bad_it_is() {
+    let groups: Value = serde_saphyr::from_str(&read("throng/files/alerts.yaml")).unwrap();
+    let rules = groups[0]["rules"].as_array().unwrap();
+    assert!(rules.len() >= 5);
+    for rule in rules {
+        assert!(rule["alert"].as_str().unwrap().starts_with("Throng"), "{rule}");
+        assert!(["critical", "warning"].contains(&rule["labels"]["severity"].as_str().unwrap()), "{rule}");
+        for note in ["summary", "description"] {
+            assert!(rule["annotations"][note].as_str().is_some_and(|text| text.len() > 10), "{rule}");
+        }
+    }
+}
+
+#[test]
+fn the_schema_of_the_values_is_closed_and_describes_each() {
+    for name in ["throng", "throng-crds"] {
+        let schema: Value = serde_json::from_str(&read(&format!("{name}/values.schema.json"))).unwrap();
+        check(&schema, name);
+    }
+}
+
+/// An object either names its fields and allows no other, or says of what kind all of them are.
+fn check(schema: &Value, at: &str) {
+    if schema["type"] == "object" {
+        match schema["properties"].as_object() {
+            Some(fields) => {
+                assert_eq!(schema["additionalProperties"], false, "{at}");
+                for (name, field) in fields {
+                    assert!(field["description"].is_string(), "{at}.{name} has no description");
+                    check(field, &format!("{at}.{name}"));
+                }
+            }
+            None => assert!(!schema["additionalProperties"].is_null(), "{at}"),
+        }
+    }
+    if schema["items"].is_object() {
+        check(&schema["items"], &format!("{at}[]"));
+    }
+}
+
+#[test]
+fn every_value_is_in_the_schema_and_has_a_default() {
+    let schema: Value = serde_json::from_str(&read("throng/values.schema.json")).unwrap();
+    let values: Value = serde_saphyr::from_str(&read("throng/values.yaml")).unwrap();
+    compare(&schema, &values, "");
+    let quick: Value = serde_saphyr::from_str(&read("throng/values-quickstart.yaml")).unwrap();
+    for name in quick.as_object().unwrap().keys() {
+        assert!(values.get(name).is_some(), "{name}");
+    }
+}
+
+fn compare(schema: &Value, values: &Value, at: &str) {
+    let (Some(fields), Some(values)) = (schema["properties"].as_object(), values.as_object()) else { return };
+    if values.is_empty() {
+        return;
+    }
+    // Helm alone sets `global`, and claims on devices are rare enough to be left out.
+    let expected: BTreeSet<&str> =
+        fields.keys().map(String::as_str).filter(|name| !["global", "claims"].contains(name)).collect();
+    assert_eq!(values.keys().map(String::as_str).collect::<BTreeSet<_>>(), expected, "values{at}");
+    for (name, value) in values {
+        compare(&fields[name], value, &format!("{at}.{name}"));
+    }
+}
+
+#[test]
+fn both_charts_have_the_version_of_the_workspace() {
+    for name in ["throng", "throng-crds"] {
+        let chart: Value = serde_saphyr::from_str(&read(&format!("{name}/Chart.yaml"))).unwrap();
+        assert_eq!(
+            (&chart["version"], &chart["appVersion"]),
+            (&env!("CARGO_PKG_VERSION").into(), &env!("CARGO_PKG_VERSION").into())
+        );
+    }
+}

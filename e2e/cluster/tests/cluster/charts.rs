@@ -1,0 +1,210 @@
+//! The charts under Helm and on an API server.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+use throng_cluster::api::{Namespace, apply, eventually, helm, kubectl, repository};
+
+fn chart(name: &str) -> String {
+    repository().join("helm").join(name).display().to_string()
+}
+
+/// The objects that a chart makes, by kind and name.
+fn render(flags: &str) -> BTreeMap<String, Value> {
+    let text = helm(&format!("template throng {} --namespace live {flags}", chart("throng"))).unwrap();
+    let objects = serde_saphyr::from_multiple::<Value>(&text).unwrap();
+    let key = |object: &Value| {
+        format!("{}/{}", object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap())
+    };
+    objects.into_iter().filter(|object| !object.is_null()).map(|object| (key(&object), object)).collect()
+}
+
+#[test]
+fn helm_finds_nothing_to_complain_of() {
+    for flags in ["", "--set watch.scope=Cluster", "--set watch.scope=Namespaces --set watch.namespaces={a,b}"] {
+        let said = helm(&format!("lint --strict {} {flags}", chart("throng"))).unwrap();
+        assert!(said.contains("0 chart(s) failed"), "{said}");
+    }
+    let quick = chart("throng/values-quickstart.yaml");
+    helm(&format!("lint --strict {} --values {quick}", chart("throng"))).unwrap();
+    helm(&format!("lint --strict {}", chart("throng-crds"))).unwrap();
+}
+
+#[test]
+fn a_typo_or_a_contradiction_in_the_values_is_an_error() {
+    for (flags, part) in [
+        ("--set replica=3", "replica"),
+        ("--set watch.scope=Everywhere", "scope"),
+        ("--set replicas=many", "replicas"),
+        ("--set metrics.podMonitor.enable=true", "enable"),
+        ("--set watch.namespaces={a}", "watch.scope"),
+        ("--set watch.scope=Namespaces", "watch.namespaces"),
+        ("--set serviceAccount.annotations.a=1", "annotations"),
+    ] {
+        let error = format!("{:#}", helm(&format!("template throng {} {flags}", chart("throng"))).unwrap_err());
+        assert!(error.contains(part), "{flags}: {error}");
+    }
+}
+
+#[test]
+fn the_scope_decides_what_is_watched_and_where_the_rights_are() {
+    let arguments = |objects: &BTreeMap<String, Value>| {
+        objects["Deployment/throng"]["spec"]["template"]["spec"]["containers"][0]["args"][2].clone()
+    };
+    let own = render("");
+    assert_eq!(arguments(&own), "live");
+    assert_eq!(own["Role/throng"]["metadata"]["namespace"], "live");
+    assert!(!own.contains_key("ClusterRole/live-throng"));
+    let all = render("--set watch.scope=Cluster");
+    assert_eq!(arguments(&all), "*");
+    assert!(all.contains_key("ClusterRole/live-throng") && !all.contains_key("Role/throng"));
+    assert_eq!(all["ClusterRole/live-throng"]["rules"], own["Role/throng"]["rules"]);
+    // The leader's Lease is beside the operator whatever it watches.
+    assert!(all.contains_key("Role/throng-leader"));
+    let some = helm(&format!(
+        "template throng {} --namespace live --set watch.scope=Namespaces --set watch.namespaces={{a,b}}",
+        chart("throng")
+    ));
+    let some = some.unwrap();
+    assert!(some.contains("- \"a,b\"") && some.contains("namespace: a\n") && some.contains("namespace: b\n"), "{some}");
+}
+
+#[test]
+fn what_is_optional_appears_only_when_it_is_asked_for() {
+    let plain = render("");
+    for kind in [
+        "ServiceMonitor",
+        "PodMonitor",
+        "PrometheusRule",
+        "ConfigMap/throng-dashboard",
+        "Deployment/redis",
+        "Deployment/etcd",
+    ] {
+        assert!(!plain.keys().any(|key| key.starts_with(kind)), "{kind}");
+    }
+    let flags = ["serviceMonitor", "podMonitor", "prometheusRule", "dashboard"]
+        .map(|name| format!("--set metrics.{name}.enabled=true"))
+        .join(" ");
+    let full = render(&format!("{flags} --set quickstart.enabled=true --set replicas=1"));
+    assert_eq!(full["PrometheusRule/throng"]["spec"]["groups"][0]["name"], "throng");
+    assert_eq!(full["PodMonitor/throng-pods"]["spec"]["namespaceSelector"]["matchNames"][0], "live");
+    let dashboard: Value =
+        serde_json::from_str(full["ConfigMap/throng-dashboard"]["data"]["throng.json"].as_str().unwrap()).unwrap();
+    assert!(dashboard["panels"].as_array().unwrap().len() > 5);
+    assert!(full.contains_key("ServiceMonitor/throng") && full.contains_key("Service/redis"));
+    // A budget for a single Pod would never let a node be drained.
+    assert!(plain.contains_key("PodDisruptionBudget/throng") && !full.contains_key("PodDisruptionBudget/throng"));
+}
+
+#[test]
+fn every_object_of_the_charts_is_one_that_the_api_server_takes_to_the_letter() {
+    let _namespace = Namespace::make("strict", "restricted").unwrap();
+    for flags in [
+        "--set watch.scope=Cluster --set podLabels.team=live --set podAnnotations.a=b --set priorityClassName=system-cluster-critical",
+        "--set watch.scope=Namespaces --set watch.namespaces={strict,default} --set image.pullSecrets[0].name=pull \
+         --set networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.a=b --set nodeSelector.a=b \
+         --set tolerations[0].key=live --set tolerations[0].operator=Exists --set serviceAccount.annotations.a=b",
+        "--set quickstart.enabled=true --set metrics.dashboard.enabled=true \
+         --set affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].key=a \
+         --set affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].operator=Exists",
+    ] {
+        let yaml = helm(&format!("template throng {} --namespace strict {flags}", chart("throng"))).unwrap();
+        let said = apply("apply --dry-run=server --validate=strict", &yaml).unwrap();
+        assert!(said.contains("deployment.apps/throng created") && !said.contains("Warning"), "{said}");
+    }
+}
+
+#[test]
+fn charts_install_refuse_to_go_while_clusters_exist_and_leave_the_kinds() {
+    let namespace = Namespace::make("charts", "restricted").unwrap();
+    // What another test may have applied without Helm is taken over.
+    helm(&format!(
+        "upgrade --install throng-crds {} --namespace default --take-ownership --wait",
+        chart("throng-crds")
+    ))
+    .unwrap();
+    let values = "--set image.pullPolicy=Never --set replicas=0 --set quickstart.enabled=true --set \
+                  quickstart.redis.image=throng.test/stores:1 --set quickstart.etcd.image=throng.test/stores:1";
+    helm(&format!("install throng {} --namespace charts --wait --timeout 90s {values}", chart("throng"))).unwrap();
+    let again = helm(&format!("upgrade throng {} --namespace charts --wait --timeout 90s {values}", chart("throng")));
+    again.unwrap();
+    assert_rights();
+    let example = std::fs::read_to_string(repository().join("examples/minimal.yaml")).unwrap();
+    namespace.apply(&example).unwrap();
+    eventually("an uninstall is refused", Duration::from_secs(20), || {
+        let refused = helm("uninstall throng --namespace charts --timeout 30s");
+        Ok(refused.is_err_and(|error| format!("{error:#}").contains("ChatroomCluster charts/live exists")))
+    })
+    .unwrap();
+    // Nothing was taken away by the attempt.
+    namespace.kubectl("get deployment throng redis etcd").unwrap();
+    namespace.kubectl("get role throng throng-leader").unwrap();
+    apply("--namespace charts delete", &example).unwrap();
+    eventually("the last cluster is gone and the operator may go", Duration::from_secs(20), || {
+        helm("uninstall throng --namespace charts --wait --timeout 60s").map(|_| true)
+    })
+    .unwrap();
+    assert_eq!(
+        namespace
+            .kubectl("get deployment,role,rolebinding,serviceaccount -l app.kubernetes.io/instance=throng -o name")
+            .unwrap(),
+        ""
+    );
+    assert_eq!(kubectl("get clusterrole,clusterrolebinding,validatingadmissionpolicy,validatingadmissionpolicybinding -l app.kubernetes.io/instance=throng -o name").unwrap(), "");
+    helm("uninstall throng-crds --namespace default --wait").unwrap();
+    kubectl("get crd chatroomclusters.throng.dev chatroomoperations.throng.dev").unwrap();
+}
+
+/// Who may do what, asked of the API server.
+fn assert_rights() {
+    let bound = "create rolebinding live-desk --clusterrole=throng-live-ops --user=desk --namespace charts";
+    kubectl(bound).unwrap();
+    kubectl("create rolebinding dev --clusterrole=edit --user=dev --namespace charts").unwrap();
+    kubectl("create rolebinding guest --clusterrole=view --user=guest --namespace charts").unwrap();
+    let operator = "system:serviceaccount:charts:throng";
+    let matrix = [
+        ("desk", "create get list watch", "chatroomoperations", true),
+        ("desk", "update patch delete deletecollection", "chatroomoperations", false),
+        ("desk", "get list watch", "chatroomclusters", true),
+        ("desk", "create update patch delete deletecollection", "chatroomclusters", false),
+        ("desk", "patch update", "chatroomclusters/status", false),
+        ("desk", "patch update", "chatroomoperations/status", false),
+        ("desk", "get list create delete", "pods", false),
+        ("desk", "get list", "secrets", false),
+        ("desk", "create", "pods/exec", false),
+        ("dev", "create patch delete", "chatroomclusters", true),
+        ("dev", "create delete", "chatroomoperations", true),
+        ("guest", "get list watch", "chatroomclusters", true),
+        ("guest", "create", "chatroomoperations", false),
+        (operator, "get list watch create patch delete", "pods", true),
+        (operator, "update deletecollection", "pods", false),
+        (operator, "create", "pods/exec", false),
+        (operator, "get create patch", "secrets", true),
+        (operator, "list watch delete", "secrets", false),
+        (operator, "get create update patch", "leases.coordination.k8s.io", true),
+        (operator, "get patch", "chatroomclusters/status", true),
+        (operator, "create delete update", "chatroomclusters", false),
+        (operator, "create", "chatroomoperations", false),
+    ];
+    eventually("the usual roles know the kinds", Duration::from_secs(20), || {
+        Ok(may("dev", "create", "chatroomclusters"))
+    })
+    .unwrap();
+    for (who, verbs, resource, allowed) in matrix {
+        for verb in verbs.split(' ') {
+            assert_eq!(may(who, verb, resource), allowed, "{who} {verb} {resource}");
+        }
+    }
+    assert!(may_at(operator, "list", "nodes", "default") && !may_at(operator, "list", "pods", "default"));
+}
+
+fn may(who: &str, verb: &str, resource: &str) -> bool {
+    may_at(who, verb, resource, "charts")
+}
+
+/// `kubectl auth can-i` fails for a no. It takes what follows a slash for the name of an object, and a part of one by a flag.
+fn may_at(who: &str, verb: &str, resource: &str, namespace: &str) -> bool {
+    let resource = resource.replace('/', " --subresource=");
+    kubectl(&format!("auth can-i {verb} {resource} --as {who} --namespace {namespace}")).is_ok()
+}

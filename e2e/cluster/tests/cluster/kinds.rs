@@ -1,0 +1,201 @@
+//! The kinds on an API server: their definitions are taken, every rule accepts and refuses what it should, examples apply.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use throng_cluster::api::{Answer, Api, apply, eventually, kubectl, repository};
+use throng_crds::rules::{self, Kind, Rule};
+
+/// The table that the offline tests use too.
+#[derive(Deserialize)]
+struct Table {
+    base: BTreeMap<String, Value>,
+    cases: BTreeMap<String, Case>,
+}
+
+/// One rule's values, each put at the rule's place in the base object.
+#[derive(Deserialize)]
+struct Case {
+    with: Option<Value>,
+    #[serde(default)]
+    update: bool,
+    accept: Vec<Value>,
+    reject: Vec<Value>,
+}
+
+/// What became of every value of the table.
+#[derive(Default)]
+struct Outcome {
+    asked: usize,
+    wrong: Vec<String>,
+}
+
+fn install_kinds() {
+    let folder = repository().join("crds");
+    kubectl(&format!("apply --server-side --force-conflicts -f {}", folder.display())).unwrap();
+    kubectl("wait --for=condition=Established --timeout=60s crd/chatroomclusters.throng.dev crd/chatroomoperations.throng.dev")
+        .unwrap();
+}
+
+#[test]
+fn every_rule_accepts_and_refuses_on_the_api_server_as_it_does_offline() {
+    install_kinds();
+    let api = Api::connect().unwrap();
+    let table: Table =
+        serde_saphyr::from_str(&std::fs::read_to_string(repository().join("operator/crds/tests/cases.yaml")).unwrap())
+            .unwrap();
+    let mut outcome = Outcome::default();
+    for rule in rules::all() {
+        let case = &table.cases[rule.name];
+        let base = &table.base[rule.kind.as_str()];
+        for path in rule.paths {
+            for value in &case.accept {
+                let answer = judge(&api, rule, base, case, path, value);
+                outcome.asked += 1;
+                if !(200..300).contains(&answer.status) {
+                    outcome
+                        .wrong
+                        .push(format!("{} refuses {value} at {path:?}: {}", rule.name, answer.body["message"]));
+                }
+            }
+            for value in &case.reject {
+                let answer = judge(&api, rule, base, case, path, value);
+                outcome.asked += 1;
+                if !is_refusal(&answer, rule, path) {
+                    outcome.wrong.push(format!(
+                        "{} with {value} at {path:?}: {} {:?}",
+                        rule.name,
+                        answer.status,
+                        answer.causes()
+                    ));
+                }
+            }
+        }
+    }
+    println!("{} values asked", outcome.asked);
+    assert!(outcome.asked > 300, "the table is larger than that");
+    assert!(outcome.wrong.is_empty(), "{}", outcome.wrong.join("\n"));
+}
+
+/// One cause, with the rule's own message at its place. What Kubernetes itself says of a name that no object may have does not
+/// count.
+fn is_refusal(answer: &Answer, rule: &Rule, path: &str) -> bool {
+    let at = if path.is_empty() { "<nil>".to_owned() } else { path.replace("[]", "[0]") };
+    let own: Vec<_> = answer.causes().into_iter().filter(|(field, _)| field != "metadata.name").collect();
+    answer.status == 422 && matches!(&own[..], [(field, message)] if *field == at && message.ends_with(rule.message))
+}
+
+/// Asks as in earnest, but nothing is stored.
+fn judge(api: &Api, rule: &Rule, base: &Value, case: &Case, path: &str, value: &Value) -> Answer {
+    let mut object = base.clone();
+    if let Some(with) = &case.with {
+        merge(&mut object, with);
+    }
+    let kind = match rule.kind {
+        Kind::Cluster => "chatroomclusters",
+        Kind::Operation => "chatroomoperations",
+    };
+    let all = format!("/apis/throng.dev/v1alpha1/namespaces/default/{kind}");
+    let dry = "dryRun=All&fieldValidation=Strict";
+    if !case.update {
+        put_at(&mut object, path, value);
+        return api.call("POST", &format!("{all}?{dry}"), Some(&object)).unwrap();
+    }
+    let one = format!("{all}/{}", object["metadata"]["name"].as_str().unwrap());
+    let made = api.call("POST", &all, Some(&object)).unwrap();
+    assert_eq!(made.status, 201, "{}", made.body);
+    let mut stored = made.body;
+    put_at(&mut stored, path, value);
+    let answer = api.call("PUT", &format!("{one}?{dry}"), Some(&stored)).unwrap();
+    assert_eq!(api.call("DELETE", &one, None).unwrap().status, 200);
+    answer
+}
+
+/// Merges a value in at a place; `[]` is the first of a list.
+fn put_at(object: &mut Value, place: &str, value: &Value) {
+    let mut at = object;
+    for step in place.split('.').filter(|step| !step.is_empty()) {
+        at = match step.strip_suffix("[]") {
+            Some(list) => &mut at[list][0],
+            None => &mut at[step],
+        };
+    }
+    merge(at, value);
+}
+
+/// JSON merge patch: `null` takes away.
+fn merge(into: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *into = patch.clone();
+        return;
+    };
+    if !into.is_object() {
+        *into = Value::Object(Map::new());
+    }
+    for (name, value) in patch {
+        if value.is_null() {
+            into.as_object_mut().unwrap().remove(name);
+        } else {
+            merge(&mut into[name], value);
+        }
+    }
+}
+
+#[test]
+fn the_kinds_explain_themselves_and_are_listed_by_their_category() {
+    install_kinds();
+    // The API server gathers what it says of new kinds for some seconds.
+    eventually("the kinds are explained", Duration::from_mins(1), || {
+        let text = kubectl("explain chatroomcluster.spec.drain")?;
+        let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        Ok([
+            "How Pods are emptied before they go.",
+            "deadline <string>",
+            "Longest time from the start of a drain",
+            "taints <[]string>",
+        ]
+        .iter()
+        .all(|part| flat.contains(part)))
+    })
+    .unwrap();
+    let yaml = std::fs::read_to_string(repository().join("examples/minimal.yaml")).unwrap();
+    apply("apply", &yaml).unwrap();
+    let (list, short) = (kubectl("get throng").unwrap(), kubectl("get crc live").unwrap());
+    apply("delete", &yaml).unwrap();
+    assert!(list.contains("live"), "{list}");
+    assert!(short.contains("live"), "{short}");
+    for column in ["USERS", "AGE"] {
+        assert!(short.contains(column), "{short}");
+    }
+}
+
+#[test]
+fn every_example_is_accepted() {
+    install_kinds();
+    let mut files = 0;
+    for entry in std::fs::read_dir(repository().join("examples")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            let said = kubectl(&format!("apply --dry-run=server --validate=strict -f {}", path.display())).unwrap();
+            assert!(said.contains("server dry run"), "{said}");
+            files += 1;
+        }
+    }
+    assert!(files >= 5);
+}
+
+#[test]
+fn a_field_that_does_not_exist_is_refused() {
+    install_kinds();
+    let api = Api::connect().unwrap();
+    let typo = json!({
+        "apiVersion": "throng.dev/v1alpha1", "kind": "ChatroomOperation", "metadata": {"name": "typo"},
+        "spec": {"cluster": "live", "pause": {}, "noet": "x"},
+    });
+    let path = "/apis/throng.dev/v1alpha1/namespaces/default/chatroomoperations?dryRun=All&fieldValidation=Strict";
+    let answer = api.call("POST", path, Some(&typo)).unwrap();
+    assert_eq!(answer.status, 400);
+    assert!(answer.body["message"].as_str().unwrap().contains("spec.noet"), "{}", answer.body);
+}

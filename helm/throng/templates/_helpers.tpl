@@ -1,0 +1,81 @@
+{{/* The name of everything that belongs to this release. */}}
+{{- define "throng.name" -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- end }}
+
+{{/* The same for what has no namespace, so that two releases do not share it. */}}
+{{- define "throng.clusterName" -}}
+{{- printf "%s-%s" .Release.Namespace (include "throng.name" .) -}}
+{{- end }}
+
+{{- define "throng.account" -}}
+{{- .Values.serviceAccount.name | default (include "throng.name" .) -}}
+{{- end }}
+
+{{/* What a selector of the operator's Pods says; it never changes. Pods of pools let in whoever has this name. */}}
+{{- define "throng.selector" -}}
+app.kubernetes.io/name: throng-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "throng.labels" -}}
+{{ include "throng.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{/* What is not the operator's Pods must not look like them. */}}
+{{- define "throng.partLabels" -}}
+app.kubernetes.io/part-of: throng
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{/* The namespaces to watch, as a list in JSON; empty for all. */}}
+{{- define "throng.namespaces" -}}
+{{- if eq .Values.watch.scope "Cluster" -}}
+[]
+{{- else if eq .Values.watch.scope "Namespaces" -}}
+{{- if not .Values.watch.namespaces }}{{ fail "watch.scope is Namespaces: name them in watch.namespaces" }}{{ end -}}
+{{ .Values.watch.namespaces | uniq | toJson }}
+{{- else -}}
+{{- if .Values.watch.namespaces }}{{ fail "watch.namespaces is for watch.scope Namespaces; remove one of them" }}{{ end -}}
+{{ list .Release.Namespace | toJson }}
+{{- end -}}
+{{- end }}
+
+{{/* What the operator does with a ChatroomCluster, and why it may. docs/install.md has a reason for each verb. */}}
+{{- define "throng.rules" -}}
+- apiGroups: [throng.dev]
+  resources: [chatroomclusters]
+  verbs: [get, list, watch, patch]
+- apiGroups: [throng.dev]
+  resources: [chatroomclusters/status, chatroomoperations/status]
+  verbs: [get, patch]
+- apiGroups: [throng.dev]
+  resources: [chatroomclusters/finalizers]
+  verbs: [update]
+- apiGroups: [throng.dev]
+  resources: [chatroomoperations]
+  verbs: [get, list, watch, delete]
+- apiGroups: [""]
+  resources: [pods, services]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [apps]
+  resources: [controllerrevisions]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, create, patch]
+- apiGroups: [events.k8s.io, ""]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}

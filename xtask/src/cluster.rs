@@ -1,0 +1,169 @@
+//! `cargo xtask cluster`: a real Kubernetes cluster on this machine, for tests and for trying things out.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+use clap::{Args, Subcommand};
+use throng_cluster::{Cluster, Options, binaries, images};
+
+use crate::image;
+use crate::run::{Tally, cargo, target};
+use crate::tiers::Choice;
+
+/// A real Kubernetes cluster on this machine, without Docker (root, Debian).
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  cargo xtask cluster up --images\n  export KUBECONFIG=target/cluster/kubeconfig\n  cargo xtask cluster cut n3\n  cargo xtask cluster down"
+)]
+pub(crate) struct ClusterArgs {
+    /// Folder of the cluster; `target/cluster` without it. Clusters in different folders can run beside each other.
+    #[arg(long, value_name = "DIR", global = true)]
+    dir: Option<PathBuf>,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Build what is missing and start a cluster; every node is ready when it returns.
+    Up {
+        /// How many nodes; they lie in three zones by turns.
+        #[arg(long, default_value_t = 3)]
+        nodes: u8,
+        /// Load the images of the tests too: Throng from the release build, Redis and etcd.
+        #[arg(long)]
+        images: bool,
+    },
+    /// End everything that `up` started, and say what is left, which should be nothing.
+    Down,
+    /// Which programs run, and the nodes as Kubernetes sees them.
+    Status,
+    /// Put image archives on every node (`cargo xtask image` makes one).
+    Load {
+        /// The archives.
+        #[arg(required = true)]
+        archives: Vec<PathBuf>,
+    },
+    /// Cut a node off from the network.
+    Cut {
+        /// The node, such as n3.
+        node: String,
+    },
+    /// Bring a node back that was cut off.
+    Heal {
+        /// The node, such as n3.
+        node: String,
+    },
+    /// End a program of the control plane: etcd, apiserver, controller-manager, scheduler or dns.
+    Stop {
+        /// The program.
+        program: String,
+    },
+    /// Start it again.
+    Start {
+        /// The program.
+        program: String,
+    },
+    /// Kill processes of a node by name, such as kubelet or throng.
+    Kill {
+        /// The node, such as n3.
+        node: String,
+        /// The name of the processes.
+        process: String,
+    },
+    /// Only build what is missing; prints the folder with kubectl and helm.
+    Binaries,
+}
+
+/// Does it.
+pub(crate) fn run(root: &Path, args: ClusterArgs) -> Result<bool> {
+    let dir = args.dir.unwrap_or_else(|| folder(root));
+    let open = || Cluster::open(&dir);
+    match args.action {
+        Action::Up { nodes, images } => {
+            let cluster = Cluster::up(&Options { dir: dir.clone(), binaries: binaries::build(&cache(root))?, nodes })?;
+            if images {
+                load_images(root, &cluster)?;
+            }
+            println!("export KUBECONFIG={}", cluster.kubeconfig().display());
+            println!("export PATH=$PATH:{}", cluster.binaries().display());
+        }
+        Action::Down => {
+            let left = open()?.down();
+            for trace in &left {
+                eprintln!("left: {trace}");
+            }
+            return Ok(left.is_empty());
+        }
+        Action::Status => print!("{}", open()?.status()),
+        Action::Load { archives } => {
+            let cluster = open()?;
+            archives.iter().try_for_each(|archive| cluster.load(archive))?;
+        }
+        Action::Cut { node } => open()?.set_plugged(&node, false)?,
+        Action::Heal { node } => open()?.set_plugged(&node, true)?,
+        Action::Stop { program } => open()?.stop_program(&program)?,
+        Action::Start { program } => open()?.start_program(&program)?,
+        Action::Kill { node, process } => println!("{} killed", open()?.kill(&node, &process)?),
+        Action::Binaries => println!("{}", binaries::build(&cache(root))?.display()),
+    }
+    Ok(true)
+}
+
+/// Loads what the tests run: Throng, Redis and etcd.
+pub(crate) fn load_images(root: &Path, cluster: &Cluster) -> Result<()> {
+    let folder = target(root).join("images");
+    let (throng, stores) = (folder.join("throng.tar"), folder.join("stores.tar"));
+    image::write(root, &throng, &image::reference())?;
+    images::stores()?.write(&stores)?;
+    cluster.load(&throng)?;
+    cluster.load(&stores)
+}
+
+/// The tier of the test command: starts a cluster, runs what needs one, ends it, and looks for what is left.
+pub(crate) fn tier(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
+    if let Some(why) = throng_cluster::obstacle() {
+        tally.skip("tests on a real Kubernetes", &why);
+        return Ok(true);
+    }
+    let dir = folder(root);
+    // One that was left when a run was broken off.
+    if let Ok(cluster) = Cluster::open(&dir) {
+        cluster.down();
+    }
+    let Some(binaries) = tally.step("Kubernetes is compiled, or found", || binaries::build(&cache(root))) else {
+        return Ok(false);
+    };
+    let options = Options { dir, binaries, nodes: 3 };
+    let Some(cluster) = tally.step("a cluster of three nodes starts", || Cluster::up(&options)) else {
+        return Ok(false);
+    };
+    let loaded = tally.step("images are built and loaded", || load_images(root, &cluster)).is_some();
+    let passed = loaded && test(root, &cluster, tally)?;
+    let clean = tally.step("the cluster ends and leaves nothing", || {
+        let left = cluster.down();
+        ensure!(left.is_empty(), "left: {left:#?}");
+        Ok(())
+    });
+    Ok(passed && clean.is_some())
+}
+
+/// One test at a time: some take nodes and the API server away.
+fn test(root: &Path, cluster: &Cluster, tally: &mut Tally) -> Result<bool> {
+    let arguments = ["test", "-p", "throng-cluster", "--test", "cluster", "--no-fail-fast", "--", "--test-threads=1"];
+    let mut command = cargo(root, &arguments);
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{}:{path}", cluster.binaries().display()));
+    command.env("KUBECONFIG", cluster.kubeconfig()).env("THRONG_CLUSTER_DIR", cluster.folder());
+    tally.run("on a real cluster", &mut command)
+}
+
+/// Where a cluster lies if nobody says otherwise.
+pub(crate) fn folder(root: &Path) -> PathBuf {
+    target(root).join("cluster")
+}
+
+/// Where compiled programs are kept.
+pub(crate) fn cache(root: &Path) -> PathBuf {
+    std::env::var_os("THRONG_CLUSTER_CACHE").map_or_else(|| target(root).join("cluster-programs"), PathBuf::from)
+}
