@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use jsonwebtoken::{EncodingKey, Header};
 use serde::Serialize;
+use throng_core::UserId;
 
 /// The key that `throng dev` signs and checks tokens with. No other configuration accepts it.
 pub(crate) const DEV_SECRET: &str = "throng-dev-only-not-for-production";
@@ -18,7 +19,7 @@ pub(crate) const DEV_SECRET: &str = "throng-dev-only-not-for-production";
 )]
 pub(crate) struct TokenArgs {
     /// Who it is for.
-    #[arg(long)]
+    #[arg(long, value_parser = user)]
     user: String,
     /// The most important lane that the user may publish on: 1 protected, 2 normal, 3 low.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=3))]
@@ -27,7 +28,7 @@ pub(crate) struct TokenArgs {
     #[arg(long = "room")]
     rooms: Vec<String>,
     /// Hours until it expires.
-    #[arg(long, default_value_t = 24)]
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..))]
     hours: u32,
     /// Sign with this secret (HS256) instead of the one of `throng dev`.
     #[arg(long, env = "THRONG_TOKEN_SECRET", hide_env_values = true)]
@@ -41,6 +42,11 @@ struct Claims<'a> {
     lane: u8,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     rooms: &'a [String],
+}
+
+/// A name that a server takes.
+fn user(name: &str) -> Result<String, String> {
+    UserId::new(name).map(|_| name.to_owned()).map_err(|error| error.to_string())
 }
 
 /// Prints a token.

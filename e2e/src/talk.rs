@@ -108,7 +108,9 @@ impl Talk {
         let words = self.words.heard().len() - self.calm;
         let bound = |calm: Duration| (calm * 3 / 2).max(calm + Duration::from_millis(50)).mul_f64(slack());
         if disturbed > bound(self.calm_p99) && !self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
-            self.calm_p99 = self.calm_p99.max(self.listen()?.0);
+            // What stays slow for good when the disturbance is over is no busy machine.
+            let most = (self.calm_p99 + Duration::from_millis(50)) * 2;
+            self.calm_p99 = self.calm_p99.max(self.listen()?.0.min(most));
         }
         self.words.stop.store(true, Ordering::Relaxed);
         self.thread.take().and_then(|thread| thread.join().ok()).context("the talk has panicked")??;

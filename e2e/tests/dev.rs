@@ -65,6 +65,19 @@ fn it_leaves_nothing_behind_and_says_when_its_port_is_taken() {
 }
 
 #[test]
+fn a_redis_or_etcd_that_is_not_there_is_named_before_anything_starts() {
+    for (flag, url) in [("--redis", "redis://127.0.0.1:1"), ("--etcd", "http://127.0.0.1:1")] {
+        let mut command = Command::new(binary().unwrap());
+        let output = command.args(["dev", "--json", "--listen", "127.0.0.1:0", flag, url]).output().unwrap();
+        assert!(!output.status.success(), "{flag}");
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        let last = complaint.lines().last().unwrap_or_default();
+        assert!(last.starts_with("throng: ") && last.contains(flag) && last.contains("127.0.0.1:1"), "{complaint}");
+        assert!(complaint.lines().count() < 20, "{complaint}");
+    }
+}
+
+#[test]
 fn a_client_in_python_written_from_the_documents_works() {
     let dev = Dev::start(&[]).unwrap();
     let chat = |user: &str, more: &[&str]| {
@@ -81,6 +94,35 @@ fn a_client_in_python_written_from_the_documents_works() {
         let output = child.wait_with_output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         assert_eq!(text, "2/1 ana: {\"text\": \"hi ben\"}\n2/2 ana: {\"text\": \"how are you\"}\n");
+    }
+}
+
+#[test]
+fn the_client_in_python_says_why_it_is_refused_and_ends() {
+    let dev = Dev::start(&[]).unwrap();
+    let blocked = dev.api("POST", "/v1/rooms/r/lists/block", &json!({"add": [{"user": "eve"}]})).unwrap();
+    assert_eq!(blocked.0, 200, "{}", blocked.1);
+    let (good, eve) = (dev.token("ben").unwrap(), dev.token("eve").unwrap());
+    for (token, room, why) in [("forged", "r", "unauthorized"), (&eve, "r", "blocked"), (&good, "", "bad_id")] {
+        let mut client = Command::new("python3")
+            .arg(root().join("examples/python/chat.py"))
+            .args(["--url", &dev.ready.url, "--token", token, "--room", room])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let began = Instant::now();
+        while client.try_wait().unwrap().is_none() {
+            if began.elapsed() > SOON {
+                client.kill().unwrap();
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let output = client.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && said.contains(why), "{why}: {said}");
     }
 }
 

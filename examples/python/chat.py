@@ -32,6 +32,14 @@ class Closed(Exception):
         self.reason = reason
 
 
+class Refused(Exception):
+    """The server said no, and would say it again."""
+
+
+# What asking again does not change, with the same token and room.
+FINAL = ("unauthorized", "forbidden", "blocked", "bad_id", "bad_request", "too_many_rooms", "not_found")
+
+
 class WebSocket:
     """Just enough of RFC 6455 for a client: text messages, fragments, ping, close."""
 
@@ -167,15 +175,17 @@ class Chat:
             except Closed as closed:
                 if closed.code in (4001, 4002, 4005, 4008):
                     raise
-                failures += 1
+                failures, why = failures + 1, closed
                 if closed.code == 1013:
                     pause += json.loads(closed.reason)["retry_ms"] / 1000
-            except OSError:
-                failures += 1
+            except OSError as error:
+                failures, why = failures + 1, error
             if self.entered:
                 failures = 1
+            elif not done():
+                print(f"! not connected: {why}; trying again", file=sys.stderr)
             if failures > 20:
-                raise SystemExit("giving up after 20 attempts")
+                raise SystemExit(f"giving up after 20 attempts: {why}")
             time.sleep(pause)
 
     def _session(self, done):
@@ -234,7 +244,10 @@ class Chat:
         if "error" in answer:
             if answer["error"]["code"] in ("bad_resume", "token_expired"):
                 self.resume = None
-            raise Closed(1000, answer["error"]["message"])
+            code, said = answer["error"]["code"], f"{answer['error']['code']}: {answer['error']['message']}"
+            if code in FINAL or (code == "token_expired" and "token" in command.get("hello", {})):
+                raise Refused(said)
+            raise Closed(1000, said)
         return answer["ok"]
 
     def _next_id(self):
@@ -332,5 +345,5 @@ if __name__ == "__main__":
         main()
     except KeyboardInterrupt:
         pass
-    except Closed as closed:
-        sys.exit(str(closed))
+    except (Closed, Refused) as end:
+        sys.exit(str(end))

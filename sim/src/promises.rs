@@ -63,18 +63,29 @@ impl Violation {
 }
 
 impl World {
-    /// Faults end, and time passes: then everything must be well.
+    /// Faults end, and time passes: then everything must be well. It must be so with the dead left dead, as long as somebody
+    /// lives, and again when they are back.
     pub fn settle(&mut self) {
-        if !self.etcd.up {
-            self.etcd.restart(self.now);
+        if self.processes.iter().any(Option::is_none) && self.processes.iter().any(Option::is_some) {
+            let mut without = self.clone();
+            without.settle_alive();
+            self.violations.extend(without.violations);
         }
-        self.redis.up = true;
-        self.held.clear();
         for pod in 0..self.processes.len() {
             if self.processes.get(pod).is_some_and(Option::is_none) {
                 self.start(pod);
             }
         }
+        self.settle_alive();
+    }
+
+    /// All faults but deaths end, and time passes.
+    fn settle_alive(&mut self) {
+        if !self.etcd.up {
+            self.etcd.restart(self.now);
+        }
+        self.redis.up = true;
+        self.held.clear();
         for process in self.processes.iter_mut().flatten() {
             (process.paused, process.no_etcd, process.no_watch) = (false, false, false);
             (process.no_redis, process.slow) = (false, false);

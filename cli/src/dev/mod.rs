@@ -7,6 +7,7 @@
 mod args;
 mod bots;
 mod child;
+mod outside;
 mod planner;
 mod pod;
 mod pools;
@@ -62,6 +63,7 @@ async fn start(args: &DevArgs) -> Result<ExitCode> {
     let config = Arc::new(config);
     let cluster = format!("dev-{}", uuid::Uuid::new_v4().simple());
     let registry = registry(args, &cluster)?;
+    outside::answers(args, &*registry, &cluster).await?;
     let stores = match &args.redis {
         Some(url) => Stores::Redis { url: url.clone(), cluster },
         None => Stores::Memory(MemoryDb::founded()),
@@ -201,7 +203,11 @@ fn report(world: &World, args: &DevArgs, listen: SocketAddr, took: Duration) -> 
         (0, _) => String::new(),
         (bots, rate) => format!("\n{bots} bots are on their way to the room {LOBBY}, to say {rate} messages/s."),
     };
-    let page = if args.isolate_gateways { "none with --isolate-gateways".to_owned() } else { format!("{http}/") };
+    let page = match (args.gateways, args.isolate_gateways) {
+        (0, _) => "none without a gateway".to_owned(),
+        (_, true) => "none with --isolate-gateways".to_owned(),
+        (_, false) => format!("{http}/"),
+    };
     println!(
         "Throng dev is ready ({} ms): {} gateways, {} chatroom and {} message Pods.{bots}
 

@@ -1,7 +1,8 @@
 //! A slot on its way to its next owner: its rooms as bytes, in pieces.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use prost::Message as _;
 use throng_core::room::{KnownKey, ListEntry, RoomState};
@@ -18,7 +19,9 @@ use crate::convert;
 /// A piece of a room is cut at this weight.
 const PIECE_BYTES: usize = 1024 * 1024;
 /// A hand-over that takes longer is given up: the next owner has the store.
-const WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
+const WITHIN: Duration = Duration::from_secs(5);
+/// Between two lines about slots that were not handed over.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
 /// Connections to next owners that are kept.
 const MAX_CHANNELS: usize = 64;
 
@@ -143,11 +146,31 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<RoomState, BadFrame> {
 pub(crate) struct Sender {
     key: PodKey,
     channels: HashMap<Arc<str>, Channel>,
+    complaints: Arc<Mutex<Complaints>>,
+}
+
+/// One line a second at most, however many slots it is about.
+#[derive(Default)]
+struct Complaints {
+    last: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Complaints {
+    /// How many slots a line is to speak of, if it is time for one.
+    fn due(&mut self, now: Instant) -> Option<u64> {
+        self.unsaid += 1;
+        if self.last.is_some_and(|last| now.duration_since(last) < COMPLAIN_EVERY) {
+            return None;
+        }
+        self.last = Some(now);
+        Some(std::mem::take(&mut self.unsaid))
+    }
 }
 
 impl Sender {
     pub(crate) fn new(key: PodKey) -> Self {
-        Self { key, channels: HashMap::new() }
+        Self { key, channels: HashMap::new(), complaints: Arc::default() }
     }
 
     /// Starts to hand a slot to its next owner.
@@ -155,10 +178,12 @@ impl Sender {
         let Some(channel) = self.channel(address) else {
             return warn!(%slot, %address, "the next owner of the slot has no address to hand it over to");
         };
-        let key = self.key.clone();
+        let (key, complaints) = (self.key.clone(), Arc::clone(&self.complaints));
         tokio::spawn(async move {
-            if let Err(problem) = hand_over(channel, key, slot, epoch, next, rooms).await {
-                warn!(%slot, problem, "the slot was not handed over: its next owner has what is stored");
+            let Err(problem) = hand_over(channel, key, slot, epoch, next, rooms).await else { return };
+            let due = complaints.lock().unwrap_or_else(PoisonError::into_inner).due(Instant::now());
+            if let Some(slots) = due {
+                warn!(%slot, slots, problem, "slots were not handed over: their next owners have what is stored");
             }
         });
     }

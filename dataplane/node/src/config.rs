@@ -5,9 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Yaml};
-use figment::value::Value;
+use figment::value::{Dict, Map, Value};
+use figment::{Figment, Metadata, Profile, Provider};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -50,10 +50,26 @@ pub fn load<T: Serialize + DeserializeOwned + Default>(sources: &Sources) -> Res
     for set in &sources.sets {
         let (key, value) = set.split_once('=').ok_or_else(|| ConfigError::Set(set.clone()))?;
         // Reading a value cannot fail: what is no number, flag or list is text.
-        let value: Value = value.parse().unwrap_or_else(|_| Value::from(value));
-        figment = figment.merge((key, value));
+        let value = value.parse().unwrap_or_else(|_| Value::from(value));
+        figment = figment.merge(Flag { key, value });
     }
     figment.extract().map_err(|error| ConfigError::Invalid(Box::new(error)))
+}
+
+/// One `--set`, which is named as the origin of what is wrong with it.
+struct Flag<'a> {
+    key: &'a str,
+    value: Value,
+}
+
+impl Provider for Flag<'_> {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(format!("--set {}", self.key)).interpolater(|_: &Profile, keys: &[&str]| keys.join("."))
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        (self.key, &self.value).data()
+    }
 }
 
 fn merge_file(figment: Figment, file: &Path) -> Result<Figment, ConfigError> {
@@ -123,7 +139,9 @@ mod tests {
     #[test]
     fn a_wrong_type_a_missing_file_and_a_flag_without_value_are_errors() {
         let with = |set: &str| Sources { file: None, sets: vec![set.into()] };
-        assert!(matches!(load::<Config>(&with("gateway.max_rate=many")), Err(ConfigError::Invalid(_))));
+        let wrong = load::<Config>(&with("gateway.max_rate=many")).unwrap_err();
+        assert!(matches!(wrong, ConfigError::Invalid(_)));
+        assert!(wrong.to_string().ends_with("in --set gateway.max_rate"), "{wrong}");
         assert!(matches!(load::<Config>(&with("gateway.max_rate")), Err(ConfigError::Set(_))));
         let missing = Sources { file: Some("/nowhere/throng.yaml".into()), sets: Vec::new() };
         assert!(matches!(load::<Config>(&missing), Err(ConfigError::NoFile(_))));

@@ -1,9 +1,9 @@
 //! The way to a real etcd: opened once, opened anew when what it is opened with changes, and what it shows in a snapshot.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests, though not tests themselves")]
 
 #[path = "../../../dataplane/registry/tests/support/etcd_server.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs, clippy::all, clippy::pedantic, reason = "a helper of tests")]
+#[allow(dead_code, unreachable_pub, reason = "a helper of tests")]
 mod etcd_server;
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Streams of pressure against real Pods' servers: samples arrive with what slots carry, a wrong key gets nothing, and a
 //! Pod that comes back is found again.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests are tests")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests, though not tests themselves")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;

@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::time::Duration;
 
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::worker::{Shared, Worker};
 use crate::watch::{ClusterKey, Hub};
+
+/// A worker that has died is noticed after so long.
+const AT_LEAST: Duration = Duration::from_secs(10);
 
 /// Starts and ends workers as clusters come and go, until stopped; then all of them have ended.
 pub async fn run(shared: Shared, hub: Hub, stop: CancellationToken) {
@@ -41,6 +46,7 @@ pub async fn run(shared: Shared, hub: Hub, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => break,
             () = hub.fleet() => {}
+            () = sleep(AT_LEAST) => {}
         }
     }
     let mut ends: JoinSet<()> = JoinSet::new();
