@@ -15,7 +15,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tracing::error;
 
-use super::{Membership, Metrics, Parts, Running, describe, sample, serve_health, watch_routes};
+use super::{Membership, Metrics, Parts, Running, describe, sample, serve_health, watch_routes, within};
 
 /// Rates of a gateway are taken over this long.
 const RATES_OVER: Duration = Duration::from_secs(1);
@@ -117,13 +117,13 @@ impl Hooks for Gateway {
 
     fn drain(&self, request: &DrainRequest) -> u64 {
         // Others stop choosing it first; then its clients go, at a pace.
-        self.ownership.drain(true);
+        self.ownership.drain(within(request));
         self.handle.drain(Duration::from_millis(request.deadline_ms));
         self.handle.connections()
     }
 
     fn undrain(&self) -> u64 {
-        self.ownership.drain(false);
+        self.ownership.undrain();
         self.handle.undrain();
         self.handle.connections()
     }

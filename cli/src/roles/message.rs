@@ -12,7 +12,7 @@ use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use tracing::error;
 
-use super::{Membership, Metrics, Parts, Running, describe, sample, serve_health, watch_routes};
+use super::{Membership, Metrics, Parts, Running, describe, sample, serve_health, watch_routes, within};
 
 pub(super) fn assemble(options: Options, parts: Parts) -> Result<Running> {
     let Membership { driver, ownership, slots } = Membership::new(&parts);
@@ -71,15 +71,15 @@ impl Hooks for Message {
         sample(load, &state.ownership, state.ownership.status().open as u64)
     }
 
-    fn drain(&self, _: &DrainRequest) -> u64 {
+    fn drain(&self, request: &DrainRequest) -> u64 {
         let Some(state) = self.0.get() else { return 0 };
-        state.ownership.drain(true);
+        state.ownership.drain(within(request));
         state.ownership.status().open as u64
     }
 
     fn undrain(&self) -> u64 {
         let Some(state) = self.0.get() else { return 0 };
-        state.ownership.drain(false);
+        state.ownership.undrain();
         state.ownership.status().open as u64
     }
 

@@ -11,7 +11,7 @@ use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use prometheus_client::registry::Registry as Metrics;
@@ -22,7 +22,7 @@ use throng_node::health;
 use throng_node::ownership::{Driver, Handle as Ownership, Identity};
 use throng_node::service::Hooks;
 use throng_proto::key::PodKey;
-use throng_proto::link::{DescribeReply, PressureSample};
+use throng_proto::link::{DescribeReply, DrainRequest, PressureSample};
 use throng_registry::Registry;
 use throng_store::Store;
 use tokio::sync::mpsc;
@@ -155,6 +155,11 @@ fn serve_health(listener: TcpListener, hooks: Arc<dyn Hooks>, metrics: Metrics, 
         }
     });
     Ok(())
+}
+
+/// How long a drain may take; none: as long as it takes.
+fn within(request: &DrainRequest) -> Option<Duration> {
+    (request.deadline_ms > 0).then(|| Duration::from_millis(request.deadline_ms))
 }
 
 /// A sample of a role that owns slots.

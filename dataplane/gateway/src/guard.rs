@@ -1,4 +1,4 @@
-//! Limits that all reactors of a gateway share: connections of a user and of an address, and admission.
+//! Limits that all reactors of a gateway share: connections of a user, of an address and altogether, and admission.
 
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,6 +8,7 @@ use throng_core::{Millis, UserId};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::options::Limits;
+use crate::seats::Seats;
 
 /// Counts by hash, so that a key costs eight bytes whatever its length. Lost on a restart, as the connections are.
 #[derive(Default)]
@@ -41,6 +42,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Guard {
     users: Counts,
     addresses: Counts,
+    pub(crate) seats: Seats,
     bucket: Mutex<Bucket>,
     per_user: u32,
     per_address: u32,
@@ -61,6 +63,7 @@ impl Guard {
         Self {
             users: Counts::default(),
             addresses: Counts::default(),
+            seats: Seats::new(limits.connections),
             bucket: Mutex::new(Bucket { milli: accepts_per_s * 1000, at: Millis::ZERO }),
             per_user: limits.connections_per_user,
             per_address: limits.connections_per_address,

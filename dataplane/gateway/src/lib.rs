@@ -24,6 +24,7 @@ pub mod metrics;
 pub mod options;
 mod reactor;
 mod runner;
+mod seats;
 mod service;
 pub mod shard;
 pub mod traffic;

@@ -160,7 +160,8 @@ pub struct Limits {
     /// `hello`s a second that the gateway takes in (close 1013 with `retry_ms`); 0: any number. Resumes are taken in
     /// before new ones.
     pub accepts_per_s: u32,
-    /// Connections of the whole gateway (close 1013); 0: any number.
+    /// Connections of the whole gateway, without those that are refused or on their way out (close 1013); 0: any number.
+    /// As many as a quarter of it, and 64 at least, are told so at a time; others are closed without a word.
     pub connections: u32,
     /// Time for a join, a publish or a pull to be answered by the other Pods (error `unavailable`).
     pub answer_ms: u64,

@@ -116,7 +116,7 @@ async fn a_draining_process_hands_its_slots_to_the_others() {
         a.open.len() + b.open.len() == 4096
     })
     .await;
-    a.handle.drain(true);
+    a.handle.drain(None);
     until("the other has all", Duration::from_secs(30), || {
         a.read();
         b.read();

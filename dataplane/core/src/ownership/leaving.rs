@@ -17,6 +17,8 @@ pub(super) enum Leaving {
     Draining {
         /// [`Output::Drained`] was said.
         told: bool,
+        /// When it should be empty.
+        by: Option<Millis>,
     },
     /// Claims are being given up.
     Stopping,
@@ -51,6 +53,14 @@ impl Leaving {
         }
     }
 
+    /// When a drain should be over.
+    pub(super) const fn deadline(self) -> Option<Millis> {
+        match self {
+            Self::Draining { by, .. } => by,
+            _ => None,
+        }
+    }
+
     pub(super) const fn wake_at(self) -> Option<Millis> {
         match self {
             Self::Revoking { until } => Some(until),
@@ -60,12 +70,28 @@ impl Leaving {
 }
 
 impl Ownership {
-    pub(super) fn drain(&mut self, draining: bool, now: Millis, out: &mut Vec<Output>) {
-        match (self.leaving, draining) {
-            (Leaving::No, true) => self.leaving = Leaving::Draining { told: false },
-            (Leaving::Draining { .. }, false) => self.leaving = Leaving::No,
-            _ => return,
+    pub(super) fn drain(&mut self, by: Option<Millis>, now: Millis, out: &mut Vec<Output>) {
+        match &mut self.leaving {
+            Leaving::No => {
+                self.leaving = Leaving::Draining { told: false, by };
+                self.part_changed(now, out);
+            }
+            Leaving::Draining { by: before, .. } => {
+                *before = [*before, by].into_iter().flatten().min();
+                self.pursue_all(now, out);
+            }
+            _ => {}
         }
+    }
+
+    pub(super) fn undrain(&mut self, now: Millis, out: &mut Vec<Output>) {
+        if matches!(self.leaving, Leaving::Draining { .. }) {
+            self.leaving = Leaving::No;
+            self.part_changed(now, out);
+        }
+    }
+
+    fn part_changed(&mut self, now: Millis, out: &mut Vec<Output>) {
         self.wanted.clear();
         self.elect();
         self.pursue_all(now, out);
@@ -90,7 +116,7 @@ impl Ownership {
     pub(super) fn leave(&mut self, now: Millis, out: &mut Vec<Output>) {
         let lease = self.lease.id();
         match self.leaving {
-            Leaving::Draining { told: false } => {
+            Leaving::Draining { told: false, by } => {
                 let empty = self.places.values().all(|place| {
                     place.tenure.is_none()
                         && place.next.is_none()
@@ -98,7 +124,7 @@ impl Ownership {
                         && place.mine(lease).is_none()
                 });
                 if empty {
-                    self.leaving = Leaving::Draining { told: true };
+                    self.leaving = Leaving::Draining { told: true, by };
                     out.push(Output::Drained);
                 }
             }

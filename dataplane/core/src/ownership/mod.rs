@@ -21,6 +21,7 @@ mod grace;
 mod lease;
 mod leaving;
 mod moving;
+mod pace;
 mod place;
 pub mod promise;
 mod right;
@@ -93,7 +94,7 @@ pub struct Config {
     pub store: bool,
     /// Time to live to ask for a lease, in milliseconds.
     pub lease_ttl_ms: u64,
-    /// Most slots that move away at one time.
+    /// Slots that move away at one time; more where a drain's deadline asks for it.
     pub moves_at_once: usize,
     /// The slots that exist; fewer than all of them in a model.
     pub slots: Vec<Slot>,
@@ -256,7 +257,8 @@ impl Ownership {
             Input::HandedOver { slot, epoch } => self.handed_over(slot, epoch, now, out),
             Input::Incarnations { store, pods } => self.incarnations(store, pods, now, out),
             Input::IncarnationWritten => self.founding.rest(now),
-            Input::Drain(draining) => self.drain(draining, now, out),
+            Input::Drain { by } => self.drain(by, now, out),
+            Input::Undrain => self.undrain(now, out),
             Input::Stop => self.stop(now, out),
         }
     }

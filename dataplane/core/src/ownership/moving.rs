@@ -7,7 +7,7 @@
 
 use super::place::{Busy, Moving, Place};
 use super::words::{Claim, Output, Write};
-use super::{Duty, Ownership};
+use super::{Duty, Ownership, pace};
 use crate::{InstanceId, Millis, Slot};
 
 /// So long the old owner counts on its lease after sending a move, in milliseconds.
@@ -26,7 +26,7 @@ impl Ownership {
         }
         let moving = |place: &Place| place.tenure.as_ref().is_some_and(|tenure| tenure.moving.is_some());
         let under_way = self.places.values().filter(|place| moving(place)).count();
-        let free = self.config.moves_at_once.saturating_sub(under_way);
+        let free = self.moves_at_once(now).saturating_sub(under_way);
         if free == 0 {
             return;
         }
@@ -41,6 +41,12 @@ impl Ownership {
         for (_, slot, to) in wanted.into_iter().take(free) {
             self.start_move(slot, to, now, out);
         }
+    }
+
+    fn moves_at_once(&self, now: Millis) -> usize {
+        let slots = self.places.values().filter(|place| place.tenure.is_some()).count();
+        let left_ms = self.leaving.deadline().map(|by| by.since(now));
+        pace::moves_at_once(self.config.moves_at_once, slots, left_ms)
     }
 
     fn may_move(&self, place: &Place, now: Millis) -> bool {

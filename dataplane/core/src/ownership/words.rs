@@ -350,8 +350,13 @@ pub enum Input {
     },
     /// Answer to [`Output::CreateIncarnation`] and [`Output::RaiseIncarnation`]; the next view tells the outcome.
     IncarnationWritten,
-    /// Empty this process, or (false) take part again.
-    Drain(bool),
+    /// Empty this process. Of several deadlines the nearest counts.
+    Drain {
+        /// When everything should be elsewhere; none: in its own time.
+        by: Option<Millis>,
+    },
+    /// Take part again.
+    Undrain,
     /// Leave now: give up everything.
     Stop,
 }

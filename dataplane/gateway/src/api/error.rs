@@ -9,6 +9,8 @@ use throng_core::IdError;
 use throng_proto::codes::ErrorCode;
 use tonic::{Code, Status};
 
+use super::repeat::is_lost;
+
 /// When to try again where the owner of a room or user cannot be reached; a take-over lasts 3 to 5 seconds.
 pub(super) const UNAVAILABLE_RETRY_MS: u64 = 1000;
 /// When to try again where this gateway has too many calls.
@@ -97,7 +99,7 @@ impl ApiError {
     /// What went wrong on the way to a Pod.
     pub(super) fn from_status(status: &Status) -> Self {
         match status.code() {
-            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted | Code::Unknown => {
+            code if code == Code::DeadlineExceeded || is_lost(status) => {
                 Self::unavailable(format!("the owner could not be reached: {}; {REPEAT}", status.message()))
             }
             Code::ResourceExhausted => Self::refused(ErrorCode::Limited.as_str(), status.message(), 0),

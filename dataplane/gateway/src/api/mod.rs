@@ -21,6 +21,7 @@ mod messages;
 mod owners;
 mod pages;
 mod pool;
+mod repeat;
 mod rooms;
 mod table;
 #[cfg(test)]

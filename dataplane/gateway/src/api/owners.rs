@@ -1,4 +1,5 @@
-//! The Pod that answers: found by the claims, followed when it says MOVED, given up after a deadline.
+//! The Pod that answers: found by the claims, followed when it says MOVED, asked again if that is harmless and the call got
+//! lost, given up after a deadline.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tonic::transport::Channel;
 
 use super::Api;
 use super::error::ApiError;
+use super::repeat::Repeat;
 
 /// How often a MOVED is followed in one call.
 const MAX_MOVES: usize = 3;
@@ -53,6 +55,7 @@ pub(super) struct FromPod<T> {
 impl Api {
     /// Asks the owner of a room. A refusal is an error, except that of a publish, which stands in its own reply.
     pub(super) async fn admin(&self, room: &RoomId, command: Command) -> Result<AdminReply, ApiError> {
+        let repeat = Repeat::of(&command);
         let request = AdminRequest { room: room.as_str().to_owned(), command: Some(command) };
         let slot = Slot::of(room.as_str());
         let key = &self.0.pod_key;
@@ -61,6 +64,7 @@ impl Api {
                 |routes| &routes.rooms,
                 slot,
                 "room",
+                repeat,
                 |channel| {
                     let client = ChatroomClient::with_interceptor(channel, key.attach());
                     let mut client = client.max_decoding_message_size(MAX_ANSWER_BYTES);
@@ -84,7 +88,8 @@ impl Api {
             let message = message.clone();
             async move { Ok(client.direct(message).await?.into_inner()) }
         };
-        connections(&self.follow(|routes| &routes.users, Slot::of(to.as_str()), "user", call).await?)
+        let slot = Slot::of(to.as_str());
+        connections(&self.follow(|routes| &routes.users, slot, "user", Repeat::Never, call).await?)
     }
 
     /// Ends a user's connections, by its home. Returns how many.
@@ -95,7 +100,8 @@ impl Api {
             let kick = kick.clone();
             async move { Ok(client.kick(kick).await?.into_inner()) }
         };
-        connections(&self.follow(|routes| &routes.users, Slot::of(user.as_str()), "user", call).await?)
+        let slot = Slot::of(user.as_str());
+        connections(&self.follow(|routes| &routes.users, slot, "user", Repeat::Never, call).await?)
     }
 
     /// Asks every chatroom Pod for its rooms.
@@ -104,7 +110,7 @@ impl Api {
         request: &ListRoomsRequest,
     ) -> Result<Vec<FromPod<ListRoomsReply>>, ApiError> {
         let key = &self.0.pod_key;
-        self.all_chatrooms(|channel| {
+        self.all_chatrooms(Repeat::Harmless, |channel| {
             let client = ChatroomClient::with_interceptor(channel, key.attach());
             let mut client = client.max_decoding_message_size(MAX_ANSWER_BYTES);
             let request = request.clone();
@@ -116,7 +122,7 @@ impl Api {
     /// Has every chatroom Pod say something in all its rooms.
     pub(super) async fn announce(&self, request: &AnnounceRequest) -> Result<Vec<FromPod<AnnounceReply>>, ApiError> {
         let key = &self.0.pod_key;
-        self.all_chatrooms(|channel| {
+        self.all_chatrooms(Repeat::Never, |channel| {
             let mut client = ChatroomClient::with_interceptor(channel, key.attach());
             let request = request.clone();
             async move { Ok(client.announce(request).await?.into_inner()) }
@@ -130,6 +136,7 @@ impl Api {
         claims: impl Fn(&Routes) -> &Claims,
         slot: Slot,
         what: &str,
+        mut repeat: Repeat,
         call: impl Fn(Channel) -> F,
     ) -> Result<T, ApiError>
     where
@@ -143,10 +150,19 @@ impl Api {
             owner.ok_or_else(|| ApiError::unavailable(format!("nobody serves this {what} right now; try again")))
         };
         let mut address = claimed()?;
-        for _ in 0..=MAX_MOVES {
+        let mut moves = 0;
+        while moves <= MAX_MOVES {
             let channel = self.0.pool.channel(&address, &self.routes())?;
-            let answer = timeout_at(until, call(channel)).await.map_err(|_| ApiError::too_late())?;
-            let answer = answer.map_err(|status| ApiError::from_status(&status))?;
+            let answer = match timeout_at(until, call(channel)).await.map_err(|_| ApiError::too_late())? {
+                Ok(answer) => answer,
+                Err(status) if repeat.after(&status) => {
+                    // Its slots may be with another by now.
+                    address = claimed()?;
+                    continue;
+                }
+                Err(status) => return Err(ApiError::from_status(&status)),
+            };
+            moves += 1;
             let Some(moved) = answer.moved() else { return Ok(answer) };
             let next = if moved.address.is_empty() { claimed()? } else { Arc::from(&*moved.address) };
             if next == address {
@@ -158,7 +174,11 @@ impl Api {
     }
 
     /// Calls all live chatroom Pods at once; an error only where there is none.
-    async fn all_chatrooms<T, F>(&self, call: impl Fn(Channel) -> F) -> Result<Vec<FromPod<T>>, ApiError>
+    async fn all_chatrooms<T, F>(
+        &self,
+        mut repeat: Repeat,
+        call: impl Fn(Channel) -> F,
+    ) -> Result<Vec<FromPod<T>>, ApiError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Status>> + Send + 'static,
@@ -167,10 +187,18 @@ impl Api {
         let routes = self.routes();
         let mut calls = JoinSet::new();
         for peer in routes.chatroom.values() {
-            let call = call(self.0.pool.channel(&peer.address, &routes)?);
+            let channel = self.0.pool.channel(&peer.address, &routes)?;
+            // A call does nothing before it is awaited.
+            let (first, second) = (call(channel.clone()), call(channel));
+            let both = async move {
+                match first.await {
+                    Err(status) if repeat.after(&status) => second.await,
+                    answer => answer,
+                }
+            };
             let pod = Arc::clone(&peer.pod);
             calls.spawn(async move {
-                let answer = match timeout_at(until, call).await {
+                let answer = match timeout_at(until, both).await {
                     Ok(answer) => answer.map_err(|status| ApiError::from_status(&status)),
                     Err(_) => Err(ApiError::too_late()),
                 };

@@ -4,14 +4,18 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use throng_core::ownership::LEASE_TTL_MS;
 use throng_core::routes::Routes;
 use tonic::transport::{Channel, Endpoint};
 
 use super::error::ApiError;
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
-/// A connection with calls on it that is silent for so long, and then again for so long, is dead.
-const ALIVE_EVERY: Duration = Duration::from_secs(1);
+/// A connection with calls on it that is silent for so long is asked whether it lives.
+const ASKED_AFTER: Duration = Duration::from_secs(1);
+/// And is dead after so long without an answer: as long as a Pod keeps its slots without its lease, and not less, for a Pod
+/// that only lacks CPU time still owns what the calls are about, and nobody else would answer them.
+const DEAD_AFTER: Duration = Duration::from_millis(LEASE_TTL_MS);
 /// Channels beyond those to live Pods before the pool is swept.
 const SPARE: usize = 16;
 
@@ -43,8 +47,8 @@ fn endpoint(address: &str) -> Result<Endpoint, ApiError> {
     Ok(endpoint
         .connect_timeout(CONNECT_WITHIN)
         .tcp_nodelay(true)
-        .http2_keep_alive_interval(ALIVE_EVERY)
-        .keep_alive_timeout(ALIVE_EVERY))
+        .http2_keep_alive_interval(ASKED_AFTER)
+        .keep_alive_timeout(DEAD_AFTER))
 }
 
 #[cfg(test)]

@@ -6,8 +6,10 @@ use smallvec::SmallVec;
 use throng_core::fanout::{Cohort, Outbox, RateClass};
 use throng_core::{Lane, SessionId, UserId};
 use throng_proto::client::Format;
+use throng_proto::codes::CloseCode;
 
 use crate::auth::Rights;
+use crate::seats::Seat;
 
 /// How far a connection has come.
 #[derive(Debug)]
@@ -93,8 +95,10 @@ pub(super) struct Conn {
     pub(super) group: Group,
     pub(super) best_lane: Lane,
     pub(super) counted_address: bool,
-    /// Tell it to come again, as soon as it can hear.
-    pub(super) refused: bool,
+    /// As what it counts among the connections of the gateway.
+    pub(super) seat: Seat,
+    /// Close it with this code, as soon as it can hear.
+    pub(super) refused: Option<CloseCode>,
     /// A goaway was sent.
     pub(super) leaving: bool,
 }

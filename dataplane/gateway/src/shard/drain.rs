@@ -6,6 +6,7 @@ use throng_proto::client::{Body, GoAway};
 use super::conn::Conn;
 use super::wheel::step_of;
 use super::{Shard, Transport};
+use crate::seats::Seat;
 
 /// What a client gets between the goaway and the close.
 const LEAVE_MS: u64 = 10_000;
@@ -79,6 +80,8 @@ impl<T: Transport> Shard<T> {
         let (now, end) = (self.now, step_of(self.now + LEAVE_MS));
         let Some(record) = self.conns.get_mut(conn as usize) else { return };
         record.leaving = true;
+        // Whoever comes in its place need not wait until it has gone.
+        self.shared.guard.seats.leave(std::mem::replace(&mut record.seat, Seat::Free));
         record.end_step = end;
         record.look_step = self.wheel.enter(conn, now + LEAVE_MS, now);
         if record.is_open() {

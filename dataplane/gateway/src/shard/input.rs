@@ -64,8 +64,7 @@ impl<T: Transport> Shard<T> {
             Opening::NeedMore => return self.keep_head(conn, input),
             Opening::PlainHttp => {
                 self.counts.http += 1;
-                self.detach(conn, false);
-                self.conns.try_remove(conn as usize);
+                self.forget(conn);
                 self.io.hand_over(conn, request.to_vec());
             }
             Opening::Bad(refusal) => self.answer_http(conn, &refusal),
@@ -89,9 +88,18 @@ impl<T: Transport> Shard<T> {
         if let Some(conn) = self.conn_mut(conn).filter(|conn| !conn.counted_address) {
             conn.address = address;
             conn.counted_address = counted;
-            conn.refused |= !counted;
-        } else if counted {
-            self.shared.guard.leave_address(address);
+            if counted {
+                return;
+            }
+            conn.refused = Some(CloseCode::TooManyConnections);
+        } else {
+            if counted {
+                self.shared.guard.leave_address(address);
+            }
+            return;
+        }
+        if !self.step_out(conn) {
+            self.drop_conn(conn);
         }
     }
 
@@ -121,11 +129,10 @@ impl<T: Transport> Shard<T> {
         record.group = super::Group::new(format, record.group.class(), record.group.cohort());
         record.opened_step = wheel::step_of(now);
         record.look_step = self.wheel.enter(conn, hello_by, now);
-        if record.refused {
-            let (code, reason) = if record.counted_address {
-                (CloseCode::TryAgain, "{\"retry_ms\":5000}")
-            } else {
-                (CloseCode::TooManyConnections, "too many connections from this address")
+        if let Some(code) = record.refused {
+            let reason = match code {
+                CloseCode::TryAgain => "{\"retry_ms\":5000}",
+                _ => "too many connections from this address",
             };
             self.close(conn, code, reason);
         }

@@ -75,16 +75,37 @@ impl<T: Transport> Shard<T> {
             record.end_step = step_of(now + LINGER_MS);
             record.look_step = self.wheel.enter(conn, now + LINGER_MS, now);
         }
+        if !self.step_out(conn) {
+            // Too many are read on already: what goes out at once must do.
+            self.writable(conn);
+            self.drop_conn(conn);
+        }
+    }
+
+    /// Counts a connection among those that are told to come again or are closed; false: there are too many of them.
+    pub(super) fn step_out(&mut self, conn: u32) -> bool {
+        let Some(record) = self.conns.get_mut(conn as usize) else { return true };
+        let seat = self.shared.guard.seats.step_out(record.seat);
+        record.seat = seat.unwrap_or(record.seat);
+        seat.is_some()
     }
 
     /// Forgets a connection and its socket.
     pub(super) fn drop_conn(&mut self, conn: u32) {
-        if self.conns.contains(conn as usize) {
-            self.detach(conn, false);
-            self.conns.try_remove(conn as usize);
+        if self.forget(conn) {
             self.counts.dropped += 1;
             self.io.close(conn);
         }
+    }
+
+    /// Forgets a connection; false: there is none.
+    pub(super) fn forget(&mut self, conn: u32) -> bool {
+        self.detach(conn, false);
+        let record = self.conns.try_remove(conn as usize);
+        record.is_some_and(|record| {
+            self.shared.guard.seats.leave(record.seat);
+            true
+        })
     }
 
     /// Takes a connection out of its rooms and out of all counts. Harmless when repeated.

@@ -38,6 +38,7 @@ use crate::auth::{Signer, Verifier};
 use crate::counters::Counts;
 use crate::guard::{Guard, address_key};
 use crate::options::Options;
+use crate::seats::Seat;
 use crate::traffic::{Origin, ToHub, ToShard};
 use conn::{Conn, Group, Stage};
 use joins::Pending;
@@ -161,10 +162,23 @@ impl<T: Transport> Shard<T> {
     /// A socket was accepted. The number of the connection; none if it must be dropped at once.
     pub fn opened(&mut self, address: IpAddr) -> Option<u32> {
         let address = address_key(address);
-        let most = usize::try_from(self.shared.options.limits.connections).unwrap_or(usize::MAX);
-        let full = most != 0 && self.conns.len() >= most;
         let proxied = self.shared.options.proxy_protocol;
-        let counted = proxied || self.shared.guard.enter_address(address);
+        let (guard, seats) = (&self.shared.guard, &self.shared.guard.seats);
+        let counted = !proxied && guard.enter_address(address);
+        let welcome = counted || proxied;
+        self.counts.opened += 1;
+        let Some(seat) = (if welcome { seats.enter() } else { seats.step_out(Seat::Free) }) else {
+            self.counts.dropped += 1;
+            if counted {
+                guard.leave_address(address);
+            }
+            return None;
+        };
+        let refused = match (welcome, seat) {
+            (false, _) => Some(CloseCode::TooManyConnections),
+            (true, Seat::Outside) => Some(CloseCode::TryAgain),
+            (true, _) => None,
+        };
         self.next_id += 1;
         let entry = self.conns.vacant_entry();
         let conn = u32::try_from(entry.key()).ok()?;
@@ -192,11 +206,11 @@ impl<T: Transport> Shard<T> {
             frames: 0,
             group: Group::new(Format::Json, RateClass::UNLIMITED, Cohort::new(0)),
             best_lane: Lane::Normal,
-            counted_address: counted && !proxied,
-            refused: full || !counted,
+            counted_address: counted,
+            seat,
+            refused,
             leaving: false,
         });
-        self.counts.opened += 1;
         Some(conn)
     }
 

@@ -3,6 +3,7 @@
 mod delivering;
 mod ending;
 mod law;
+mod seats;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -83,16 +84,24 @@ fn options() -> Options {
 }
 
 fn shard_with(options: Options) -> Shard<Pipes> {
-    let common = Shared {
+    shard_of(&shared_with(options), 0)
+}
+
+/// What reactors of one gateway share.
+fn shared_with(options: Options) -> Arc<Shared> {
+    Arc::new(Shared {
         verifier: Verifier::new(&options.auth).unwrap(),
         signer: Signer::new(&options.auth.resume),
         guard: Guard::new(&options.limits),
         origin: Origin { unix_ms: 1_795_000_000_000 },
         options,
-    };
-    let mut shard = Shard::new(Pipes::default(), Arc::new(common), 0, 42);
-    shard.at(START);
-    shard
+    })
+}
+
+fn shard_of(shared: &Arc<Shared>, number: u16) -> Shard<Pipes> {
+    let mut reactor = Shard::new(Pipes::default(), Arc::clone(shared), number, 42 + u64::from(number));
+    reactor.at(START);
+    reactor
 }
 
 fn token(user: &str, exp: u64) -> String {
@@ -121,7 +130,8 @@ impl Shard<Pipes> {
         self.bytes(conn, &mut request);
         let pipe = self.io.open.get_mut(&conn).unwrap();
         assert!(pipe.out.starts_with(b"HTTP/1.1 101"));
-        pipe.out.clear();
+        let head = pipe.out.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+        pipe.out.drain(..head);
         conn
     }
 

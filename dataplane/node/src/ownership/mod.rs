@@ -86,7 +86,7 @@ pub struct Driver {
     calls: Calls,
     registry: Arc<dyn Registry>,
     slots: mpsc::Sender<SlotChange>,
-    commands: watch::Receiver<bool>,
+    commands: watch::Receiver<Part>,
     status: watch::Sender<Status>,
     news: mpsc::Receiver<Input>,
     rights: Arc<AtomicU64>,
@@ -96,10 +96,20 @@ pub struct Driver {
     taking_since: Option<(Millis, usize)>,
 }
 
+/// What part a process is to take.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Takes,
+    /// It gives everything away.
+    Leaves {
+        by: Option<Millis>,
+    },
+}
+
 /// What others may ask of a driver. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    drain: watch::Sender<bool>,
+    part: watch::Sender<Part>,
     status: watch::Receiver<Status>,
     news: mpsc::Sender<Input>,
     began: Instant,
@@ -107,15 +117,21 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Begins to give everything to others, or takes that back.
-    pub fn drain(&self, draining: bool) {
-        self.drain.send_replace(draining);
+    /// Begins to give everything to others: within so long, as far as it can; none: in its own time.
+    pub fn drain(&self, within: Option<Duration>) {
+        let by = within.map(|within| since(self.began) + u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
+        self.part.send_replace(Part::Leaves { by });
+    }
+
+    /// Takes a drain back.
+    pub fn undrain(&self) {
+        self.part.send_replace(Part::Takes);
     }
 
     /// Whether it is to be emptied.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        *self.drain.borrow()
+        matches!(*self.part.borrow(), Part::Leaves { .. })
     }
 
     /// What is served and what is not.
@@ -160,7 +176,7 @@ impl Driver {
         if role == Role::Gateway {
             config.slots.clear();
         }
-        let (drain, commands) = watch::channel(false);
+        let (part, commands) = watch::channel(Part::Takes);
         let (status, seen) = watch::channel(Status::default());
         let (told, news) = mpsc::channel(NEWS);
         let (began, rights) = (Instant::now(), Arc::new(AtomicU64::new(u64::MAX)));
@@ -180,7 +196,7 @@ impl Driver {
             next_status: Millis::ZERO,
             taking_since: None,
         };
-        (driver, Handle { drain, status: seen, news: told, began, rights })
+        (driver, Handle { part, status: seen, news: told, began, rights })
     }
 
     /// Fences and grace in a store that all processes of the role share. Before [`Self::run`].
@@ -250,9 +266,12 @@ impl Driver {
                     self.look(&view, &mut inputs);
                 }
                 Ok(()) = self.commands.changed() => {
-                    let draining = *self.commands.borrow_and_update();
-                    info!(draining, "drain");
-                    inputs.push(Input::Drain(draining));
+                    let part = *self.commands.borrow_and_update();
+                    info!(?part, "drain");
+                    inputs.push(match part {
+                        Part::Takes => Input::Undrain,
+                        Part::Leaves { by } => Input::Drain { by },
+                    });
                 }
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;

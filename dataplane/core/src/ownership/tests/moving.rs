@@ -108,9 +108,32 @@ fn a_draining_process_moves_its_slots_away_and_says_when_it_is_empty() {
     bench.view.revision = 11;
     bench.renew(50);
     assert!(writes(&bench.view(100)).is_empty(), "nobody says that it should be elsewhere");
-    let out = bench.put(101, Input::Drain(true));
+    let out = bench.put(101, Input::Drain { by: None });
     let write = writes(&out).remove(0);
     assert!(matches!(&write, Write::Move { to, .. } if *to == id("b")));
     assert!(out.contains(&Output::Announce { draining: true, redis_ok: true }));
     assert!(bench.made(110, &write, 12).contains(&Output::Drained));
+}
+
+#[test]
+fn a_drain_with_a_near_deadline_moves_more_at_once_and_the_nearest_deadline_counts() {
+    let mut bench = Bench::new(Duty::Users, false, 40);
+    let out = bench.view(1);
+    let claims = writes(&out).remove(0);
+    assert_eq!(opened(&bench.made(2, &claims, 11)).len(), 40);
+    bench.view.members.insert(id("b"), member("b", LeaseId(8)));
+    bench.view.claims = (0..40).map(|number| (slot(number), claim("a", LEASE, 11))).collect();
+    bench.view.revision = 11;
+    bench.renew(50);
+    bench.view(100);
+    let mut moves = |at, input| {
+        let writes = writes(&bench.put(at, input));
+        writes.iter().filter(|write| matches!(write, Write::Move { .. })).count()
+    };
+    assert_eq!(moves(101, Input::Drain { by: None }), 8);
+    assert_eq!(moves(101, Input::Drain { by: Some(Millis(1101)) }), 4, "40 slots in a second: 12 at once");
+    assert_eq!(moves(101, Input::Drain { by: Some(Millis(60_000)) }), 0);
+    assert_eq!(moves(601, Input::Timer), 12, "half of the time is over and nothing has moved: 24 at once");
+    assert_eq!(moves(602, Input::Undrain), 0);
+    assert_eq!(moves(603, Input::Drain { by: None }), 0, "a drain that was taken back leaves no deadline");
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use throng_proto::link::{AdminReply, DirectReply, PublishReply};
+use tokio::io::AsyncReadExt as _;
 use tokio::task::JoinSet;
 use tonic::Status;
 
@@ -15,6 +16,60 @@ use super::cluster::{Answer, Gateway, KEY, Pod, Script, request, routes};
 async fn nowhere() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap().to_string()
+}
+
+/// A way to a Pod whose first connections break as soon as something was said on them: its address.
+async fn breaks_at_first(pod: &Pod, connections: usize) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, pod) = (listener.local_addr().unwrap().to_string(), pod.address.clone());
+    tokio::spawn(async move {
+        for number in 0.. {
+            let (mut near, _) = listener.accept().await.unwrap();
+            if number < connections {
+                // The call is on its way, and nobody will answer it.
+                let mut said = [0; 4096];
+                near.read(&mut said).await.unwrap();
+                continue;
+            }
+            let mut far = tokio::net::TcpStream::connect(&pod).await.unwrap();
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut near, &mut far).await });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_call_whose_connection_breaks_is_made_again_once_where_that_is_harmless() {
+    let pod = Pod::start(Script::default()).await;
+    for (method, path, body) in [
+        ("GET", "/v1/rooms/final", ""),
+        ("GET", "/v1/rooms", ""),
+        ("PUT", "/v1/rooms/final", "{}"),
+        ("GET", "/v1/rooms/final/members", ""),
+        ("POST", "/v1/rooms/final/messages", r#"{"key":"k"}"#),
+    ] {
+        let once = breaks_at_first(&pod, 1).await;
+        let answer = Gateway::new(routes(&[&once], &[])).call(method, path, body).await;
+        assert_eq!(answer.status, 200, "{method} {path}: {answer:?}");
+        let twice = breaks_at_first(&pod, 2).await;
+        assert_unavailable(&Gateway::new(routes(&[&twice], &[])).call(method, path, body).await);
+    }
+    assert_eq!(pod.seen().len(), 5);
+}
+
+#[tokio::test]
+async fn what_could_be_heard_twice_is_not_made_again() {
+    let pod = Pod::start(Script::default()).await;
+    for (method, path) in [
+        ("POST", "/v1/rooms/final/messages"),
+        ("POST", "/v1/users/ana/messages"),
+        ("POST", "/v1/users/ana/kick"),
+        ("POST", "/v1/announce"),
+    ] {
+        let once = breaks_at_first(&pod, 1).await;
+        assert_unavailable(&Gateway::new(routes(&[&once], &[&once])).call(method, path, "{}").await);
+    }
+    assert!(pod.seen().is_empty());
 }
 
 fn assert_unavailable(answer: &Answer) {
