@@ -159,8 +159,9 @@ impl Bench<'_> {
             eprintln!("bench: {}: {odd}", fault.name());
         }
         self.restore()?;
-        if self.is_restored() {
-            found.settled_after_ms = Some((now_us() - struck_us) as f64 / 1000.0);
+        match self.not_restored() {
+            None => found.settled_after_ms = Some((now_us() - struck_us) as f64 / 1000.0),
+            Some(reason) => found.unsettled = reason,
         }
         Ok(found)
     }
@@ -175,9 +176,19 @@ impl Bench<'_> {
     }
 
     fn is_restored(&self) -> bool {
+        self.not_restored().is_none()
+    }
+
+    /// Why not all is as it was; none if it is.
+    fn not_restored(&self) -> Option<String> {
         let seen = self.world.operator.look();
-        let complete = seen.members.iter().all(|count| *count == world::PODS);
-        seen.settled && complete && self.crowd.is_complete(&self.fleet)
+        if !seen.settled {
+            return Some(seen.reason);
+        }
+        if seen.members.iter().any(|count| *count != world::PODS) {
+            return Some(format!("there are {:?} Pods", seen.members));
+        }
+        (!self.crowd.is_complete(&self.fleet)).then(|| "clients are not back in their rooms".to_owned())
     }
 
     /// Lets everything run until `done`, at most for `most`.

@@ -37,6 +37,9 @@ pub(crate) struct FaultReport {
     pub(crate) disconnects: u64,
     /// From the blow until all slots were in place again; none: not within the time allowed.
     pub(crate) settled_after_ms: Option<f64>,
+    /// Why they were not.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) unsettled: String,
 }
 
 impl FaultReport {
@@ -55,6 +58,7 @@ impl FaultReport {
             pulled: outcome.pulled,
             disconnects: 0,
             settled_after_ms: None,
+            unsettled: String::new(),
         }
     }
 
@@ -78,7 +82,7 @@ impl FaultReport {
         });
         let ended = self.disconnects;
         report.promise(ended == 0 || fault.disconnects(), || format!("{name}: {ended} connections ended"));
-        report.promise(self.settled_after_ms.is_some(), || format!("{name}: slots did not find their place again"));
+        report.promise(self.settled_after_ms.is_some(), || format!("{name}: not all is as it was: {}", self.unsettled));
     }
 }
 

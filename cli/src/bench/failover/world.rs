@@ -266,8 +266,8 @@ fn configuration(args: &FailoverArgs, cluster: &str, redis: &str, etcd: &str, se
                 "jwt": [{"algorithm": "HS256", "key": secret}],
                 "resume": [{"id": "bench", "secret": format!("{secret}{secret}")}],
             },
-            // All clients have one address here.
-            "limits": {"connections_per_address": 0},
+            // All clients have one address here, and say again five times a second what nobody took.
+            "limits": {"connections_per_address": 0, "frames_per_s": 1_000},
             "downstream": {"allow_unlimited": true},
         },
         // Retries count against the limits of those who publish.

@@ -150,8 +150,8 @@ impl Api {
             owner.ok_or_else(|| ApiError::unavailable(format!("nobody serves this {what} right now; try again")))
         };
         let mut address = claimed()?;
-        let mut moves = 0;
-        while moves <= MAX_MOVES {
+        let mut times = 0;
+        while times <= MAX_MOVES {
             let channel = self.0.pool.channel(&address, &self.routes())?;
             let answer = match timeout_at(until, call(channel)).await.map_err(|_| ApiError::too_late())? {
                 Ok(answer) => answer,
@@ -162,7 +162,7 @@ impl Api {
                 }
                 Err(status) => return Err(ApiError::from_status(&status)),
             };
-            moves += 1;
+            times += 1;
             let Some(moved) = answer.moved() else { return Ok(answer) };
             let next = if moved.address.is_empty() { claimed()? } else { Arc::from(&*moved.address) };
             if next == address {
