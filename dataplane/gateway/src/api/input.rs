@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use throng_core::room::{ListName, Role};
 use throng_core::{RoomId, UserId};
+use throng_proto::by_name::ByName;
 use throng_proto::codes::ErrorCode;
 
 use super::error::ApiError;
@@ -106,11 +107,8 @@ impl<T: DeserializeOwned> FromRequest<Api> for Body<T> {
             }
         })?;
         let body = if body.is_empty() { &b"{}"[..] } else { &body };
-        // A list would be read as the fields in their order, which nobody means.
-        if body.trim_ascii_start().first() != Some(&b'{') {
-            return Err(ApiError::bad_request("the body is one JSON object"));
-        }
-        serde_json::from_slice(body).map(Self).map_err(|error| ApiError::bad_request(format!("the body: {error}")))
+        let read = serde_json::from_slice::<ByName<T>>(body);
+        read.map(|ByName(body)| Self(body)).map_err(|error| ApiError::bad_request(format!("the body: {error}")))
     }
 }
 
