@@ -82,7 +82,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let query = axum::extract::Query::<T>::try_from_uri(&parts.uri);
-        query.map(|query| Self(query.0)).map_err(|error| ApiError::bad_request(error.body_text()))
+        query.map(|query| Self(query.0)).map_err(|error| {
+            // What lies behind it names the parameter; the words before that are the library's.
+            let cause =
+                std::error::Error::source(&error).map_or_else(|| "it does not read".into(), ToString::to_string);
+            ApiError::bad_request(format!("the query: {cause}"))
+        })
     }
 }
 
@@ -103,7 +108,7 @@ impl<T: DeserializeOwned> FromRequest<Api> for Body<T> {
             if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
                 ApiError::new(ErrorCode::TooLarge, format!("a body has at most {MAX_BODY_BYTES} bytes"))
             } else {
-                ApiError::bad_request(error.body_text())
+                ApiError::bad_request("the body broke off before its end")
             }
         })?;
         let body = if body.is_empty() { &b"{}"[..] } else { &body };

@@ -91,6 +91,8 @@ async fn what_is_not_as_the_documents_say_is_refused_before_it_reaches_a_pod() {
         let answer = gateway.call(method, path, body).await;
         assert_eq!(answer.failure(), failure, "{method} {path} {body:.60}: {answer:?}");
         assert!(!answer.message().is_empty());
+        let words = answer.message().to_lowercase();
+        assert!(!words.contains("struct") && !words.contains("deserialize"), "{method} {path}: {words}");
     }
     assert!(pod.seen().is_empty());
 }
