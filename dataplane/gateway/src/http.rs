@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -45,15 +47,29 @@ fn tower_service(
 ) -> TowerToHyperService<
     impl tower::Service<
         hyper::Request<hyper::body::Incoming>,
-        Response = axum::response::Response,
+        Response = Response,
         Error = std::convert::Infallible,
         Future: Send,
     > + Clone,
 > {
     TowerToHyperService::new(tower::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let pages = pages.clone();
-        async move { tower::ServiceExt::oneshot(pages, request.map(Body::new)).await }
+        async move {
+            if request.uri().path() == "/connect" {
+                return Ok(no_upgrade());
+            }
+            tower::ServiceExt::oneshot(pages, request.map(Body::new)).await
+        }
     }))
+}
+
+/// The answer to who comes to the WebSocket's path and asks for none: a browser's address bar, or a client behind a proxy
+/// that drops the headers.
+fn no_upgrade() -> Response {
+    let headers = [(header::UPGRADE, "websocket"), (header::CONNECTION, "upgrade, close")];
+    let text = "This path speaks WebSocket: connect with a WebSocket client. If you did, a proxy on the way drops the \
+                headers Upgrade and Connection.\n";
+    (StatusCode::UPGRADE_REQUIRED, headers, text).into_response()
 }
 
 /// A stream whose beginning was read already.

@@ -151,9 +151,9 @@ pub struct Limits {
     pub queue_bytes: usize,
     /// How long a frame may wait for a slow client.
     pub queue_age_ms: u64,
-    /// Connections from one address (close 4006); 0: any number.
+    /// Connections from one address to one gateway (close 4006); 0: any number.
     pub connections_per_address: u32,
-    /// Connections of one user (close 4006); 0: any number.
+    /// Connections of one user to one gateway (close 4006); 0: any number.
     pub connections_per_user: u32,
     /// Rooms of one connection (error `too_many_rooms`).
     pub rooms_per_connection: usize,

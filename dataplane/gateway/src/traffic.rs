@@ -40,6 +40,9 @@ pub struct Asker {
     pub id: u64,
 }
 
+/// When to try again what a Pod could not answer.
+const AGAIN_MS: u64 = 500;
+
 /// Why something failed, as the client is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -61,7 +64,14 @@ impl Failure {
     /// The room's owner or relay cannot be reached.
     #[must_use]
     pub fn unavailable(what: &str) -> Self {
-        Self { code: ErrorCode::Unavailable, message: what.to_owned(), retry_ms: Some(500) }
+        Self { code: ErrorCode::Unavailable, message: what.to_owned(), retry_ms: Some(AGAIN_MS) }
+    }
+
+    /// What a room's relay answered to a read; an empty code is success. Only what may change by itself is worth another
+    /// try: a cursor from nowhere stays one.
+    pub fn check_read(code: &str, message: String) -> Result<(), Self> {
+        let again_ms = if code == ErrorCode::Unavailable.as_str() { AGAIN_MS } else { 0 };
+        Self::check(code, message, again_ms)
     }
 
     /// What another Pod answered; an empty code is success.

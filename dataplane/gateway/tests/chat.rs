@@ -94,6 +94,12 @@ async fn history_comes_with_the_join_and_a_cursor_from_nowhere_is_refused() {
     let mut bob = Client::hello(running.address, "bob").await;
     let refused = bob.call("join", json!({"room": "r", "since": {"epoch": 99, "seq": [0, 0, 0, 0]}})).await;
     assert_eq!(refused["error"]["code"], "bad_cursor", "{refused}");
+    // Ahead of the room, and of an epoch that it never had: neither gets better by itself.
+    let never = bob.call("join", json!({"room": "r", "since": {"epoch": 3, "seq": [0, 0, 0, 0]}})).await;
+    assert_eq!(never["error"]["code"], "bad_cursor", "{never}");
+    for refused in [refused, never] {
+        assert!(refused["error"].get("retry_ms").is_none(), "{refused}");
+    }
     assert_eq!(bob.call("join", json!({"room": "r"})).await["ok"]["room"], "r");
 }
 
@@ -114,7 +120,18 @@ async fn what_is_not_allowed_has_its_code() {
     mallory.call("join", json!({"room": "a"})).await;
     let said = mallory.call("publish", json!({"room": "a", "type": "text", "data": 1})).await;
     assert_eq!(said["error"]["code"], "muted");
-    assert_eq!(mallory.call("join", json!({"room": ""})).await["error"]["code"], "bad_id");
+    for room in ["", "a\nb", &"r".repeat(129)] {
+        for command in ["join", "leave", "publish", "pull"] {
+            let mut fields = json!({"room": room});
+            if command == "pull" {
+                fields["lane"] = json!(2);
+            }
+            assert_eq!(mallory.call(command, fields).await["error"]["code"], "bad_id", "{command} {room}");
+        }
+    }
+    for command in ["leave", "publish"] {
+        assert_eq!(mallory.call(command, json!({"room": "z"})).await["error"]["code"], "not_joined", "{command}");
+    }
     mallory.call("join", json!({"room": "b"})).await;
     assert_eq!(mallory.call("join", json!({"room": "c"})).await["error"]["code"], "too_many_rooms");
     assert_eq!(mallory.call("hello", json!({"token": token("x")})).await["error"]["code"], "bad_request");
@@ -206,6 +223,20 @@ async fn plain_http_is_served_on_the_same_port() {
     socket.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     assert!(answer.ends_with("a page"), "{answer}");
+}
+
+#[tokio::test]
+async fn who_asks_for_no_websocket_where_it_is_spoken_is_told_so() {
+    let running = start(options()).await;
+    for path in ["/connect", "/connect?x=1"] {
+        let mut socket = tokio::net::TcpStream::connect(running.address).await.unwrap();
+        socket.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 426 "), "{answer}");
+        assert!(answer.to_lowercase().contains("\r\nupgrade: websocket\r\n"), "{answer}");
+        assert!(answer.contains("This path speaks WebSocket"), "{answer}");
+    }
 }
 
 #[tokio::test]

@@ -232,7 +232,9 @@ fn to_pulled(request: u64, answer: Result<Page, ReadError>) -> link::Pulled {
             ..link::Pulled::default()
         },
         Err(error) => {
-            link::Pulled { request, code: code(error), message: error.to_string(), ..link::Pulled::default() }
+            let (code, message) = pull_failure(error);
+            let code = code.as_str().to_owned();
+            link::Pulled { request, code, message, ..link::Pulled::default() }
         }
     }
 }
@@ -254,9 +256,18 @@ fn to_caught_up(room: &RoomId, request: u64, answer: Result<CaughtUp, ReadError>
     }
 }
 
+/// A pull names its epoch, so that one which never was is not found; it has no cursor of which `join` would rid it.
+fn pull_failure(error: ReadError) -> (ErrorCode, String) {
+    match error {
+        ReadError::UnknownEpoch | ReadError::NoEpoch => (ErrorCode::NotFound, ReadError::NoEpoch.to_string()),
+        ReadError::Future => (ErrorCode::BadCursor, "`after` is ahead of the room's last number".to_owned()),
+        _ => (ErrorCode::Unavailable, error.to_string()),
+    }
+}
+
 fn code(error: ReadError) -> String {
     let code = match error {
-        ReadError::Future | ReadError::UnknownEpoch => ErrorCode::BadCursor,
+        ReadError::Future | ReadError::UnknownEpoch | ReadError::NoEpoch => ErrorCode::BadCursor,
         _ => ErrorCode::Unavailable,
     };
     code.as_str().to_owned()

@@ -142,16 +142,20 @@ async fn pulls_and_histories_are_served_and_impossible_cursors_refused() {
     let mut follower = Follower { at, ..Follower::default() };
     (0..9).for_each(|_| owner.publish("final", &[2, 3], b"1"));
     follow(&mut gateway, &mut follower, 18).await;
-    let pull = |request, after| {
-        let pull = link::Pull { request, room: "final".into(), epoch: 0, lane: 2, after, limit: 3 };
-        gateway_to_message::Kind::Pull(pull)
-    };
+    let past = || link::Pull { room: "final".into(), lane: 2, limit: 3, ..link::Pull::default() };
+    let pull = |request, after| gateway_to_message::Kind::Pull(link::Pull { request, after, ..past() });
     gateway.say(pull(1, 4)).await;
     let Down::Pulled(page) = gateway.next().await else { panic!() };
     assert_eq!(page.body.unwrap().messages.iter().map(|m| m.seq).collect::<Vec<_>>(), [5, 6, 7]);
     gateway.say(pull(2, 10)).await;
     let Down::Pulled(page) = gateway.next().await else { panic!() };
     assert_eq!((page.request, page.code.as_str()), (2, "bad_cursor"));
+    for (request, epoch) in [(5, 6), (6, 8), (7, u64::MAX)] {
+        gateway.say(gateway_to_message::Kind::Pull(link::Pull { request, epoch, ..past() })).await;
+        let Down::Pulled(page) = gateway.next().await else { panic!() };
+        assert_eq!((page.request, page.code.as_str()), (request, "not_found"), "epoch {epoch}");
+        assert!(!page.message.contains("join"), "{}", page.message);
+    }
     let history = link::CatchUp { request: 3, room: "final".into(), limit: 2, ..link::CatchUp::default() };
     gateway.say(gateway_to_message::Kind::CatchUp(history)).await;
     let Down::CaughtUp(found) = gateway.next().await else { panic!() };

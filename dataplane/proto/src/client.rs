@@ -285,6 +285,15 @@ fn check_hello(hello: Hello) -> Result<Command, (ErrorCode, String)> {
     }
 }
 
+/// Whether `stored` is asked for.
+fn read_ack(ack: Option<&str>) -> Result<bool, (ErrorCode, String)> {
+    match ack {
+        None | Some("accepted") => Result::Ok(false),
+        Some("stored") => Result::Ok(true),
+        _ => Err((ErrorCode::BadRequest, "ack is accepted or stored".into())),
+    }
+}
+
 fn check_publish(publish: Publish) -> Result<Command, (ErrorCode, String)> {
     if publish.data.len() > throng_core::message::MAX_DATA_BYTES {
         let most = throng_core::message::MAX_DATA_BYTES;

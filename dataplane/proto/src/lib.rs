@@ -4,6 +4,7 @@
 //! from `proto/link.proto`; [`convert`] turns its messages into the types of `throng-core` and back. [`key`] is the
 //! shared key that every call between Pods carries.
 
+pub mod by_name;
 pub mod client;
 pub mod codes;
 pub mod convert;

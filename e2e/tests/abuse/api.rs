@@ -110,6 +110,9 @@ async fn calls_that_say_nonsense_get_their_code() {
         ("PUT", "/v1/rooms/r", r#"{"mute_all":"yes"}"#, 400, "bad_request"),
         ("PUT", "/v1/rooms/r", r#"{"protected_types":[]}"#, 400, "bad_request"),
         ("POST", "/v1/rooms/r/kick", "{}", 400, "bad_request"),
+        ("POST", "/v1/rooms/r/kick", r#"["ana"]"#, 400, "bad_request"),
+        ("POST", "/v1/rooms/r/lists/mute", r#"{"add":[["bob",null,null]]}"#, 400, "bad_request"),
+        ("POST", "/v1/rooms/r/messages", r#"[null,null,null,null,null,"accepted"]"#, 400, "bad_request"),
         ("POST", "/v1/rooms/r/kick", r#"{"user":""}"#, 400, "bad_id"),
         ("POST", "/v1/rooms/r/kick", r#"{"user":"nobody"}"#, 404, "not_found"),
         ("POST", "/v1/rooms/r/messages", r#"{"lane":4}"#, 400, "bad_request"),
@@ -126,6 +129,7 @@ async fn calls_that_say_nonsense_get_their_code() {
         for (method, path, body, status, code) in &cases {
             let (got, answer) = call(dev, method, path, &key, body).await;
             assert_eq!((got, &answer["error"]["code"]), (*status, &json!(code)), "{method} {path} {body}: {answer}");
+            crate::is_for_people(&answer);
         }
     }
     println!("{}", talk.undisturbed().unwrap());

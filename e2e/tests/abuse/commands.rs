@@ -15,6 +15,9 @@ fn wrong() -> Vec<(String, &'static str)> {
         (r#"{"id":7,"publish":{"room":"r","data":"#.to_owned() + &"[".repeat(60_000) + "}}", "bad_request"),
         (r#"{"id":7,"join":"#.to_owned() + &"[".repeat(60_000), "bad_request"),
         (format!(r#"{{"id":7,"join":{{"room":"{long}"}}}}"#), "bad_id"),
+        (format!(r#"{{"id":7,"publish":{{"room":"{long}"}}}}"#), "bad_id"),
+        (format!(r#"{{"id":7,"leave":{{"room":"{long}"}}}}"#), "bad_id"),
+        (format!(r#"{{"id":7,"pull":{{"room":"{long}","lane":2}}}}"#), "bad_id"),
         (format!(r#"{{"id":7,"publish":{{"room":"r","type":"{}"}}}}"#, "t".repeat(65)), "bad_request"),
         (format!(r#"{{"id":7,"publish":{{"room":"r","key":"{long}"}}}}"#), "bad_request"),
         (format!(r#"{{"id":7,"publish":{{"room":"r","data":"{}"}}}}"#, "x".repeat(32 * 1024)), "too_large"),
@@ -52,6 +55,16 @@ fn wrong() -> Vec<(String, &'static str)> {
         r#"{"id":7,"join":{"room":"r","since":{"epoch":1,"seq":[0,0,0]}}}"#,
         r#"{"id":7,"join":{"room":"r","since":{"epoch":1,"seq":[0,0,0,-1]}}}"#,
         r#"{"id":7,"join":{"room":"r","since":{"epoch":1}}}"#,
+        "[7,null,null,null,null,null,null,{}]",
+        r#"[7,null,null,null,{"room":"r"},null,null,null]"#,
+        r#"{"id":7,"join":["r",0,null]}"#,
+        r#"{"id":7,"join":{"room":"r","since":[1,[0,0,0,0]]}}"#,
+        r#"{"id":7,"leave":["r"]}"#,
+        r#"{"id":7,"publish":["r",2,"text",{"a":1},"k","accepted"]}"#,
+        r#"{"id":7,"publish":{"room":"r","ack":{"stored":null}}}"#,
+        r#"{"id":7,"pull":["r",null,2,0,100]}"#,
+        r#"{"id":7,"refresh":["x"]}"#,
+        r#"{"id":7,"ping":[]}"#,
         r#"{"id":7,"leave":{}}"#,
         r#"{"id":7,"publish":{"data":1}}"#,
         r#"{"id":7,"publish":{"room":"r","lane":4}}"#,
@@ -78,10 +91,13 @@ fn wrong() -> Vec<(String, &'static str)> {
         r#"{"id":7,"join":{"room":""}}"#,
         "{\"id\":7,\"join\":{\"room\":\"a\\u0000b\"}}",
         r#"{"id":7,"join":{"room":"a\nb"}}"#,
+        r#"{"id":7,"publish":{"room":""}}"#,
+        r#"{"id":7,"leave":{"room":""}}"#,
+        r#"{"id":7,"pull":{"room":"","lane":2}}"#,
     ];
     all.extend(bad_id.map(|text| (text.to_owned(), "bad_id")));
     let not_joined = [
-        r#"{"id":7,"publish":{"room":""}}"#,
+        r#"{"id":7,"publish":{"room":"s"}}"#,
         r#"{"id":7,"leave":{"room":"s"}}"#,
         r#"{"id":7,"pull":{"room":"s","lane":2}}"#,
     ];
@@ -111,6 +127,7 @@ async fn every_wrong_command_is_answered_with_its_code_and_the_connection_goes_o
                 }
             };
             assert_eq!(answer["error"]["code"], code, "{short}: {answer}");
+            crate::is_for_people(&answer);
             assert!(
                 answer["error"]["message"].as_str().is_some_and(|message| message.len() < 300),
                 "{short}: {answer}"

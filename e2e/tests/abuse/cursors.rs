@@ -31,6 +31,7 @@ async fn a_cursor_that_the_room_never_had_is_refused_in_a_join_and_in_a_resume()
         let mut eve = hello(dev, "eve").await;
         let answer = eve.try_ask(json!({"join": {"room": "past", "since": since}})).await.unwrap();
         assert_eq!(code(&answer), "bad_cursor", "{what}");
+        assert!(answer["error"].get("retry_ms").is_none(), "{what}: it never gets better: {answer}");
         let publish = eve.try_ask(json!({"publish": {"room": "past", "data": "x"}})).await.unwrap();
         assert_eq!(code(&publish), "not_joined", "{what}");
         drop(eve);
@@ -58,10 +59,19 @@ async fn a_cursor_that_the_room_never_had_is_refused_in_a_join_and_in_a_resume()
     }
     assert_eq!(missed, [2, 3]);
 
-    for (lane, after, epoch) in [(2, 4, epoch), (2, 0, epoch + 1), (2, 0, epoch - 1), (2, u64::MAX, epoch)] {
-        let pull = json!({"pull": {"room": "past", "lane": lane, "after": after, "epoch": epoch}});
+    for (after, epoch, expected) in [
+        (4, epoch, "bad_cursor"),
+        (u64::MAX, epoch, "bad_cursor"),
+        (0, epoch + 1, "not_found"),
+        (0, epoch - 1, "not_found"),
+        (0, 1, "not_found"),
+        (0, u64::MAX, "not_found"),
+    ] {
+        let pull = json!({"pull": {"room": "past", "lane": 2, "after": after, "epoch": epoch}});
         let answer = ana.try_ask(pull).await.unwrap();
-        assert!(["bad_cursor", "not_found"].contains(&code(&answer)), "{answer}");
+        assert_eq!(code(&answer), expected, "{answer}");
+        assert!(!answer["error"]["message"].as_str().unwrap().contains("join"), "{answer}");
+        assert!(answer["error"].get("retry_ms").is_none(), "{answer}");
     }
     println!("{}", talk.undisturbed().unwrap());
 }

@@ -80,6 +80,14 @@ fn code(answer: &Value) -> &str {
     answer["error"]["code"].as_str().unwrap_or_else(|| panic!("this is no error: {answer}"))
 }
 
+/// An error's text speaks of the protocol, not of the program behind it.
+fn is_for_people(answer: &Value) {
+    let text = answer["error"]["message"].as_str().unwrap_or_else(|| panic!("no text: {answer}")).to_lowercase();
+    for word in ["struct", "deserialize"] {
+        assert!(!text.contains(word), "{answer}");
+    }
+}
+
 /// How many connections the gateway has closed with a code. The client cannot always see it: who does not read is reset.
 fn closes(dev: &Dev, code: u16) -> u64 {
     let gateway = dev.ready.pods.iter().find(|pod| pod.role == "gateway").unwrap();

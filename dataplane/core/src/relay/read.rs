@@ -24,6 +24,9 @@ pub enum ReadError {
     /// The room never had the epoch, as far as anyone here knows.
     #[error("the room never had this epoch; join without `since`")]
     UnknownEpoch,
+    /// A pull names an epoch that the room has not come to.
+    #[error("the room has no such epoch")]
+    NoEpoch,
     /// Nobody who knows the room can be reached right now.
     #[error("the room cannot be reached right now; try again")]
     Unavailable,
@@ -193,7 +196,7 @@ impl Ring {
     /// Up to `limit` messages and [`MAX_BYTES`] of one lane behind `after`, of `epoch` (zero: the current one). Numbers that
     /// are not there are declared.
     ///
-    /// Errors: [`ReadError::Future`] if `after` is ahead of the room, [`ReadError::UnknownEpoch`].
+    /// Errors: [`ReadError::Future`] if `after` is ahead of the room, [`ReadError::NoEpoch`], [`ReadError::UnknownEpoch`].
     pub fn pull<C: Codec>(
         &self,
         epoch: Epoch,
@@ -204,7 +207,7 @@ impl Ring {
     ) -> Result<Page, ReadError> {
         let epoch = if epoch == Epoch::NONE { self.head.epoch } else { epoch };
         if epoch > self.head.epoch {
-            return Err(ReadError::Future);
+            return Err(ReadError::NoEpoch);
         }
         let bound = self.bound(epoch, lane).ok_or(ReadError::UnknownEpoch)?;
         if epoch == self.head.epoch && after > bound {

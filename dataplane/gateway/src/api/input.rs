@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use throng_core::room::{ListName, Role};
 use throng_core::{RoomId, UserId};
+use throng_proto::by_name::ByName;
 use throng_proto::codes::ErrorCode;
 
 use super::error::ApiError;
@@ -81,7 +82,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let query = axum::extract::Query::<T>::try_from_uri(&parts.uri);
-        query.map(|query| Self(query.0)).map_err(|error| ApiError::bad_request(error.body_text()))
+        query.map(|query| Self(query.0)).map_err(|error| {
+            // What lies behind it names the parameter; the words before that are the library's.
+            let cause =
+                std::error::Error::source(&error).map_or_else(|| "it does not read".into(), ToString::to_string);
+            ApiError::bad_request(format!("the query: {cause}"))
+        })
     }
 }
 
@@ -102,15 +108,12 @@ impl<T: DeserializeOwned> FromRequest<Api> for Body<T> {
             if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
                 ApiError::new(ErrorCode::TooLarge, format!("a body has at most {MAX_BODY_BYTES} bytes"))
             } else {
-                ApiError::bad_request(error.body_text())
+                ApiError::bad_request("the body broke off before its end")
             }
         })?;
         let body = if body.is_empty() { &b"{}"[..] } else { &body };
-        // A list would be read as the fields in their order, which nobody means.
-        if body.trim_ascii_start().first() != Some(&b'{') {
-            return Err(ApiError::bad_request("the body is one JSON object"));
-        }
-        serde_json::from_slice(body).map(Self).map_err(|error| ApiError::bad_request(format!("the body: {error}")))
+        let read = serde_json::from_slice::<ByName<T>>(body);
+        read.map(|ByName(body)| Self(body)).map_err(|error| ApiError::bad_request(format!("the body: {error}")))
     }
 }
 

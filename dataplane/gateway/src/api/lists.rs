@@ -7,6 +7,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use throng_core::Millis;
 use throng_core::room::ListName;
+use throng_proto::by_name::ByName;
 use throng_proto::link::admin_request::Command;
 use throng_proto::link::{ListChange, ListEntry};
 
@@ -21,7 +22,7 @@ const MAX_TIME_MS: u64 = (1 << 53) - 1;
 #[serde(deny_unknown_fields)]
 pub(super) struct Change {
     #[serde(default)]
-    add: Vec<Add>,
+    add: Vec<ByName<Add>>,
     #[serde(default)]
     remove: Vec<String>,
 }
@@ -41,14 +42,15 @@ impl Change {
             return Err(ApiError::bad_request("a change adds or removes somebody"));
         }
         let mut named = BTreeSet::new();
-        let users = self.add.iter().map(|add| &add.user).chain(&self.remove);
+        let users = self.add.iter().map(|ByName(add)| &add.user).chain(&self.remove);
         for id in users {
             input::user("user", id)?;
             if !named.insert(id) {
                 return Err(ApiError::bad_request(format!("{id:?} is named twice in one change")));
             }
         }
-        let add = self.add.iter().map(|add| Ok(ListEntry { user: add.user.clone(), until_ms: add.until(now)? }));
+        let add =
+            self.add.iter().map(|ByName(add)| Ok(ListEntry { user: add.user.clone(), until_ms: add.until(now)? }));
         Ok(ListChange {
             list: list.as_str().to_owned(),
             add: add.collect::<Result<_, ApiError>>()?,

@@ -18,11 +18,23 @@ use super::input::{Body, Nothing, Params, Query};
 
 /// How safe a message must be before the call is answered.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase", try_from = "String")]
 enum Ack {
     #[default]
     Accepted,
     Stored,
+}
+
+impl TryFrom<String> for Ack {
+    type Error = &'static str;
+
+    fn try_from(ack: String) -> Result<Self, Self::Error> {
+        match ack.as_str() {
+            "accepted" => Ok(Self::Accepted),
+            "stored" => Ok(Self::Stored),
+            _ => Err("ack is accepted or stored"),
+        }
+    }
 }
 
 #[derive(Deserialize)]

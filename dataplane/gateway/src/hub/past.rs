@@ -121,7 +121,7 @@ fn declared(asked: &Asked, epoch: Epoch, gaps: Vec<Gap>) -> Segment {
 }
 
 fn read(asked: &Asked, past: link::CaughtUp) -> Result<CaughtUp, Failure> {
-    Failure::check(&past.code, past.message, 500)?;
+    Failure::check_read(&past.code, past.message)?;
     let wrong = |_| Failure::unavailable("the relay's answer does not read: try again");
     let mut segments = past.segments.iter().map(convert::segment).collect::<Result<Vec<_>, _>>().map_err(wrong)?;
     let sealed = past.sealed.iter().map(convert::sealed).collect::<Result<Vec<_>, _>>().map_err(wrong)?;

@@ -272,7 +272,7 @@ impl Hub {
             convert::body(body.unwrap_or_default())
                 .map_err(|_| Failure::new(ErrorCode::Internal, "the relay's answer does not read"))
         };
-        let result = Failure::check(&pulled.code, pulled.message, 0)
+        let result = Failure::check_read(&pulled.code, pulled.message)
             .and_then(|()| read(pulled.body))
             .map(|(messages, gaps)| (Epoch(pulled.epoch), messages, gaps));
         self.out.push(Action::Shard(asker.shard, ToShard::Pulled(asker, result)));

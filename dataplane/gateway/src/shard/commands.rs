@@ -37,7 +37,7 @@ impl<T: Transport> Shard<T> {
     fn leave(&mut self, conn: u32, id: u64, name: &str) {
         let membership = self.room_of.get(name).copied().and_then(|room| self.conn(conn)?.membership(room));
         let (Some(membership), Some(member)) = (membership, self.member(conn)) else {
-            return self.refuse(conn, id, ErrorCode::NotJoined, "join the room before you leave it");
+            return self.not_in(conn, id, name, "join the room before you leave it");
         };
         if let Some(room) = self.room(membership.room).map(|room| room.id.clone()) {
             self.hub.push(ToHub::Leave { room, member });
@@ -67,7 +67,7 @@ impl<T: Transport> Shard<T> {
         let step = wheel::step_of(self.now);
         let joined = self.live_room(conn, &publish.room);
         let Some((room, record)) = joined else {
-            return self.refuse(conn, id, ErrorCode::NotJoined, "join the room before you publish to it");
+            return self.not_in(conn, id, &publish.room, "join the room before you publish to it");
         };
         if publish.kind.is_empty() || publish.kind.len() > MAX_KIND_BYTES || publish.kind.chars().any(char::is_control)
         {
@@ -98,11 +98,20 @@ impl<T: Transport> Shard<T> {
     fn pull(&mut self, conn: u32, id: u64, mut pull: client::Pull) {
         let number = self.number;
         let Some((room, record)) = self.live_room(conn, &pull.room) else {
-            return self.refuse(conn, id, ErrorCode::NotJoined, "join the room before you pull from it");
+            return self.not_in(conn, id, &pull.room, "join the room before you pull from it");
         };
         let asker = Asker { shard: number, conn, generation: record.generation, id };
         pull.limit = pull.limit.clamp(1, MAX_PULL);
         self.hub.push(ToHub::Pull { room, pull, asker });
+    }
+
+    /// Answers who names a room that it is not in. What is no id at all was never joined either, and is looked at here
+    /// alone, so that commands to joined rooms pay nothing for it.
+    fn not_in(&mut self, conn: u32, id: u64, name: &str, what_to_do: &str) {
+        match RoomId::new(name) {
+            Ok(_) => self.refuse(conn, id, ErrorCode::NotJoined, what_to_do),
+            Err(error) => self.refuse(conn, id, ErrorCode::BadId, &error.to_string()),
+        }
     }
 
     /// A room that the connection is in, and its record.

@@ -24,6 +24,7 @@ use throng_core::routes::{Owner, Peer, Routes};
 use throng_core::{Cursor, Epoch, InstanceId, Lane, Segment, Slot};
 use throng_gateway::options::{Algorithm, Auth, JwtKey, ResumeKey, Secret};
 use throng_gateway::{Deps, Handle, Options, Service};
+use throng_proto::codes::ErrorCode;
 use throng_proto::key::PodKey;
 use throng_proto::link::chatroom_server::{Chatroom, ChatroomServer};
 use throng_proto::link::relay_server::{Relay, RelayServer};
@@ -224,6 +225,10 @@ impl World {
                     ..CaughtUp::default()
                 };
             };
+            if since.epoch.0 < room.epoch && !room.sealed.iter().any(|sealed| sealed.epoch == since.epoch.0) {
+                let code = ErrorCode::BadCursor.as_str().to_owned();
+                return CaughtUp { request: ask.request, code, ..CaughtUp::default() };
+            }
             let missed = |segment: &&Segment| {
                 let later = segment.epoch > since.epoch
                     || Lane::ALL.iter().any(|lane| segment.last()[*lane] > since.seq[*lane]);

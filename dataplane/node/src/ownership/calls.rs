@@ -41,6 +41,8 @@ pub(super) struct Calls {
     view: Option<Arc<View>>,
     lease: Option<LeaseId>,
     announcement: Arc<AtomicU64>,
+    /// One announcement is on its way at a time, or an older one might arrive last.
+    announcing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Calls {
@@ -59,6 +61,7 @@ impl Calls {
             view: None,
             lease: None,
             announcement: Arc::default(),
+            announcing: Arc::default(),
         }
     }
 
@@ -136,9 +139,10 @@ impl Calls {
         let lease = registry::LeaseId(self.lease?.0);
         let member = Member { draining, redis_ok, ready: true, ..self.member.clone() };
         let (role, instance, registry) = (self.role, self.me.instance.clone(), Arc::clone(&self.registry));
-        let latest = Arc::clone(&self.announcement);
+        let (latest, turn) = (Arc::clone(&self.announcement), Arc::clone(&self.announcing));
         let mine = latest.fetch_add(1, Ordering::Relaxed) + 1;
         let call = async move {
+            let _turn = turn.lock().await;
             for _ in 0..ANNOUNCE_ATTEMPTS {
                 if latest.load(Ordering::Relaxed) != mine {
                     break;

@@ -12,6 +12,7 @@ use throng_core::message::MAX_DATA_BYTES;
 use throng_core::{Cursor, Epoch, Gap, Lane, Message, RoomId};
 
 use self::object::Object;
+use crate::by_name::ByName;
 
 use super::{
     Body, Command, Error, Event, GoAway, Hello, Join, Ok, Publish, PublishState, Pull, ReadError, Reply, Request,
@@ -27,18 +28,18 @@ struct RawRequest<'a> {
     #[serde(default)]
     id: u64,
     #[serde(borrow)]
-    hello: Option<RawHello<'a>>,
+    hello: Option<ByName<RawHello<'a>>>,
     #[serde(borrow)]
-    join: Option<RawJoin<'a>>,
+    join: Option<ByName<RawJoin<'a>>>,
     #[serde(borrow)]
-    leave: Option<RawLeave<'a>>,
+    leave: Option<ByName<RawLeave<'a>>>,
     #[serde(borrow)]
-    publish: Option<RawPublish<'a>>,
+    publish: Option<ByName<RawPublish<'a>>>,
     #[serde(borrow)]
-    pull: Option<RawPull<'a>>,
+    pull: Option<ByName<RawPull<'a>>>,
     #[serde(borrow)]
-    refresh: Option<RawRefresh<'a>>,
-    ping: Option<RawPing>,
+    refresh: Option<ByName<RawRefresh<'a>>>,
+    ping: Option<ByName<RawPing>>,
 }
 
 #[derive(Deserialize)]
@@ -49,7 +50,7 @@ struct RawHello<'a> {
     #[serde(borrow)]
     resume: Option<Cow<'a, str>>,
     #[serde(default)]
-    rooms: BTreeMap<String, Cursor>,
+    rooms: BTreeMap<String, ByName<Cursor>>,
     max_rate: Option<u32>,
 }
 
@@ -60,7 +61,7 @@ struct RawJoin<'a> {
     room: Cow<'a, str>,
     #[serde(default)]
     history: u32,
-    since: Option<Cursor>,
+    since: Option<ByName<Cursor>>,
 }
 
 #[derive(Deserialize)]
@@ -82,14 +83,8 @@ struct RawPublish<'a> {
     data: Option<&'a RawValue>,
     #[serde(borrow)]
     key: Option<Cow<'a, str>>,
-    ack: Option<Ack>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Ack {
-    Accepted,
-    Stored,
+    #[serde(borrow)]
+    ack: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -149,17 +144,18 @@ fn read_many(message: &[u8], each: &mut impl FnMut(Result<Request, ReadError>)) 
 }
 
 fn read_one(object: &[u8]) -> Result<Request, ReadError> {
-    let raw: RawRequest<'_> = serde_json::from_slice(object)
+    let ByName(raw): ByName<RawRequest<'_>> = serde_json::from_slice(object)
         .map_err(|error| ReadError::bad(id_of(object), format!("not a command: {error}")))?;
     let id = raw.id;
     let mut commands = Vec::with_capacity(1);
-    commands.extend(raw.hello.map(RawHello::check));
-    commands.extend(raw.join.map(|join| Result::Ok(join.into_command())));
-    commands.extend(raw.leave.map(|leave| Result::Ok(Command::Leave { room: leave.room.into_owned() })));
-    commands.extend(raw.publish.map(RawPublish::check));
-    commands.extend(raw.pull.map(|pull| Result::Ok(pull.into_command())));
-    commands.extend(raw.refresh.map(|refresh| Result::Ok(Command::Refresh { token: refresh.token.into_owned() })));
-    commands.extend(raw.ping.map(|RawPing {}| Result::Ok(Command::Ping)));
+    commands.extend(raw.hello.map(|ByName(hello)| hello.check()));
+    commands.extend(raw.join.map(|ByName(join)| Result::Ok(join.into_command())));
+    commands.extend(raw.leave.map(|ByName(leave)| Result::Ok(Command::Leave { room: leave.room.into_owned() })));
+    commands.extend(raw.publish.map(|ByName(publish)| publish.check()));
+    commands.extend(raw.pull.map(|ByName(pull)| Result::Ok(pull.into_command())));
+    commands
+        .extend(raw.refresh.map(|ByName(refresh)| Result::Ok(Command::Refresh { token: refresh.token.into_owned() })));
+    commands.extend(raw.ping.map(|ByName(RawPing {})| Result::Ok(Command::Ping)));
     match (commands.pop(), commands.is_empty()) {
         (Some(command), true) => {
             let command = command.map_err(|(code, message)| ReadError { id, code, message })?;
@@ -179,7 +175,7 @@ fn id_of(object: &[u8]) -> u64 {
         #[serde(default)]
         id: u64,
     }
-    serde_json::from_slice::<Id>(object).map_or(0, |Id { id }| id)
+    serde_json::from_slice::<ByName<Id>>(object).map_or(0, |ByName(Id { id })| id)
 }
 
 type Checked = Result<Command, (ErrorCode, String)>;
@@ -189,7 +185,7 @@ impl RawHello<'_> {
         super::check_hello(Hello {
             token: self.token.map(Cow::into_owned),
             resume: self.resume.map(Cow::into_owned),
-            rooms: self.rooms,
+            rooms: self.rooms.into_iter().map(|(room, ByName(cursor))| (room, cursor)).collect(),
             max_rate: self.max_rate,
         })
     }
@@ -197,7 +193,8 @@ impl RawHello<'_> {
 
 impl RawJoin<'_> {
     fn into_command(self) -> Command {
-        Command::Join(Join { room: self.room.into_owned(), history: self.history, since: self.since })
+        let since = self.since.map(|ByName(since)| since);
+        Command::Join(Join { room: self.room.into_owned(), history: self.history, since })
     }
 }
 
@@ -210,7 +207,7 @@ impl RawPublish<'_> {
             kind: self.kind.map_or_else(|| "text".to_owned(), Cow::into_owned),
             data: one_line(data.as_bytes()),
             key: self.key.map(Cow::into_owned),
-            stored: matches!(self.ack, Some(Ack::Stored)),
+            stored: super::read_ack(self.ack.as_deref())?,
         })
     }
 }

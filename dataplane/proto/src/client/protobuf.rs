@@ -69,11 +69,6 @@ fn read_join(join: wire::Join) -> Checked {
 }
 
 fn read_publish(publish: wire::Publish) -> Checked {
-    let stored = match publish.ack.as_str() {
-        "" | "accepted" => false,
-        "stored" => true,
-        _ => return Err((ErrorCode::BadRequest, "ack is accepted or stored".into())),
-    };
     let data = if publish.data.is_empty() {
         Bytes::from_static(b"null")
     } else {
@@ -87,7 +82,7 @@ fn read_publish(publish: wire::Publish) -> Checked {
         kind: some_text(publish.r#type).unwrap_or_else(|| "text".to_owned()),
         data,
         key: some_text(publish.key),
-        stored,
+        stored: super::read_ack(some_text(publish.ack).as_deref())?,
     })
 }
 

@@ -89,6 +89,33 @@ fn what_does_not_read_says_why_and_keeps_its_id() {
     assert_eq!(json(&big).unwrap_err().code, ErrorCode::TooLarge);
 }
 
+/// What serde derives reads a list as the fields in their order; here are all of them, as long as they are.
+#[test]
+fn a_list_is_no_object_wherever_an_object_belongs() {
+    for text in [
+        "[7,null,null,null,null,null,null,{}]",
+        r#"[7,{"token":"t"},null,null,null,null,null,null]"#,
+        r#"{"id":7,"hello":["t",null,{},20]}"#,
+        r#"{"id":7,"hello":{"resume":"t","rooms":{"r":[1,[0,0,0,0]]}}}"#,
+        r#"{"id":7,"hello":{"resume":"t","rooms":[]}}"#,
+        r#"{"id":7,"join":["r1",0,null]}"#,
+        r#"{"id":7,"join":{"room":"r1","since":[1,[0,0,0,0]]}}"#,
+        r#"{"id":7,"leave":["final"]}"#,
+        r#"{"id":7,"publish":["r1",2,"text",{"a":1},"k","accepted"]}"#,
+        r#"{"id":7,"publish":{"room":"r1","ack":{"stored":null}}}"#,
+        r#"{"id":7,"publish":{"room":"r1","ack":""}}"#,
+        r#"{"id":7,"publish":{"room":"r1","lane":[2]}}"#,
+        r#"{"id":7,"pull":["r1",7,2,0,100]}"#,
+        r#"{"id":7,"refresh":["t"]}"#,
+        r#"{"id":7,"ping":[]}"#,
+    ] {
+        let error = json(text).expect_err(text);
+        let id = if text.starts_with('[') { 0 } else { 7 };
+        assert_eq!((error.id, error.code), (id, ErrorCode::BadRequest), "{text}");
+        assert!(!error.message.contains("struct"), "{text}: {error}");
+    }
+}
+
 #[test]
 fn several_objects_in_one_message_are_several_commands() {
     let all = read(Format::Json, b"{\"id\":1,\"ping\":{}}\n{\"id\":2,\"pang\":{}}\n{\"id\":3,\"ping\":{}}\n");

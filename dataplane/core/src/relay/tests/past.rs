@@ -166,10 +166,12 @@ fn a_cursor_that_cannot_be_is_a_typed_error() {
         world.wait(1_001);
         assert_eq!(world.got(1), [Downstream::CaughtUp { room: room("r"), request: 1, answer: Err(error) }]);
     }
-    let pull = Read::Pull { request: 2, epoch: Epoch(0), lane: Lane::Normal, after: 9, limit: 5 };
-    world.relay.read(GatewayId(1), &room("r"), pull, world.now);
-    world.run();
-    assert_eq!(world.got(1), [Downstream::Pulled { request: 2, answer: Err(ReadError::Future) }]);
+    for (epoch, after, error) in [(0, 9, ReadError::Future), (3, 0, ReadError::NoEpoch)] {
+        let pull = Read::Pull { request: 2, epoch: Epoch(epoch), lane: Lane::Normal, after, limit: 5 };
+        world.relay.read(GatewayId(1), &room("r"), pull, world.now);
+        world.run();
+        assert_eq!(world.got(1), [Downstream::Pulled { request: 2, answer: Err(error) }]);
+    }
 }
 
 #[test]

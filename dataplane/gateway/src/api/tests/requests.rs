@@ -81,11 +81,18 @@ async fn what_is_not_as_the_documents_say_is_refused_before_it_reaches_a_pod() {
         ("DELETE", "/v1/rooms/final?reason=", "", (400, "bad_request")),
         ("GET", "/v1/rooms/final/lists/friends", "", (404, "not_found")),
         ("POST", "/v1/rooms/final/lists/mute", r#"{"add":["ana"]}"#, (400, "bad_request")),
+        ("POST", "/v1/rooms/final/lists/mute", r#"{"add":[["bob",null,null]]}"#, (400, "bad_request")),
+        ("POST", "/v1/rooms/final/lists/mute", r#"[[{"user":"bob"}],["ana"]]"#, (400, "bad_request")),
+        ("POST", "/v1/rooms/final/messages", r#"[null,"text",1,2,null,"accepted"]"#, (400, "bad_request")),
+        ("POST", "/v1/rooms/final/messages", r#"{"ack":{"stored":null}}"#, (400, "bad_request")),
+        ("POST", "/v1/rooms/final/kick", r#"["ana"]"#, (400, "bad_request")),
         ("POST", "/v1/users/ana/kick", r#"{"session":1}"#, (400, "bad_request")),
     ] {
         let answer = gateway.call(method, path, body).await;
         assert_eq!(answer.failure(), failure, "{method} {path} {body:.60}: {answer:?}");
         assert!(!answer.message().is_empty());
+        let words = answer.message().to_lowercase();
+        assert!(!words.contains("struct") && !words.contains("deserialize"), "{method} {path}: {words}");
     }
     assert!(pod.seen().is_empty());
 }
