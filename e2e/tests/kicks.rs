@@ -34,6 +34,9 @@ fn token(user: &str) -> String {
     hs256(&dev().ready.token_secret, &claims(user)).unwrap()
 }
 
+/// Times of two processes are compared to the millisecond: who comes that much later is not meant for sure.
+const LATER: Duration = Duration::from_millis(10);
+
 /// People who come and go all the time, so that a batch is always waiting.
 async fn others(stop: &AtomicBool) {
     let mut number = 0;
@@ -74,6 +77,7 @@ async fn a_kick_right_after_a_hello_ends_that_connection_and_none_that_comes_lat
             let mut raw = Raw::hello(&dev().ready.url, &token(&user)).await.unwrap().0;
             let Some(reached) = call(format!("/v1/users/{user}/kick"), Value::Null).await else { continue };
             late += u32::from(reached == 0);
+            tokio::time::sleep(LATER).await;
             stay.push(Client::hello(&dev().ready.url, &token(&user)).await.unwrap().0);
             assert_eq!(raw.closed(SOON).await.unwrap().0, 4005, "round {round}");
         }
@@ -99,6 +103,7 @@ async fn a_directed_message_right_after_a_hello_arrives_once_and_not_where_someb
             let body = json!({"data": round});
             let Some(reached) = call(format!("/v1/users/{user}/messages"), body).await else { continue };
             late += u32::from(reached < 2);
+            tokio::time::sleep(LATER).await;
             let third = Client::hello(&dev().ready.url, &token(&user)).await.unwrap().0;
             for client in [&mut first, &mut second] {
                 let said = client.next(SOON).await.unwrap();

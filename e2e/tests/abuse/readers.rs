@@ -62,8 +62,8 @@ async fn growth<T>(dev: &Dev, doing: impl Future<Output = T>) -> (u64, T) {
     }
 }
 
-/// All were closed with 4003, and nobody else. Who reads within two seconds is told why, the others find the end of the
-/// stream; the gateway's own count has them all.
+/// All were closed with 4003. Who reads within two seconds is told why, the others find the end of the stream; the gateway's own
+/// count has them all, and perhaps who spoke so much that it did not read in time itself.
 async fn all_slow(dev: &Dev, readers: Vec<Raw>, closed_before: u64) {
     let count = readers.len() as u64;
     for mut raw in readers {
@@ -71,7 +71,7 @@ async fn all_slow(dev: &Dev, readers: Vec<Raw>, closed_before: u64) {
         assert!(code == 4003 || code == 0, "{code} {reason}");
     }
     let until = Instant::now() + SOON;
-    while closes(dev, 4003) != closed_before + count {
+    while closes(dev, 4003) < closed_before + count {
         assert!(Instant::now() < until, "{} of {count} were closed with 4003", closes(dev, 4003) - closed_before);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
