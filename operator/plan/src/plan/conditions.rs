@@ -1,6 +1,7 @@
 //! The state of a cluster in conditions.
 
 use super::census::{Census, Seat, State};
+use super::size::{Silence, TooHot};
 use super::{Draft, Look, Reason};
 use crate::status::{Condition, Holds, PoolStatus, set_condition};
 
@@ -31,7 +32,8 @@ pub(super) fn write(
         degraded(look, census),
         paused(look),
         blocked(draft),
-        stale(look, census),
+        stale(look),
+        too_hot(look),
     ];
     for Statement { kind, holds, reason, message } in statements {
         let condition = Condition {
@@ -102,11 +104,26 @@ fn blocked(draft: &Draft) -> Statement {
     Statement { kind: "DrainBlocked", holds, reason, message: draft.blocked.first().cloned().unwrap_or_default() }
 }
 
-fn stale(look: &Look<'_>, census: &Census<'_>) -> Statement {
-    let fresh =
-        |seat: &Seat<'_>| look.world.samples.get(&seat.pod.uid).is_some_and(|sample| sample.is_fresh(look.world.now));
-    let silent = census.all().find(|seat| seat.serves() && !fresh(seat));
-    let reason = if silent.is_some() { Reason::SamplesMissing } else { Reason::SamplesFresh };
-    let message = silent.map(|seat| seat.name.to_owned()).unwrap_or_default();
-    Statement { kind: "MetricsStale", holds: silent.is_some(), reason, message }
+fn stale(look: &Look<'_>) -> Statement {
+    let gaps = look.wanted.iter().find_map(|(role, wanted)| Some((role, wanted, wanted.gaps.as_ref()?)));
+    let Some((role, wanted, gaps)) = gaps else {
+        let reason = Reason::SamplesFresh;
+        return Statement { kind: "MetricsStale", holds: false, reason, message: String::new() };
+    };
+    let reason = match gaps.silence {
+        Silence::Missing => Reason::SamplesMissing,
+        Silence::Contradicts => Reason::SamplesContradict,
+    };
+    let others = if gaps.pods > 1 { format!(" and {} more of its pool", gaps.pods - 1) } else { String::new() };
+    let frozen = if wanted.frozen() { format!("; {role} does not shrink") } else { String::new() };
+    Statement { kind: "MetricsStale", holds: true, reason, message: format!("{}{others}{frozen}", gaps.first) }
+}
+
+fn too_hot(look: &Look<'_>) -> Statement {
+    let hottest = look.wanted.iter().filter_map(|(_, wanted)| wanted.too_hot.as_ref()).max_by_key(|hot| hot.percent);
+    let message = hottest.map_or_else(String::new, |TooHot { slot, pod, percent }| {
+        format!("slot {} on {pod} carries {percent} % of what one Pod should", slot.number())
+    });
+    let reason = if hottest.is_some() { Reason::SlotTooHot } else { Reason::SlotsFit };
+    Statement { kind: "RoomTooHot", holds: hottest.is_some(), reason, message }
 }

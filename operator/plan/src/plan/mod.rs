@@ -1,11 +1,11 @@
 //! From a world to a plan: what to do, what to remember, and why.
 //!
-//! A look goes through the same steps each time. [`revision`] says which revision has the users, [`size`] how many Pods each
-//! pool wants; [`census`] tells Pods that count from those that do not; [`pool`] brings the two together, with [`birth`] for
+//! A look goes through the same steps each time. [`revision`] says which revision has the users; [`census`] tells Pods that
+//! count from those that do not; [`size`] says how many Pods each pool wants; [`pool`] brings the two together, with [`birth`] for
 //! new Pods and [`leave`] for those that go; [`slots`] writes placements, [`objects`] what else is owned, [`report`] the
 //! status with its [`conditions`]. [`farewell`] is the other way: a cluster that is to be deleted.
 //!
-//! Autoscaling has its place in [`size`], rollout and rollback in [`revision`], operations in the causes of [`census`].
+//! Rollout and rollback have their place in [`revision`], operations in the causes of [`census`].
 
 pub mod action;
 mod birth;
@@ -36,6 +36,8 @@ use crate::world::World;
 
 /// Longest time until the next look: what a watch missed is found then.
 pub const LOOK_AGAIN_MS: u64 = 30_000;
+/// Time until the next look at a pool that pressure may change: samples come without a word.
+pub const SCALING_LOOK_MS: u64 = 5_000;
 /// Time until the next look while something is under way that no watch tells of.
 pub const BUSY_LOOK_MS: u64 = 1_000;
 
@@ -68,8 +70,8 @@ struct Look<'a> {
 #[must_use]
 pub fn plan(world: &World) -> Plan {
     let serving = revision::serving(world);
-    let look = Look { world, wanted: size::wanted(world), serving };
-    let mut census = Census::take(world, look.serving.number);
+    let mut census = Census::take(world, serving.number);
+    let look = Look { world, wanted: size::wanted(world, &census), serving };
     let mut draft = Draft::default();
     if world.cluster.deleted_at.is_some() {
         farewell::plan(&look, &mut census, &mut draft);

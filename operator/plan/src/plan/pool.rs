@@ -82,7 +82,7 @@ impl<'a> Pool<'_, 'a> {
 
     /// Starts drains of those that must go and of those that are too many, as far as the rest can serve without them.
     fn start_drains(&mut self, drains_left: &mut usize) {
-        let surplus = self.fit().saturating_sub(self.wanted);
+        let surplus = self.fit().saturating_sub(self.kept());
         let users = self.seats.iter().fold(0u64, |users, seat| users.saturating_add(seat.load.users));
         let needed = size::needed(self.look.world, self.role, users);
         let floor = self.wanted.max(needed);
@@ -105,6 +105,12 @@ impl<'a> Pool<'_, 'a> {
             *drains_left -= 1;
             self.start(&victim);
         }
+    }
+
+    /// Pods that are not too many: those that are wanted, and all that the spec allows while too few say what they carry.
+    fn kept(&self) -> u32 {
+        let frozen = self.look.wanted.of(self.role).frozen();
+        if frozen { self.wanted.max(self.look.world.spec.pools.of(self.role).max) } else { self.wanted }
     }
 
     fn start(&mut self, victim: &Victim) {

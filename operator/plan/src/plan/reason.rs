@@ -38,12 +38,18 @@ pub enum Reason {
     /// Of `MetricsStale`.
     SamplesMissing,
     /// Of `MetricsStale`.
+    SamplesContradict,
+    /// Of `MetricsStale`.
     SamplesFresh,
+    /// Of `RoomTooHot`.
+    SlotTooHot,
+    /// Of `RoomTooHot`.
+    SlotsFit,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::AllServe,
         Self::PodsStarting,
         Self::PoolDown,
@@ -60,7 +66,10 @@ impl Reason {
         Self::CapacityNeeded,
         Self::NothingWaits,
         Self::SamplesMissing,
+        Self::SamplesContradict,
         Self::SamplesFresh,
+        Self::SlotTooHot,
+        Self::SlotsFit,
     ];
 
     /// Its word.
@@ -83,7 +92,10 @@ impl Reason {
             Self::CapacityNeeded => "CapacityNeeded",
             Self::NothingWaits => "NothingWaits",
             Self::SamplesMissing => "SamplesMissing",
+            Self::SamplesContradict => "SamplesContradict",
             Self::SamplesFresh => "SamplesFresh",
+            Self::SlotTooHot => "SlotTooHot",
+            Self::SlotsFit => "SlotsFit",
         }
     }
 
@@ -113,9 +125,16 @@ impl Reason {
             }
             Self::NothingWaits => "No Pod waits for its drain.",
             Self::SamplesMissing => {
-                "A serving Pod has not said for 15 s what it carries. It counts as if it had users."
+                "A Pod has not said for 15 s what it carries. It counts as full before its pool shrinks; while more than a fifth of a pool is silent, it does not shrink at all."
             }
-            Self::SamplesFresh => "Every serving Pod says what it carries.",
+            Self::SamplesContradict => {
+                "What a Pod says it carries cannot be true: it counts as if it said nothing. Look at its log and its clock."
+            }
+            Self::SamplesFresh => "Every Pod says what it carries.",
+            Self::SlotTooHot => {
+                "A single slot carries more than one Pod should, and more Pods would not help. The message names it; a larger Pod would, or people in more rooms."
+            }
+            Self::SlotsFit => "No slot carries more than one Pod should.",
         }
     }
 }

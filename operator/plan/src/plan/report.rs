@@ -3,7 +3,8 @@
 use throng_core::Role;
 
 use super::census::{Census, Seat, State};
-use super::{Action, BUSY_LOOK_MS, Draft, LOOK_AGAIN_MS, Look, Plan, conditions, revision};
+use super::size::pressure::of_sample;
+use super::{Action, BUSY_LOOK_MS, Draft, LOOK_AGAIN_MS, Look, Plan, SCALING_LOOK_MS, conditions, revision};
 use crate::pools::Pools;
 use crate::status::{
     ClusterStatus, DrainStatus, EventPhase, EventStatus, MAX_COUNT, MovesStatus, PoolStatus, RevisionState,
@@ -40,7 +41,12 @@ pub(super) fn report(look: &Look<'_>, census: &Census<'_>, mut draft: Draft) -> 
         || status.moves.is_some()
         || world.nodes.values().any(|node| !node.ready)
         || world.cluster.deleted_at.is_some();
-    let look_again_ms = if busy { BUSY_LOOK_MS } else { LOOK_AGAIN_MS };
+    let scales = look.wanted.iter().any(|(_, wanted)| wanted.scales);
+    let look_again_ms = match () {
+        () if busy => BUSY_LOOK_MS,
+        () if scales => SCALING_LOOK_MS,
+        () => LOOK_AGAIN_MS,
+    };
     Plan { actions, conditions: status.conditions.clone(), status, why, look_again_ms }
 }
 
@@ -85,18 +91,14 @@ fn pool(look: &Look<'_>, role: Role, seats: &[Seat<'_>], actions: &[Action], dra
         sample_age_seconds: u32::try_from(age - age % AGE_STEP_S).unwrap_or(u32::MAX).min(1_000_000_000),
         why: line.unwrap_or(&wanted.why).to_owned(),
         next_index: before.next_index.max(largest.map_or(0, |index| u64::from(index) + 1)),
-        memo: before.memo.clone(),
+        memo: wanted.memo.clone(),
     }
 }
 
 /// Mean pressure of the serving Pods: of each the load that comes nearest to its target, in percent.
 fn pressure(look: &Look<'_>, role: Role, seats: &[Seat<'_>]) -> u32 {
     let targets = &look.world.spec.pools.of(role).targets;
-    let of = |seat: &Seat<'_>| {
-        let sample = look.world.samples.get(&seat.pod.uid)?;
-        let parts = targets.iter().filter_map(|target| Some(sample.load.get(target.load)? / target.per_pod));
-        Some(parts.fold(0.0, f64::max))
-    };
+    let of = |seat: &Seat<'_>| of_sample(targets, look.world.samples.get(&seat.pod.uid)?);
     let pressures: Vec<f64> = seats.iter().filter(|seat| seat.serves()).filter_map(of).collect();
     if pressures.is_empty() {
         return 0;

@@ -1,7 +1,7 @@
 //! When many people are expected, and how many Pods must stand ready for them.
 
 use serde::{Deserialize, Serialize};
-use throng_core::Millis;
+use throng_core::{Millis, Role};
 
 use crate::pools::Pools;
 
@@ -28,12 +28,12 @@ impl Event {
     }
 }
 
-/// Fewest Pods of each pool that the events ask for at `now`: the largest floor wins.
+/// The event that asks for most Pods of a pool at `now`, with its floor: of several that count the largest floor wins, of
+/// equal ones the first of the spec.
 #[must_use]
-pub fn floor_at(events: &[Event], now: Millis) -> Pools<u32> {
-    Pools::from_fn(|role| {
-        events.iter().filter(|event| event.counts_at(now)).map(|event| *event.floor.of(role)).max().unwrap_or(0)
-    })
+pub fn highest(events: &[Event], role: Role, now: Millis) -> Option<(&Event, u32)> {
+    let floors = events.iter().filter(|event| event.counts_at(now)).map(|event| (event, *event.floor.of(role)));
+    floors.filter(|(_, floor)| *floor > 0).rev().max_by_key(|(_, floor)| *floor)
 }
 
 #[cfg(test)]
@@ -53,15 +53,17 @@ mod tests {
     #[test]
     fn a_floor_counts_from_its_ramp_until_its_end() {
         let events = [event(100, 200, 40)];
-        let at = |now| floor_at(&events, Millis(now)).gateway;
+        let at = |now| highest(&events, Role::Gateway, Millis(now)).map_or(0, |(_, floor)| floor);
         assert_eq!([at(99), at(100), at(199), at(200)], [0, 40, 40, 0]);
     }
 
     #[test]
     fn of_events_at_the_same_time_the_largest_floor_wins() {
         let events = [event(100, 200, 40), event(150, 300, 10)];
-        let at = |now| floor_at(&events, Millis(now));
-        assert_eq!(at(160), Pools { gateway: 40, chatroom: 2, message: 0 });
-        assert_eq!(at(250), Pools { gateway: 10, chatroom: 2, message: 0 });
+        let at = |role, now| highest(&events, role, Millis(now)).map(|(event, floor)| (event.starts_at.0, floor));
+        assert_eq!(at(Role::Gateway, 160), Some((110, 40)));
+        assert_eq!(at(Role::Gateway, 250), Some((160, 10)));
+        assert_eq!(at(Role::Chatroom, 160), Some((110, 2)), "of equal floors the first");
+        assert_eq!(at(Role::Message, 160), None);
     }
 }

@@ -39,18 +39,19 @@ pub(crate) struct Model {
 }
 
 pub(crate) fn spec(sizes: [u32; 3]) -> ClusterSpec {
-    let scaling = Scaling {
-        window_ms: 300_000,
-        tolerance: 0.1,
-        select: Select::Max,
-        policies: vec![Policy { change: Change::Pods(4), period_ms: 15_000 }],
+    // Pressure makes no pool larger here and keeps none that the spec wants smaller: sizes are those that a test writes.
+    let scaling = |select| Scaling {
+        window_ms: 0,
+        tolerance: 0.0,
+        select,
+        policies: vec![Policy { change: Change::Percent(100), period_ms: 1000 }],
     };
     let pool = |role: Role, min: u32| PoolSpec {
         min,
         max: 4000,
         targets: vec![Target { load: users_load(role), per_pod: PER_POD as f64 }],
-        scale_up: scaling.clone(),
-        scale_down: scaling.clone(),
+        scale_up: scaling(Select::Disabled),
+        scale_down: scaling(Select::Max),
     };
     let [gateway, chatroom, message] = sizes;
     ClusterSpec {
