@@ -1,7 +1,7 @@
 //! Carries out what a plan asks for. Every action names what must still be true, and every call ends before the right to
 //! make it does.
 //!
-//! [`waves`] says what may be done at the same time; [`objects`], [`pods`], [`documents`] and [`node`] do it; [`failure`] says why
+//! [`throng_plan::waves`] says what may be done at the same time; [`objects`], [`pods`], [`documents`] and [`node`] do it; [`failure`] says why
 //! something could not be done.
 
 mod documents;
@@ -10,7 +10,6 @@ mod node;
 mod objects;
 mod pods;
 pub mod status;
-pub mod waves;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,11 +21,11 @@ use k8s_openapi::NamespaceResourceScope;
 use kube::Resource;
 use kube::api::{Api, PatchParams, PostParams};
 use throng_crds::ChatroomCluster;
+use throng_plan::waves::{self, Wave};
 use throng_plan::{Action, World};
 use throng_registry::{EtcdRegistry, View};
 use tokio::time::timeout;
 use tracing::{info, warn};
-use waves::Wave;
 
 use crate::kube_api::{CALL, Clients};
 use crate::lease::Term;

@@ -1,10 +1,10 @@
 //! In which order actions are carried out, and which together. Pure.
 //!
 //! The order of a plan is kept. Actions on Pods that follow each other touch different Pods, or the same in a known order
-//! (out of the Service, then drained, then deleted), so they go together, in that order of kinds.
+//! (into the Service, out of it, then drained, then deleted), so they go together, in that order of kinds.
 
-use throng_plan::Action;
-use throng_plan::world::Object;
+use crate::plan::Action;
+use crate::world::Object;
 
 /// What is carried out next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub enum Wave<'a> {
 pub fn waves(actions: &[Action]) -> Vec<Wave<'_>> {
     let mut waves = Vec::new();
     for run in actions.chunk_by(|a, b| rank(a).is_some() && rank(b).is_some()) {
-        for wanted in 0..3 {
+        for wanted in 0..4 {
             let together: Vec<&Action> = run.iter().filter(|action| rank(action) == Some(wanted)).collect();
             if !together.is_empty() {
                 waves.push(Wave::Together(together));
@@ -34,9 +34,10 @@ pub fn waves(actions: &[Action]) -> Vec<Wave<'_>> {
 /// Place of an action among those on Pods; none: it is about more than one Pod.
 const fn rank(action: &Action) -> Option<u8> {
     match action {
-        Action::CreatePod { .. } | Action::UndrainPod { .. } | Action::LabelServing { .. } => Some(0),
-        Action::DrainPod { .. } => Some(1),
-        Action::DeletePod { .. } => Some(2),
+        Action::CreatePod { .. } | Action::UndrainPod { .. } | Action::LabelServing { serving: true, .. } => Some(0),
+        Action::LabelServing { serving: false, .. } => Some(1),
+        Action::DrainPod { .. } => Some(2),
+        Action::DeletePod { .. } => Some(3),
         Action::SetFinalizer
         | Action::RemoveFinalizer
         | Action::Apply(_)
@@ -96,11 +97,10 @@ const fn what(object: &Object) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use throng_core::Role;
-    use throng_plan::plan::Because;
-    use throng_plan::status::Utc;
-
     use super::*;
+    use crate::plan::Because;
+    use crate::status::Utc;
+    use throng_core::Role;
 
     fn drain(name: &str) -> Action {
         Action::DrainPod { name: name.into(), uid: "u".into(), deadline: Utc::default(), users_per_s: None }
@@ -131,6 +131,12 @@ mod tests {
                 vec!["delete c: Emptied"],
             ]
         );
+    }
+
+    #[test]
+    fn a_pod_comes_into_service_before_another_leaves_it() {
+        let plan = [label("new", true), label("old", false)];
+        assert_eq!(waves(&plan), [Wave::Together(vec![&plan[0]]), Wave::Together(vec![&plan[1]])]);
     }
 
     #[test]

@@ -1,0 +1,217 @@
+//! What happens to a cluster from outside: to its nodes, its Pods, its users and its spec.
+
+use throng_core::{Millis, Role};
+
+use super::api::{Expected, Key, Kind, Object};
+use super::ground::spec::{CLUSTER, PER_POD, TAINT, path};
+use super::sim::Sim;
+use super::tally::Fault;
+
+/// What may happen, with how often each is drawn.
+const HAPPENINGS: [(Fault, u64); 25] = [
+    (Fault::OperatorCrash, 3),
+    (Fault::OperatorPaused, 3),
+    (Fault::OperatorReleased, 3),
+    (Fault::RegistryDown, 3),
+    (Fault::SampleSilent, 4),
+    (Fault::NodeCut, 3),
+    (Fault::NodeDied, 3),
+    (Fault::NodeRemoved, 2),
+    (Fault::NodeCordoned, 3),
+    (Fault::NodeDrained, 3),
+    (Fault::NodeTainted, 2),
+    (Fault::ProcessKilled, 4),
+    (Fault::PodFailed, 3),
+    (Fault::PodDeleted, 4),
+    (Fault::PodForced, 2),
+    (Fault::LabelEdited, 3),
+    (Fault::ObjectEdited, 4),
+    (Fault::ObjectDeleted, 4),
+    (Fault::DrainStuck, 3),
+    (Fault::ImageBroken, 2),
+    (Fault::UsersCame, 8),
+    (Fault::UsersWent, 5),
+    (Fault::SizeChanged, 8),
+    (Fault::ShapeChanged, 4),
+    (Fault::Paused, 2),
+];
+
+impl Sim {
+    /// Something happens.
+    pub(crate) fn happen(&mut self) {
+        let all: u64 = HAPPENINGS.iter().map(|(_, often)| often).sum();
+        let mut drawn = self.ground.dice.below(all);
+        for (fault, often) in HAPPENINGS {
+            if drawn < often {
+                return self.strike(fault);
+            }
+            drawn -= often;
+        }
+    }
+
+    /// One thing happens, if there is something that it can happen to.
+    pub(crate) fn strike(&mut self, fault: Fault) {
+        let name = format!("{fault:?}");
+        let struck = match name {
+            _ if name.starts_with("Operator") || fault == Fault::RegistryDown => self.strike_operator(fault),
+            _ if name.starts_with("Node") => self.strike_node(fault),
+            _ if matches!(fault, Fault::ObjectEdited | Fault::ObjectDeleted) => self.strike_object(fault),
+            _ if matches!(
+                fault,
+                Fault::SizeChanged | Fault::ShapeChanged | Fault::ImageBroken | Fault::Paused | Fault::ClusterDeleted
+            ) =>
+            {
+                self.strike_spec(fault)
+            }
+            _ if matches!(fault, Fault::UsersCame | Fault::UsersWent | Fault::DrainStuck) => self.strike_users(fault),
+            _ => self.strike_pod(fault),
+        };
+        if let Some(what) = struck {
+            self.ground.count(fault);
+            self.say(|| format!("{name}: {what}"));
+        }
+    }
+
+    fn later(&mut self, least_s: u64, spread_s: u64) -> Millis {
+        Millis(self.ground.now.0 + 1000 * (least_s + self.ground.dice.below(spread_s)))
+    }
+
+    fn strike_operator(&mut self, fault: Fault) -> Option<String> {
+        let until = self.later(3, 20);
+        if fault == Fault::RegistryDown {
+            self.weather.registry_down_until = until;
+            return Some(format!("until {}", until.0));
+        }
+        let who = self.lease.holder()?;
+        match fault {
+            Fault::OperatorPaused => self.replicas.get_mut(who)?.away_until = self.later(11, 20),
+            Fault::OperatorReleased => {
+                self.lease.release();
+                self.crash(who, 3000);
+            }
+            _ => self.crash(who, until.since(self.ground.now)),
+        }
+        Some(format!("operator {who}"))
+    }
+
+    fn strike_node(&mut self, fault: Fault) -> Option<String> {
+        let name = format!("node-{}", self.ground.dice.below(6));
+        let until = self.later(3, 40);
+        let machine = self.ground.machines.get_mut(&name).filter(|machine| machine.back_at.is_none())?;
+        machine.back_at = Some(until);
+        let key = (Kind::Node, name.clone());
+        let any = Expected::default();
+        match fault {
+            Fault::NodeCut => machine.network = false,
+            Fault::NodeDied => self.ground.power_off(&name),
+            Fault::NodeRemoved => {
+                self.ground.power_off(&name);
+                let _ = self.ground.api.delete(self.ground.now, &key, &any, true);
+            }
+            Fault::NodeTainted => drop(self.ground.api.edit(&key, &any, |node| node.set_field("spec.taints", TAINT))),
+            _ => {
+                machine.drained = fault == Fault::NodeDrained;
+                let _ = self.ground.api.edit(&key, &any, |node| node.set_field("spec.unschedulable", true));
+            }
+        }
+        Some(name)
+    }
+
+    fn strike_object(&mut self, fault: Fault) -> Option<String> {
+        let kinds = [Kind::Service, Kind::Policy, Kind::Budget];
+        let all: Vec<Key> = kinds
+            .into_iter()
+            .flat_map(|kind| self.ground.api.list(kind).map(move |(name, _)| (kind, name.to_owned())))
+            .collect();
+        let key = self.ground.dice.pick(&all)?;
+        let any = Expected::default();
+        if fault == Fault::ObjectDeleted {
+            let _ = self.ground.api.delete(self.ground.now, &key, &any, false);
+        } else {
+            let field = if key.0 == Kind::Budget { "spec.min" } else { "spec.content" };
+            let _ = self.ground.api.edit(&key, &any, |object| object.set_field(field, 7));
+        }
+        Some(format!("{key:?}"))
+    }
+
+    fn strike_spec(&mut self, fault: Fault) -> Option<String> {
+        let key = (Kind::Cluster, CLUSTER.to_owned());
+        let dice = &mut self.ground.dice;
+        let (role, size) = (dice.pick(&Role::ALL)?, 1 + dice.below(5));
+        let shape = format!("shape-{}", 1 + dice.below(4));
+        let broken = fault == Fault::ImageBroken;
+        let shape = if broken { format!("broken-{}", dice.below(3)) } else { shape };
+        if broken {
+            self.ground.broken.insert(shape.clone());
+        }
+        if fault == Fault::ClusterDeleted {
+            let _ = self.ground.api.delete(self.ground.now, &key, &Expected::default(), false);
+            return Some(String::new());
+        }
+        let change = |cluster: &mut Object| match fault {
+            Fault::SizeChanged => cluster.set_field(&path(role), size),
+            Fault::Paused => cluster.set_field("spec.paused", cluster.field("spec.paused") != "true"),
+            _ => cluster.set_field("spec.shape", &shape),
+        };
+        self.ground.api.edit(&key, &Expected::default(), change).ok()?;
+        Some(format!("{role} {size} {shape}"))
+    }
+
+    fn strike_users(&mut self, fault: Fault) -> Option<String> {
+        let role = self.ground.dice.pick(&Role::ALL)?;
+        let drawn = self.ground.dice.below(4 * PER_POD);
+        match fault {
+            Fault::UsersCame => *self.ground.crowd.wanted.of_mut(role) = drawn,
+            Fault::UsersWent => *self.ground.crowd.wanted.of_mut(role) /= 4,
+            _ => self.ground.stuck_until = self.later(10, 40),
+        }
+        Some(format!("{role} {}", self.ground.crowd.wanted.of(role)))
+    }
+
+    fn strike_pod(&mut self, fault: Fault) -> Option<String> {
+        let (name, uid) = {
+            let pods = self.ground.pods();
+            self.ground.dice.pick(&pods)?
+        };
+        let (key, any, until) = ((Kind::Pod, name.clone()), Expected::default(), self.later(3, 40));
+        let ground = &mut self.ground;
+        match fault {
+            Fault::SampleSilent => drop(ground.silent.insert(uid, until)),
+            Fault::ProcessKilled => ground.kill(&name, &uid),
+            Fault::PodFailed => {
+                ground.end(&uid, false);
+                let _ = ground.api.edit(&key, &any, |pod| {
+                    pod.set_state("phase", "Failed");
+                    pod.set_state("ready", false);
+                });
+            }
+            Fault::LabelEdited => {
+                let _ = ground.api.edit(&key, &any, |pod| {
+                    pod.set_field("labels.serving", pod.field("labels.serving") != "true");
+                });
+            }
+            _ => drop(ground.api.delete(ground.now, &key, &any, fault == Fault::PodForced)),
+        }
+        Some(name)
+    }
+
+    /// Everything that was broken is whole again; what a person asked for stays.
+    pub(crate) fn heal(&mut self) {
+        self.say(|| "faults end".to_owned());
+        self.weather = super::weather::Weather::default();
+        let ground = &mut self.ground;
+        (ground.stuck_until, ground.silent) = (ground.now, std::collections::BTreeMap::new());
+        ground.broken.clear();
+        for name in ground.machines.keys().cloned().collect::<Vec<_>>() {
+            ground.bring_back(&name);
+        }
+        let key = (Kind::Cluster, CLUSTER.to_owned());
+        let _ = ground.api.edit(&key, &Expected::default(), |cluster| cluster.set_field("spec.paused", false));
+        let cluster = ground.api.get(Kind::Cluster, CLUSTER).cloned();
+        for role in Role::ALL {
+            let size = cluster.as_ref().map_or(0, |cluster| super::ground::spec::size(cluster, role));
+            let wanted = ground.crowd.wanted.of_mut(role);
+            *wanted = (*wanted).min(u64::from(size) * PER_POD / 2);
+        }
+    }
+}

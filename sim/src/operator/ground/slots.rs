@@ -1,0 +1,115 @@
+//! Slots and who owns them: owners follow the placement in force, idle slots at once, busy ones two a second.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use throng_core::{Role, Slot};
+use throng_plan::world::Claim;
+
+use super::Ground;
+
+/// Busy slots of a role that move in a tick.
+const BUSY_AT_ONCE: usize = 2;
+/// Owners say what their slots carry so often, in ticks.
+const SAY_EVERY: u64 = 5;
+
+/// What owners acted on last: nothing moves while it is the same.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    revision: Option<u64>,
+    moving: bool,
+    /// Slots of each Pod, as of a revision.
+    counts: (u64, BTreeMap<Arc<str>, u64>),
+}
+
+impl Ground {
+    pub(super) fn users_of_slots(&self, role: Role, uid: &str) -> u64 {
+        let claims = self.etcd.now().claims.of(role);
+        let own = |slot: &Slot| claims.get(slot).is_some_and(|claim| *claim.uid == *uid);
+        self.crowd.in_slots.of(role).iter().filter(|(slot, _)| own(slot)).map(|(_, users)| users).sum()
+    }
+
+    /// Slots of a Pod at the end of the last tick.
+    pub(super) fn slots_of(&self, role: Role, uid: &str) -> u64 {
+        self.slots.of(role).counts.1.get(uid).copied().unwrap_or(0)
+    }
+
+    fn count_slots(&mut self, role: Role) {
+        let revision = self.etcd.revision();
+        if self.slots.of(role).counts.0 == revision {
+            return;
+        }
+        let mut counts: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+        for claim in self.etcd.now().claims.of(role).values() {
+            match counts.get_mut(&claim.uid) {
+                Some(count) => *count += 1,
+                None => drop(counts.insert(Arc::clone(&claim.uid), 1)),
+            }
+        }
+        self.slots.of_mut(role).counts = (revision, counts);
+    }
+
+    /// Slots of both roles that have some.
+    pub(super) fn move_slots(&mut self) {
+        for role in [Role::Chatroom, Role::Message] {
+            let seen = self.slots.of(role);
+            if seen.revision != Some(self.etcd.revision()) || seen.moving {
+                self.follow_placement(role);
+            }
+            if (self.now.0 / 1000).is_multiple_of(SAY_EVERY) {
+                self.say(role);
+            }
+            self.count_slots(role);
+        }
+    }
+
+    fn follow_placement(&mut self, role: Role) {
+        let registry = Arc::clone(self.etcd.now());
+        let Some(document) = &registry.documents.of(role).in_force else { return };
+        let members = registry.members.iter().filter(|(_, member)| member.role == role && member.ready);
+        let living: BTreeMap<&str, Arc<str>> =
+            members.map(|(uid, member)| (member.pod.as_str(), Arc::from(uid.as_str()))).collect();
+        let claims = registry.claims.of(role);
+        let (mut moves, mut busy, mut moving) = (Vec::new(), 0, false);
+        for slot in Slot::all() {
+            let Some(to) = document.0.list(slot).find_map(|placed| living.get(&*placed.pod)) else { continue };
+            let users = self.crowd.in_slots.of(role).get(&slot).copied().unwrap_or(0);
+            match claims.get(&slot) {
+                Some(claim) if claim.uid == *to => continue,
+                Some(_) if users > 0 && (busy >= BUSY_AT_ONCE || self.stuck_until > self.now) => {
+                    moving = true;
+                    continue;
+                }
+                Some(_) if users > 0 => busy += 1,
+                _ => {}
+            }
+            let rooms = u64::from(users > 0 && role == Role::Chatroom);
+            moves.push((slot, Claim { uid: Arc::clone(to), rooms, users }));
+        }
+        if !moves.is_empty() {
+            self.etcd.write(|registry| registry.claims.of_mut(role).extend(moves));
+        }
+        let revision = Some(self.etcd.revision());
+        let seen = self.slots.of_mut(role);
+        (seen.revision, seen.moving) = (revision, moving);
+    }
+
+    /// Owners say what their slots carry.
+    fn say(&mut self, role: Role) {
+        let users = self.crowd.in_slots.of(role).clone();
+        let claims = self.etcd.now().claims.of(role);
+        let busy = claims.iter().filter(|(slot, claim)| claim.users != users.get(slot).copied().unwrap_or(0));
+        let changed: Vec<Slot> = busy.map(|(slot, _)| *slot).collect();
+        if changed.is_empty() {
+            return;
+        }
+        self.etcd.write(|registry| {
+            for slot in changed {
+                if let Some(claim) = registry.claims.of_mut(role).get_mut(&slot) {
+                    claim.users = users.get(&slot).copied().unwrap_or(0);
+                    claim.rooms = u64::from(claim.users > 0 && role == Role::Chatroom);
+                }
+            }
+        });
+    }
+}

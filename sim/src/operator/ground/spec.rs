@@ -1,0 +1,82 @@
+//! The cluster that is asked for.
+
+use throng_core::Role;
+use throng_plan::pools::Pools;
+use throng_plan::spec::pool::{Change, Policy, Scaling, Select, Target};
+use throng_plan::spec::rollout::HaltWhen;
+use throng_plan::spec::{ClusterSpec, Drain, PoolSpec, Rollout, Rooms, ShapeHash};
+use throng_plan::world::sample::users_load;
+
+use super::super::api::Object;
+
+/// Name of the cluster.
+pub(crate) const CLUSTER: &str = "live";
+/// Users that one Pod should carry.
+pub(crate) const PER_POD: u64 = 100;
+/// How long a drain may last.
+pub(crate) const DEADLINE_MS: u64 = 30_000;
+/// The taint that starts drains.
+pub(crate) const TAINT: &str = "karpenter.sh/disrupted";
+/// The operator's finalizer.
+pub(crate) const FINALIZER: &str = "throng.dev/operator";
+
+/// The object that asks for it.
+pub(crate) fn object(sizes: [u32; 3]) -> Object {
+    let sizes = Role::ALL.into_iter().zip(sizes).map(|(role, size)| (path(role), size.to_string()));
+    let mut object = Object::new(None, [("spec.shape", "shape-1".to_owned()), ("spec.paused", "false".to_owned())]);
+    object.fields.extend(sizes);
+    object
+}
+
+/// Path of the size of a pool.
+pub(crate) fn path(role: Role) -> String {
+    format!("spec.{role}")
+}
+
+/// The size of a pool.
+pub(crate) fn size(cluster: &Object, role: Role) -> u32 {
+    cluster.field(&path(role)).parse().unwrap_or(1)
+}
+
+/// What it asks for, as the planner knows it.
+pub(crate) fn read(cluster: &Object) -> ClusterSpec {
+    let scaling = Scaling {
+        window_ms: 300_000,
+        tolerance: 0.1,
+        select: Select::Max,
+        policies: vec![Policy { change: Change::Pods(4), period_ms: 15_000 }],
+    };
+    let pool = |role: Role| PoolSpec {
+        min: size(cluster, role),
+        max: 1000,
+        targets: vec![Target { load: users_load(role), per_pod: PER_POD as f64 }],
+        scale_up: scaling.clone(),
+        scale_down: scaling.clone(),
+    };
+    ClusterSpec {
+        shape: ShapeHash::new(cluster.field("spec.shape")),
+        paused: cluster.field("spec.paused") == "true",
+        pools: Pools::from_fn(pool),
+        drain: Drain { deadline_ms: DEADLINE_MS, users_per_s: None, taints: vec![TAINT.to_owned()] },
+        rollout: Rollout {
+            canary_percent: vec![],
+            hold_ms: 0,
+            progress_deadline_ms: 600_000,
+            warm_ms: 0,
+            warm_floor: 1,
+            halt: HaltWhen { error_percent: None, p99_ms: None, restarts: None },
+            history: 5,
+        },
+        events: vec![],
+        rooms: Rooms {
+            messages_per_s: 200,
+            user_messages_per_s: 10,
+            downstream_per_s: 20,
+            max_downstream_per_s: 50,
+            offline_after_ms: 30_000,
+            offline_after_messages: 30,
+            idle_ms: 0,
+            protected_types: vec![],
+        },
+    }
+}

@@ -1,0 +1,200 @@
+//! What is promised of the operator, in one place: every run of every kind looks for the opposite of each.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use throng_core::{Millis, Role};
+use throng_plan::world::pod::pod_name;
+use throng_plan::{Action, Plan, World};
+
+use super::api::Kind;
+use super::ground::Ground;
+use super::ground::spec::{CLUSTER, DEADLINE_MS, PER_POD};
+use super::outcome::Outcome;
+use super::request::Request;
+use super::see;
+
+/// A promise.
+#[derive(Clone, Copy, Debug)]
+pub struct Invariant {
+    /// Its name, by which a failure is told.
+    pub name: &'static str,
+    /// What is promised.
+    pub sentence: &'static str,
+    check: fn(&Moment<'_>) -> Option<String>,
+}
+
+/// A promise that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Name of the invariant.
+    pub name: &'static str,
+    /// What was seen, and when.
+    pub what: String,
+}
+
+/// When promises are looked at.
+pub(crate) enum Moment<'a> {
+    /// A plan was made of a world.
+    Planned { world: &'a World, plan: &'a Plan },
+    /// A request is about to be done; drains have been in the status since; `late`: it was given up.
+    Arrives { ground: &'a Ground, begun: &'a BTreeMap<String, Millis>, request: &'a Request, late: bool },
+    /// Something that may take capacity away was done, planned with nothing but the truth.
+    Took { role: Role, before: usize, after: usize, users: u64, what: &'a Request },
+    /// A tick is over.
+    Ticked { ground: &'a Ground },
+    /// Faults are over and a long time has passed, or nothing happens any more.
+    Rested { quiet: bool, found: &'a Outcome, expected: &'a Outcome, last: &'a str },
+    /// It acted again after it had come to rest.
+    ActedAgain { plan: &'a Plan },
+}
+
+/// All of them.
+pub const INVARIANTS: [Invariant; 9] = [
+    Invariant { name: "converges", sentence: "once faults end, the operator comes to rest", check: converges },
+    Invariant { name: "stays", sentence: "once at rest, it does nothing more", check: stays },
+    Invariant { name: "spec-alone", sentence: "the final world depends on the final spec alone", check: spec_alone },
+    Invariant {
+        name: "one-pod-per-index",
+        sentence: "there are never two Pods for one index, nor two processes",
+        check: one_pod_per_index,
+    },
+    Invariant {
+        name: "users-until-deadline",
+        sentence: "no Pod with users is deleted before the deadline of its drain",
+        check: users_until_deadline,
+    },
+    Invariant {
+        name: "capacity",
+        sentence: "our own action never takes serving capacity below the users",
+        check: capacity,
+    },
+    Invariant {
+        name: "capacity-as-seen",
+        sentence: "no plan takes serving capacity below the users of the world that it was made of",
+        check: capacity_as_seen,
+    },
+    Invariant {
+        name: "leader-epoch-grows",
+        sentence: "the epoch of the leader that signs documents only grows",
+        check: leader_epoch_grows,
+    },
+    Invariant {
+        name: "progress-in-status",
+        sentence: "what is done to a Pod over time is in the stored status before it begins",
+        check: progress_in_status,
+    },
+];
+
+/// Looks at all promises.
+pub(crate) fn check(moment: &Moment<'_>) -> Vec<Broken> {
+    let broken = |invariant: &Invariant| (invariant.check)(moment).map(|what| Broken { name: invariant.name, what });
+    INVARIANTS.iter().filter_map(broken).collect()
+}
+
+fn converges(moment: &Moment<'_>) -> Option<String> {
+    let Moment::Rested { quiet: false, found, expected, last } = moment else { return None };
+    Some(format!("it never comes to rest; last plan: {last}\n  {}", found.difference(expected)))
+}
+
+fn stays(moment: &Moment<'_>) -> Option<String> {
+    let Moment::ActedAgain { plan } = moment else { return None };
+    Some(format!("it acts again: {:?}", plan.actions.iter().map(throng_plan::waves::describe).collect::<Vec<_>>()))
+}
+
+fn spec_alone(moment: &Moment<'_>) -> Option<String> {
+    let Moment::Rested { quiet: true, found, expected, .. } = moment else { return None };
+    (found != expected).then(|| found.difference(expected))
+}
+
+fn one_pod_per_index(moment: &Moment<'_>) -> Option<String> {
+    match moment {
+        Moment::Planned { world, plan } => {
+            let mut asked = BTreeSet::new();
+            let members: BTreeSet<&str> =
+                world.registry.iter().flat_map(|r| r.members.values()).map(|m| &*m.pod).collect();
+            plan.actions.iter().find_map(|action| {
+                let Action::CreatePod { name, role, revision, index, .. } = action else { return None };
+                let taken = world.pods.contains_key(name) || members.contains(name.as_str()) || !asked.insert(name);
+                let named = *name == pod_name(CLUSTER, *role, *revision, *index);
+                (taken || !named).then(|| format!("a Pod {name} is asked for while another of its index lives"))
+            })
+        }
+        Moment::Ticked { ground } => {
+            let mut names = BTreeSet::new();
+            let living = ground.processes.iter().filter(|(uid, process)| ground.serves(uid) && !process.pod.is_empty());
+            living.into_iter().find_map(|(_, process)| {
+                (!names.insert(&process.pod)).then(|| format!("two processes serve as {}", process.pod))
+            })
+        }
+        _ => None,
+    }
+}
+
+fn users_until_deadline(moment: &Moment<'_>) -> Option<String> {
+    let Moment::Arrives { ground, begun, request: Request::Delete { name, uid, because, .. }, .. } = moment else {
+        return None;
+    };
+    let users = ground.users(uid);
+    let since = ground.api.get(Kind::Cluster, CLUSTER).and_then(|cluster| cluster.deleted_at);
+    let since = begun.get(uid).copied().into_iter().chain(since).min();
+    let over = since.is_some_and(|since| ground.now.since(since) >= DEADLINE_MS);
+    let same = ground.api.get(Kind::Pod, name).is_some_and(|pod| pod.uid == *uid && pod.deleted_at.is_none());
+    (same && users > 0 && !over).then(|| {
+        format!("{name} is deleted ({because:?}) with {users} users, drained since {since:?}, now {:?}", ground.now)
+    })
+}
+
+fn capacity(moment: &Moment<'_>) -> Option<String> {
+    let Moment::Took { role, before, after, users, what } = moment else { return None };
+    let needed = usize::try_from(users.div_ceil(PER_POD)).unwrap_or(usize::MAX);
+    (*after < needed.min(*before))
+        .then(|| format!("{role}: {before} Pods served, now {after} for {users} users, by {what:?}"))
+}
+
+fn capacity_as_seen(moment: &Moment<'_>) -> Option<String> {
+    let Moment::Planned { world, plan } = moment else { return None };
+    let registry = world.registry.as_ref().filter(|_| world.cluster.deleted_at.is_none())?;
+    let taken: BTreeSet<&str> = plan
+        .actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::DeletePod { uid, .. }
+            | Action::DrainPod { uid, .. }
+            | Action::LabelServing { uid, serving: false, .. } => Some(uid.as_str()),
+            _ => None,
+        })
+        .collect();
+    Role::ALL.into_iter().find_map(|role| {
+        let pods = || world.pods.values().filter(move |pod| pod.role == role);
+        let served = || {
+            pods().filter(|pod| {
+                let member = registry.members.get(&pod.uid).is_some_and(|member| member.ready && !member.draining);
+                let drained = world.status.drains.iter().any(|drain| drain.uid == pod.uid);
+                member && !drained && pod.ready && !pod.phase.is_over() && pod.terminating.is_none()
+            })
+        };
+        let users: u64 = pods().filter_map(|pod| Some(world.samples.get(&pod.uid)?.users(role))).sum();
+        let (before, after) = (served().count(), served().filter(|pod| !taken.contains(pod.uid.as_str())).count());
+        let needed = usize::try_from(users.div_ceil(PER_POD)).unwrap_or(usize::MAX);
+        (after < needed.min(before)).then(|| format!("{role}: {before} Pods serve, {after} would for {users} users"))
+    })
+}
+
+fn leader_epoch_grows(moment: &Moment<'_>) -> Option<String> {
+    let Moment::Arrives { ground, request: Request::Write { role, is_target, document }, .. } = moment else {
+        return None;
+    };
+    let documents = ground.etcd.now().documents.of(*role);
+    let before = if *is_target { &documents.target } else { &documents.in_force }.as_ref()?;
+    let (old, new) = (before.0.leader_epoch, document.0.leader_epoch);
+    let is_taken = new == ground.etcd.epoch;
+    (is_taken && new < old).then(|| format!("{role}: a document of epoch {old} is followed by one of epoch {new}"))
+}
+
+fn progress_in_status(moment: &Moment<'_>) -> Option<String> {
+    let Moment::Arrives { ground, begun, request, late: false } = moment else { return None };
+    let Request::Drain { uid, on: true } = request else { return None };
+    let cluster = ground.api.get(Kind::Cluster, CLUSTER)?;
+    let stored = see::status(cluster).drains.iter().any(|drain| drain.uid == *uid);
+    (!stored && !begun.contains_key(uid)).then(|| format!("{uid} is drained, and no status says so"))
+}

@@ -1,0 +1,115 @@
+//! What a person would compare: everything but times, uids, numbers and zones.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use throng_core::Role;
+use throng_core::slot::SLOTS;
+use throng_plan::status::Holds;
+
+use super::api::{Kind, Object};
+use super::ground::Ground;
+use super::ground::spec::{CLUSTER, size};
+use super::see::{self, CONTENT};
+
+/// A world in the large, as lines by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outcome(BTreeMap<String, String>);
+
+impl Outcome {
+    /// What is there.
+    pub(crate) fn of(ground: &Ground) -> Self {
+        let mut lines = BTreeMap::new();
+        for (_, pod) in ground.api.list(Kind::Pod) {
+            let role = pod.field("labels.role");
+            let state = format!(
+                "{} ready={} serving={} going={} serves={}",
+                pod.field("spec.shape"),
+                pod.state("ready"),
+                pod.field("labels.serving"),
+                pod.deleted_at.is_some(),
+                ground.serves(&pod.uid)
+            );
+            let same = lines.keys().filter(|key: &&String| key.starts_with(&format!("{role} "))).count();
+            lines.insert(format!("{role} {same:03}"), state);
+        }
+        for kind in [Kind::Secret, Kind::Service, Kind::Policy, Kind::Budget] {
+            let all = ground.api.list(kind);
+            lines.extend(all.map(|(name, found)| (format!("{kind:?} {name}"), content(found))));
+        }
+        lines.insert("processes".to_owned(), ground.processes.len().to_string());
+        if let Some(cluster) = ground.api.get(Kind::Cluster, CLUSTER) {
+            lines.insert("finalizers".to_owned(), cluster.finalizers.len().to_string());
+            let status = see::status(cluster);
+            lines.insert("drains".to_owned(), status.drains.len().to_string());
+            let holds = status.conditions.iter().filter(|condition| condition.status == Holds::True);
+            lines.insert(
+                "conditions".to_owned(),
+                holds.map(|condition| condition.kind.as_str()).collect::<Vec<_>>().join(","),
+            );
+            for role in [Role::Chatroom, Role::Message] {
+                lines.insert(format!("slots of {role}"), slots(ground, role));
+            }
+        }
+        Self(lines)
+    }
+
+    /// What a spec alone says should be there.
+    pub(crate) fn expected(cluster: Option<&Object>) -> Self {
+        let mut lines: BTreeMap<String, String> = [("processes".to_owned(), "0".to_owned())].into();
+        let Some(cluster) = cluster.filter(|cluster| cluster.deleted_at.is_none()) else { return Self(lines) };
+        let mut all = 0;
+        for role in Role::ALL {
+            let pods = size(cluster, role);
+            all += pods;
+            let state = format!("{} ready=true serving=true going=false serves=true", cluster.field("spec.shape"));
+            lines.extend((0..pods).map(|place| (format!("{role} {place:03}"), state.clone())));
+            lines.insert(format!("Policy {CLUSTER}-{role}"), CONTENT.to_owned());
+            lines.insert(format!("Budget {CLUSTER}-{role}"), format!("{role} {}", pods.saturating_sub(1)));
+        }
+        lines.insert(format!("Service {CLUSTER}-gateway"), CONTENT.to_owned());
+        lines.insert(format!("Secret {CLUSTER}-pod-key"), String::new());
+        lines.insert("processes".to_owned(), all.to_string());
+        lines.insert("finalizers".to_owned(), "1".to_owned());
+        lines.insert("drains".to_owned(), "0".to_owned());
+        lines.insert("conditions".to_owned(), "Ready".to_owned());
+        for role in [Role::Chatroom, Role::Message] {
+            lines.insert(
+                format!("slots of {role}"),
+                format!("{} Pods own {SLOTS}, all where they should be", size(cluster, role)),
+            );
+        }
+        Self(lines)
+    }
+
+    /// What is not as expected.
+    pub(crate) fn difference(&self, expected: &Self) -> String {
+        let mut text = String::new();
+        for key in self.0.keys().chain(expected.0.keys().filter(|key| !self.0.contains_key(*key))) {
+            let (is, should) = (self.0.get(key), expected.0.get(key));
+            if is != should {
+                let _ = write!(text, "{key} is {is:?}, should be {should:?}; ");
+            }
+        }
+        text
+    }
+}
+
+fn content(found: &Object) -> String {
+    let parts = ["spec.role", "spec.min", "spec.content"].map(|path| found.field(path));
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+fn slots(ground: &Ground, role: Role) -> String {
+    let registry = ground.etcd.now();
+    let claims = registry.claims.of(role);
+    let Some(document) = &registry.documents.of(role).in_force else { return "no placement".to_owned() };
+    let named = |uid: &str| registry.members.get(uid).map(|member| member.pod.clone());
+    let there = claims.iter().filter(|(slot, claim)| {
+        let owner = document.0.owner(**slot).map(|placed| placed.pod.to_string());
+        owner.is_some() && owner == named(&claim.uid)
+    });
+    let pods: BTreeSet<&str> = claims.values().map(|claim| &*claim.uid).collect();
+    let all = if there.count() == claims.len() { "all" } else { "not all" };
+    format!("{} Pods own {}, {all} where they should be", pods.len(), claims.len())
+}

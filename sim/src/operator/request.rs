@@ -1,0 +1,237 @@
+//! Requests of an operator: each carries all that must still be true when it arrives, so it may arrive late.
+
+use std::sync::Arc;
+
+use throng_core::Role;
+use throng_plan::Action;
+use throng_plan::plan::Because;
+use throng_plan::world::{Document, Object as Owned};
+
+use super::api::apply::Apply;
+use super::api::{Answer, Expected, Fields, Key, Kind, Object, Refusal};
+use super::ground::Ground;
+use super::ground::spec::{CLUSTER, FINALIZER};
+use super::see::CONTENT;
+use super::tally::Transition;
+
+/// Who writes fields.
+const MANAGER: &str = "throng";
+
+/// One request.
+#[derive(Clone, Debug)]
+pub(crate) enum Request {
+    Status { expected: Expected, json: String },
+    Finalizer { expected: Expected, on: bool },
+    Apply { owner: String, object: Owned },
+    Create { owner: String, name: String, role: Role, revision: u64, index: u32, zone: String, shape: String },
+    Delete { name: String, expected: Expected, uid: String, because: Because },
+    Label { name: String, uid: String, serving: bool },
+    Drain { uid: String, on: bool },
+    Write { role: Role, is_target: bool, document: Document },
+}
+
+/// Why a request came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The operator has died.
+    Dead,
+    /// It does not lead any more.
+    Deposed,
+    /// No answer in time.
+    Late,
+    /// The server cannot serve it now.
+    Unavailable,
+    /// The server refuses.
+    Refused(Refusal),
+    /// The Pod is not what was planned for.
+    Stale,
+    /// The Pod does not answer.
+    Unreachable,
+    /// Another leader has taken the epoch.
+    EpochLost,
+}
+
+impl Failure {
+    /// Whether nothing more can be done in this pass.
+    pub(crate) const fn ends_the_pass(&self) -> bool {
+        matches!(self, Self::Dead | Self::Deposed | Self::Late)
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// The object as it is after a request, for whoever sent it to learn.
+pub(crate) type Done = Result<Option<(Key, Arc<Object>)>, Failure>;
+
+impl Request {
+    /// The transition that this makes, if it is done.
+    pub(crate) const fn transition(&self) -> Transition {
+        match self {
+            Self::Status { .. } => Transition::StatusWritten,
+            Self::Finalizer { on: true, .. } => Transition::FinalizerSet,
+            Self::Finalizer { on: false, .. } => Transition::FinalizerRemoved,
+            Self::Apply { object: Owned::ControllerRevision { .. }, .. } => Transition::RevisionWritten,
+            Self::Apply { object: Owned::PodDisruptionBudget { .. }, .. } => Transition::BudgetWritten,
+            Self::Apply { .. } => Transition::ObjectWritten,
+            Self::Create { .. } => Transition::PodCreated,
+            Self::Delete { because: Because::Emptied, .. } => Transition::DeletedEmptied,
+            Self::Delete { because: Because::Deadline, .. } => Transition::DeletedDeadline,
+            Self::Delete { because: Because::Unused, .. } => Transition::DeletedUnused,
+            Self::Delete { because: Because::Failed, .. } => Transition::DeletedFailed,
+            Self::Delete { because: Because::ClusterDeleted, .. } => Transition::DeletedWithCluster,
+            Self::Label { serving: true, .. } => Transition::LabelOn,
+            Self::Label { serving: false, .. } => Transition::LabelOff,
+            Self::Drain { on: true, .. } => Transition::DrainStarted,
+            Self::Drain { on: false, .. } => Transition::DrainTakenBack,
+            Self::Write { is_target: true, .. } => Transition::TargetWritten,
+            Self::Write { is_target: false, .. } => Transition::PlacementWritten,
+        }
+    }
+
+    /// Uid of the Pod whose service it may end.
+    pub(crate) fn takes_away(&self) -> Option<&str> {
+        match self {
+            Self::Delete { uid, .. } | Self::Label { uid, serving: false, .. } | Self::Drain { uid, on: true } => {
+                Some(uid)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Ground {
+    /// Does what a request asks for.
+    pub(crate) fn perform(&mut self, request: &Request) -> Done {
+        let done = self.attempt(request);
+        match &done {
+            Ok(_) => self.tally.transition(request.transition()),
+            Err(Failure::EpochLost) => self.tally.transition(Transition::EpochRefused),
+            Err(Failure::Refused(_)) if matches!(request, Request::Status { .. }) => {
+                self.tally.transition(Transition::StatusRefused);
+            }
+            Err(Failure::Refused(Refusal::AlreadyExists)) => self.tally.transition(Transition::PodNotCreated),
+            Err(_) => {}
+        }
+        // What is there already, or gone already, is as good as done.
+        match (done, request) {
+            (Err(Failure::Refused(Refusal::AlreadyExists)), _)
+            | (
+                Err(Failure::Refused(Refusal::NotFound)),
+                Request::Delete { .. } | Request::Label { .. } | Request::Finalizer { on: false, .. },
+            ) => Ok(None),
+            (done, _) => done,
+        }
+    }
+
+    fn attempt(&mut self, request: &Request) -> Done {
+        let now = self.now;
+        match request {
+            Request::Status { expected, json } => {
+                let status: Fields = [("json".to_owned(), json.clone())].into();
+                let key = (Kind::Cluster, CLUSTER.to_owned());
+                let answer = self.api.apply_status(&key, expected, status);
+                learn(key, answer)
+            }
+            Request::Finalizer { expected, on } => {
+                let key = (Kind::Cluster, CLUSTER.to_owned());
+                let answer = self.api.edit(&key, expected, |cluster| {
+                    cluster.finalizers.remove(FINALIZER);
+                    cluster.finalizers.extend(on.then(|| FINALIZER.to_owned()));
+                });
+                learn(key, answer)
+            }
+            Request::Apply { owner, object } => self.apply(owner, object),
+            Request::Create { owner, name, role, revision, index, zone, shape } => {
+                let labels = [
+                    ("labels.role", role.to_string()),
+                    ("labels.revision", revision.to_string()),
+                    ("labels.index", index.to_string()),
+                    ("labels.zone", zone.clone()),
+                    ("spec.shape", shape.clone()),
+                ];
+                let key = (Kind::Pod, name.clone());
+                let answer = self.api.create(now, key.clone(), Object::new(Some(owner), labels));
+                learn(key, answer)
+            }
+            Request::Delete { name, expected, .. } => {
+                let key = (Kind::Pod, name.clone());
+                let answer = self.api.delete(now, &key, expected, false);
+                learn(key, answer)
+            }
+            Request::Label { name, uid, serving } => {
+                let key = (Kind::Pod, name.clone());
+                let same = Expected { uid: Some(uid.clone()), version: None };
+                let answer = self.api.edit(&key, &same, |pod| {
+                    pod.fields.insert("labels.serving".to_owned(), serving.to_string());
+                });
+                learn(key, answer)
+            }
+            Request::Drain { uid, on } => {
+                let process = self.processes.get(uid).ok_or(Failure::Unreachable)?;
+                if !self.machines.get(&process.node).is_some_and(super::ground::nodes::Machine::reachable) {
+                    return Err(Failure::Unreachable);
+                }
+                self.processes.get_mut(uid).into_iter().for_each(|process| process.draining = *on);
+                Ok(None)
+            }
+            Request::Write { role, is_target, document } => {
+                let written = self.etcd.put(*role, *is_target, document.clone());
+                if written { Ok(None) } else { Err(Failure::EpochLost) }
+            }
+        }
+    }
+
+    fn apply(&mut self, owner: &str, object: &Owned) -> Done {
+        let (kind, fields) = match object {
+            Owned::PodKeySecret { .. } => (Kind::Secret, vec![]),
+            Owned::ControllerRevision { number, hash, .. } => {
+                let shape = hash.as_str().to_owned();
+                (Kind::Revision, vec![("spec.number", number.to_string()), ("spec.shape", shape)])
+            }
+            Owned::NetworkPolicy { .. } => (Kind::Policy, vec![("spec.content", CONTENT.to_owned())]),
+            Owned::Service { .. } => (Kind::Service, vec![("spec.content", CONTENT.to_owned())]),
+            Owned::PodDisruptionBudget { role, min_available, .. } => {
+                (Kind::Budget, vec![("spec.role", role.to_string()), ("spec.min", min_available.to_string())])
+            }
+        };
+        let key = (kind, object.name().to_owned());
+        // What holds a key or a revision is made once; the rest is written whoever wrote it last.
+        let answer = if matches!(kind, Kind::Secret | Kind::Revision) {
+            self.api.create(self.now, key.clone(), Object::new(Some(owner), fields))
+        } else {
+            let fields = fields.into_iter().map(|(path, value)| (path.to_owned(), value)).collect();
+            let apply = Apply { manager: MANAGER, force: true, fields, owner: Some(owner) };
+            self.api.apply(self.now, &key, &Expected::default(), &apply)
+        };
+        learn(key, answer)
+    }
+}
+
+fn learn(key: Key, answer: Answer) -> Done {
+    Ok(answer?.map(|object| (key, object)))
+}
+
+/// What an action asks a server for. `version` of the Pod it names, `cluster` with its uid and version, shape of new Pods.
+pub(crate) fn request(action: &Action, cluster: &Expected, version: Option<u64>, shape: &str) -> Request {
+    let owner = cluster.uid.clone().unwrap_or_default();
+    match action.clone() {
+        Action::SetFinalizer => Request::Finalizer { expected: cluster.clone(), on: true },
+        Action::RemoveFinalizer => Request::Finalizer { expected: cluster.clone(), on: false },
+        Action::Apply(object) => Request::Apply { owner, object },
+        Action::CreatePod { name, role, revision, index, zone } => {
+            Request::Create { owner, name, role, revision, index, zone, shape: shape.to_owned() }
+        }
+        Action::DeletePod { name, uid, because, .. } => {
+            Request::Delete { name, expected: Expected { uid: Some(uid.clone()), version }, uid, because }
+        }
+        Action::DrainPod { uid, .. } => Request::Drain { uid, on: true },
+        Action::UndrainPod { uid, .. } => Request::Drain { uid, on: false },
+        Action::LabelServing { name, uid, serving } => Request::Label { name, uid, serving },
+        Action::WriteTarget { role, document } => Request::Write { role, is_target: true, document },
+        Action::WritePlacement { role, document } => Request::Write { role, is_target: false, document },
+    }
+}

@@ -1,0 +1,99 @@
+//! Runs: a random one from a seed, and the end of each, when all must be well.
+
+use super::api::Kind;
+use super::ground::spec::CLUSTER;
+use super::invariants::{Broken, Moment};
+use super::outcome::Outcome;
+use super::planner::Planner;
+use super::sim::Sim;
+use super::tally::{Fault, Tally};
+use super::weather::Weather;
+
+/// Seconds within which everything must be well after the last fault: two drains, a cluster's farewell and a grace.
+const SETTLE_S: u32 = 400;
+/// Seconds without an action after which it is at rest.
+const QUIET_S: u32 = 12;
+/// Seconds that it is watched at rest, which is longer than anything waits.
+const STAY_S: u32 = 70;
+/// Some runs end with the deletion of the cluster.
+const DELETED_PERMILLE: u64 = 120;
+
+/// What became of a seed.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// Promises that were broken.
+    pub broken: Vec<Broken>,
+    /// What happened, and how often.
+    pub tally: Tally,
+    /// What happened, line by line, if it was asked for.
+    pub trace: Vec<String>,
+}
+
+/// Runs the random world of a seed.
+#[must_use]
+pub fn run_seed(seed: u64, planner: Planner, traced: bool) -> Report {
+    let mut sim = Sim::new(seed, [3, 2, 2], planner);
+    sim.trace = traced.then(Vec::new);
+    sim.weather = Weather::of(&mut sim.ground);
+    let (calm, storm, often) =
+        (sim.ground.dice.below(25), 30 + sim.ground.dice.below(50), 60 + sim.ground.dice.below(200));
+    for _ in 0..calm {
+        sim.step();
+    }
+    for _ in 0..storm {
+        if sim.ground.dice.permille(often) {
+            sim.happen();
+        }
+        sim.step();
+    }
+    if sim.ground.dice.permille(DELETED_PERMILLE) {
+        sim.strike(Fault::ClusterDeleted);
+        for _ in 0..10 {
+            sim.step();
+        }
+    }
+    sim.heal();
+    sim.rest();
+    Report { seed, broken: sim.broken, tally: sim.ground.tally, trace: sim.trace.unwrap_or_default() }
+}
+
+impl Sim {
+    /// Lets time pass until all is well, and then some more. Nothing may be left to do, and all must be as the spec says.
+    pub(crate) fn rest(&mut self) {
+        let mut quiet = 0;
+        for _ in 0..SETTLE_S {
+            self.step();
+            quiet = if self.acts() { 0 } else { quiet + 1 };
+            if quiet >= QUIET_S && Outcome::of(&self.ground) == self.expected() {
+                return self.stay();
+            }
+        }
+        let (found, expected) = (Outcome::of(&self.ground), self.expected());
+        let last = format!("{:?}", self.last.as_ref().map(|plan| (&plan.why, &plan.actions)));
+        let last: String = last.chars().take(600).collect();
+        self.judge_moment(&Moment::Rested { quiet: quiet >= QUIET_S, found: &found, expected: &expected, last: &last });
+    }
+
+    fn acts(&self) -> bool {
+        !self.lease.is_led(self.ground.now)
+            || !self.done
+            || self.last.as_ref().is_some_and(|plan| !plan.actions.is_empty())
+    }
+
+    fn expected(&self) -> Outcome {
+        Outcome::expected(self.ground.api.get(Kind::Cluster, CLUSTER).map(|cluster| &**cluster))
+    }
+
+    fn stay(&mut self) {
+        for _ in 0..STAY_S {
+            self.step();
+            if let Some(plan) = self.last.clone().filter(|_| self.acts()) {
+                return self.judge_moment(&Moment::ActedAgain { plan: &plan });
+            }
+        }
+        let (found, expected) = (Outcome::of(&self.ground), self.expected());
+        self.judge_moment(&Moment::Rested { quiet: true, found: &found, expected: &expected, last: "" });
+    }
+}

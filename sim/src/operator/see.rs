@@ -1,0 +1,136 @@
+//! From what an operator has seen to the world of the planner, as the shell around the real planner does it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use throng_core::{Millis, Role};
+use throng_plan::World;
+use throng_plan::spec::ShapeHash;
+use throng_plan::status::{ClusterStatus, Utc};
+use throng_plan::world::{Cluster, Node, Object as Owned, Phase, Pod, Registry, Rendered, Revision, Sample};
+
+use super::api::watch::Informer;
+use super::api::{Kind, Object};
+use super::ground::spec;
+
+/// Content of a Service or a network policy as it should be.
+pub(crate) const CONTENT: &str = "as-rendered";
+
+/// What is seen beside the objects of the API server.
+pub(crate) struct Sight<'a> {
+    pub(crate) now: Millis,
+    pub(crate) informer: &'a Informer,
+    pub(crate) leader_epoch: u64,
+    pub(crate) registry: Option<Registry>,
+    pub(crate) heard: &'a BTreeMap<String, Sample>,
+}
+
+/// The world as it is seen; none while the cluster is not.
+pub(crate) fn world(sight: Sight<'_>) -> Option<World> {
+    let informer = sight.informer;
+    let cluster = informer.view(Kind::Cluster).remove(spec::CLUSTER)?;
+    let nodes: BTreeMap<String, Node> =
+        informer.view(Kind::Node).into_iter().map(|(name, found)| (name, node(&found))).collect();
+    let mine = |object: &Arc<Object>| object.owner.as_ref() == Some(&cluster.uid);
+    let pods = informer.view(Kind::Pod).into_iter().filter(|(_, found)| mine(found));
+    let pods = pods.filter_map(|(name, found)| Some((name, pod(&found, &nodes)?))).collect();
+    let stored = informer.view(Kind::Revision).into_values().filter(mine);
+    let mut seen: Vec<(Kind, String, Arc<Object>)> = Vec::new();
+    for kind in [Kind::Secret, Kind::Revision, Kind::Service, Kind::Policy, Kind::Budget] {
+        let found = informer.view(kind).into_iter().filter(|(_, found)| mine(found));
+        seen.extend(found.map(|(name, found)| (kind, name, found)));
+    }
+    Some(World {
+        now: Utc(sight.now),
+        cluster: Cluster {
+            name: spec::CLUSTER.to_owned(),
+            generation: cluster.generation,
+            deleted_at: cluster.deleted_at.map(Utc),
+            finalizer: cluster.finalizers.contains(spec::FINALIZER),
+            let_go: false,
+        },
+        spec: spec::read(&cluster),
+        leader_epoch: sight.leader_epoch,
+        status: status(&cluster),
+        revisions: stored.filter_map(|found| revision(&found)).collect(),
+        pods,
+        nodes,
+        registry: sight.registry,
+        samples: sight.heard.clone(),
+        operations: BTreeMap::new(),
+        owned: seen.iter().filter_map(|(kind, name, found)| owned(*kind, name, found)).collect(),
+        rendered: rendered(),
+    })
+}
+
+/// The status of the cluster as it is stored.
+pub(crate) fn status(cluster: &Object) -> ClusterStatus {
+    serde_json::from_str(cluster.state("json")).unwrap_or_default()
+}
+
+/// Objects as they should be.
+pub(crate) fn rendered() -> Rendered {
+    let name = |role: Role| (format!("{}-{role}", spec::CLUSTER), CONTENT.to_owned());
+    Rendered { services: [name(Role::Gateway)].into(), network_policies: Role::ALL.map(name).into() }
+}
+
+fn node(found: &Object) -> Node {
+    let taint = found.field("spec.taints");
+    Node {
+        zone: found.field("labels.zone").to_owned(),
+        cordoned: found.field("spec.unschedulable") == "true",
+        taints: if taint.is_empty() { BTreeSet::new() } else { [taint.to_owned()].into() },
+        ready: found.state("ready") == "true",
+        since: Utc(Millis(found.state("since").parse().unwrap_or(0))),
+    }
+}
+
+fn pod(found: &Object, nodes: &BTreeMap<String, Node>) -> Option<Pod> {
+    let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let node = text(found.field("spec.node"));
+    let runs_in = node.as_ref().and_then(|node| nodes.get(node)).map(|node| node.zone.clone());
+    Some(Pod {
+        uid: found.uid.clone(),
+        role: Role::from_text(found.field("labels.role"))?,
+        revision: found.field("labels.revision").parse().ok()?,
+        index: found.field("labels.index").parse().ok()?,
+        node,
+        zone: runs_in.unwrap_or_else(|| found.field("labels.zone").to_owned()),
+        phase: match found.state("phase") {
+            "" => Phase::Pending,
+            "Running" => Phase::Running,
+            _ => Phase::Failed,
+        },
+        ready: found.state("ready") == "true",
+        serving: found.field("labels.serving") == "true",
+        terminating: found.deleted_at.map(Utc),
+        trouble: text(found.state("trouble")),
+        restarts: found.state("restarts").parse().unwrap_or(0),
+        created: Utc(found.created),
+    })
+}
+
+fn revision(found: &Object) -> Option<(u64, Revision)> {
+    let hash = ShapeHash::new(found.field("spec.shape"));
+    let revision = Revision { hash, image: String::new(), created: Utc(found.created) };
+    Some((found.field("spec.number").parse().ok()?, revision))
+}
+
+fn owned(kind: Kind, name: &str, found: &Object) -> Option<Owned> {
+    let name = name.to_owned();
+    let hash = if found.field("spec.content") == CONTENT { CONTENT } else { "" }.to_owned();
+    Some(match kind {
+        Kind::Secret => Owned::PodKeySecret { name },
+        Kind::Revision => {
+            let (number, revision) = revision(found)?;
+            Owned::ControllerRevision { name, number, hash: revision.hash }
+        }
+        Kind::Service => Owned::Service { name, hash },
+        Kind::Policy => Owned::NetworkPolicy { name, hash },
+        Kind::Budget => {
+            let role = Role::from_text(found.field("spec.role"))?;
+            Owned::PodDisruptionBudget { name, role, min_available: found.field("spec.min").parse().ok()? }
+        }
+        Kind::Cluster | Kind::Pod | Kind::Node => return None,
+    })
+}

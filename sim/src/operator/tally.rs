@@ -1,0 +1,156 @@
+//! How often everything happened: a fault that never comes proves nothing.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Words that can be counted, each with the sentence that explains it.
+macro_rules! words {
+    ($(#[$about:meta])* $name:ident { $($word:ident => $sentence:literal,)* }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum $name { $(#[doc = $sentence] $word,)* }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$word,)*];
+
+            /// What it means.
+            #[must_use]
+            pub const fn sentence(self) -> &'static str {
+                match self { $(Self::$word => $sentence,)* }
+            }
+        }
+    };
+}
+
+words! {
+    /// What went wrong, or was done by somebody else.
+    Fault {
+        OperatorCrash => "The operator that leads dies between two requests.",
+        OperatorPaused => "The operator that leads stands still for longer than it may lead.",
+        OperatorReleased => "The operator that leads ends and lets another lead.",
+        OldView => "A look sees one kind of object as it was up to 20 writes ago.",
+        OldRegistry => "A look sees the registry as it was up to 20 writes ago.",
+        MissedEvent => "A watch leaves one change out, until it lists again.",
+        Gone => "A watch is refused with 410 and lists again.",
+        RequestRefused => "A request is refused with 503.",
+        RequestLost => "A request never arrives.",
+        AnswerLost => "A request is done and its answer lost.",
+        RequestSlow => "A request is done seconds after it was given up.",
+        Interleaved => "A second passes between two requests of a plan.",
+        RegistryDown => "The operator cannot reach etcd for a while.",
+        SampleSilent => "A Pod says nothing of its load for a while.",
+        NodeCut => "A node is cut off from the network, and comes back.",
+        NodeDied => "A node loses its power, and starts again.",
+        NodeRemoved => "A dead node is taken out of the cluster, and comes back new.",
+        NodeCordoned => "A node takes no new Pods for a while.",
+        NodeDrained => "Somebody drains a node with evictions.",
+        NodeTainted => "A node gets a taint that starts drains.",
+        EvictionRefused => "An eviction is refused with 429: the budget is used up.",
+        ProcessKilled => "A process is killed; its kubelet starts it again.",
+        PodFailed => "A Pod is over for good.",
+        PodDeleted => "Somebody deletes a Pod.",
+        PodForced => "Somebody deletes a Pod without waiting for its end.",
+        LabelEdited => "Somebody turns the serving label of a Pod over.",
+        ObjectEdited => "Somebody edits an owned object.",
+        ObjectDeleted => "Somebody deletes an owned object.",
+        DrainStuck => "No user leaves a draining Pod for a while.",
+        ImageBroken => "A new shape whose Pods never start.",
+        UsersCame => "Many users come.",
+        UsersWent => "Many users go.",
+        SizeChanged => "The spec asks for another size.",
+        ShapeChanged => "The spec asks for another shape.",
+        Paused => "The spec says to pause for a while.",
+        ClusterDeleted => "The cluster is deleted.",
+    }
+}
+
+words! {
+    /// What the operator did.
+    Transition {
+        FinalizerSet => "The finalizer was put on the cluster.",
+        FinalizerRemoved => "The finalizer was taken off the cluster.",
+        ObjectWritten => "An owned object was written.",
+        RevisionWritten => "A revision was stored.",
+        BudgetWritten => "A budget was written.",
+        PodCreated => "A Pod was made.",
+        PodNotCreated => "A Pod was asked for that was there already.",
+        DeletedEmptied => "A Pod was deleted once its drain had emptied it.",
+        DeletedDeadline => "A Pod was deleted at the deadline of its drain.",
+        DeletedUnused => "A Pod that nobody used was deleted.",
+        DeletedFailed => "A Pod that was over was deleted.",
+        DeletedWithCluster => "A Pod was deleted with its cluster.",
+        DrainStarted => "A Pod was told to empty itself.",
+        DrainTakenBack => "A Pod was told to stay.",
+        LabelOn => "A Pod came into service.",
+        LabelOff => "A Pod was taken out of service.",
+        TargetWritten => "A target of placements was written.",
+        PlacementWritten => "A placement was written.",
+        EpochTaken => "A leader took its epoch.",
+        EpochRefused => "A document of a deposed leader was refused.",
+        StatusWritten => "The status was written.",
+        StatusRefused => "A status was refused: somebody else had written the cluster.",
+        DeleteRefused => "A deletion was refused: the Pod was not as it was seen, or had more users.",
+    }
+}
+
+/// The counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Faults.
+    pub faults: BTreeMap<Fault, u64>,
+    /// Transitions.
+    pub transitions: BTreeMap<Transition, u64>,
+    /// Plans that were made.
+    pub plans: u64,
+    /// Requests that were sent.
+    pub requests: u64,
+}
+
+impl Tally {
+    pub(crate) fn fault(&mut self, fault: Fault) {
+        *self.faults.entry(fault).or_default() += 1;
+    }
+
+    pub(crate) fn transition(&mut self, transition: Transition) {
+        *self.transitions.entry(transition).or_default() += 1;
+    }
+
+    /// Adds the counts of another run.
+    pub fn add(&mut self, other: &Self) {
+        for (fault, count) in &other.faults {
+            *self.faults.entry(*fault).or_default() += count;
+        }
+        for (transition, count) in &other.transitions {
+            *self.transitions.entry(*transition).or_default() += count;
+        }
+        self.plans += other.plans;
+        self.requests += other.requests;
+    }
+
+    /// Those that happened less often than `least`, in a word each.
+    #[must_use]
+    pub fn rarer_than(&self, least: u64) -> Vec<String> {
+        let faults = Fault::ALL.iter().map(|word| (format!("{word:?}"), self.faults.get(word)));
+        let transitions = Transition::ALL.iter().map(|word| (format!("{word:?}"), self.transitions.get(word)));
+        faults.chain(transitions).filter(|(_, n)| n.copied().unwrap_or(0) < least).map(|(word, _)| word).collect()
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} plans, {} requests", self.plans, self.requests)?;
+        writeln!(f, "faults:")?;
+        for word in Fault::ALL {
+            let name = format!("{word:?}");
+            writeln!(f, "  {name:<20}{:>10}  {}", self.faults.get(word).unwrap_or(&0), word.sentence())?;
+        }
+        writeln!(f, "transitions:")?;
+        for word in Transition::ALL {
+            let name = format!("{word:?}");
+            writeln!(f, "  {name:<20}{:>10}  {}", self.transitions.get(word).unwrap_or(&0), word.sentence())?;
+        }
+        Ok(())
+    }
+}
