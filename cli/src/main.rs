@@ -9,6 +9,7 @@ mod dev;
 mod logs;
 mod operator;
 mod roles;
+mod simulate;
 mod token;
 
 use std::process::ExitCode;
@@ -45,6 +46,8 @@ enum Command {
     Operator(operator::OperatorArgs),
     /// Print the custom resource definitions of `ChatroomCluster` and `ChatroomOperation`.
     Crds(crds::CrdsArgs),
+    /// Run the planner in a model of Kubernetes, through faults drawn from seeds.
+    Simulate(simulate::SimulateArgs),
     /// Sign a token that `throng dev` accepts.
     Token(token::TokenArgs),
     /// Measure, from outside, what the promises say.
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Command::DevGateway => dev::run_child(),
         Command::Operator(args) => operator::run(args),
         Command::Crds(args) => crds::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Token(args) => token::run(&args),
         Command::Bench(args) => bench::run(args),
     };
