@@ -239,7 +239,7 @@ pub(super) struct AttendArgs {
     /// How long; without it until stdin ends.
     #[arg(long)]
     pub(super) seconds: Option<u64>,
-    /// What names of users begin with.
+    /// What names of users and rooms begin with.
     #[arg(long, default_value = "bench", value_name = "NAME")]
     pub(super) name: String,
     /// Also a line of JSON a second: what they noticed so far.

@@ -3,7 +3,7 @@
 //!
 //! They do what the protocol's page tells a client: go elsewhere when a gateway says that it goes, before they close; come
 //! back with their token after a loss. Who is *cut off* was closed without a warning, could not go on with the session, or
-//! heard nothing in the lively room for over two seconds.
+//! heard nothing in the lively room for over two seconds (`--slack` times as long).
 
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use super::stats::Latency;
 use super::verdict::Verdict;
 
 /// A silence that people notice.
-const LONG_US: u64 = 2_000_000;
+const LONG_US: f64 = 2e6;
 /// Messages a second that one user publishes.
 const PER_PUBLISHER: f64 = 5.0;
 /// Messages a second in each small room, on the lane that must not lose any.
@@ -73,7 +73,9 @@ pub(super) fn scenario(args: &AttendArgs, progress: &Progress) -> anyhow::Result
     let begun_us = now_us();
     let hot = streams.first().map(|stream| stream.room);
     let times = Latency::default();
-    fleet.shared.silence = Silence { room: hot, since_us: begun_us, times, bound_us: LONG_US, long: 0 };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds")]
+    let bound_us = (LONG_US * args.server.slack().0) as u64;
+    fleet.shared.silence = Silence { room: hot, since_us: begun_us, times, bound_us, long: 0 };
     let mut publisher = Publisher::new(streams, &fleet);
     publisher.begin(begun_us, f64::MAX, true, &mut fleet.shared);
     let mut crowd = Crowd::new(server.ready.urls.len());
@@ -126,8 +128,9 @@ fn clients(args: &AttendArgs, server: &Server) -> anyhow::Result<(Fleet, Vec<Str
     let (mut fleet, signer) = server.fleet()?;
     let gateways = server.ready.urls.len();
     let everybody = args.subscribers as usize;
-    let hot = fleet.shared.parser.room("hot");
-    let small: Vec<_> = (0..args.rooms).map(|number| fleet.shared.parser.room(&format!("small-{number}"))).collect();
+    let mut room = |room: &str| fleet.shared.parser.room(&format!("{}-{room}", args.name));
+    let hot = room("hot");
+    let small: Vec<_> = (0..args.rooms).map(|number| room(&number.to_string())).collect();
     for number in 0..everybody {
         let rooms = std::iter::once(hot).chain(small.get(number % small.len().max(1)).copied()).collect();
         fleet.add(Identity {
@@ -237,15 +240,14 @@ fn report(args: &AttendArgs, seconds: f64, fleet: &Fleet, publisher: &Publisher,
 }
 
 fn lanes(verdict: &Verdict, publisher: &Publisher) -> Vec<LaneReport> {
-    let lane = |(number, (lane, published)): (u8, (&super::checker::LaneVerdict, &super::publisher::Published))| {
-        LaneReport {
+    let lane =
+        |(number, (lane, published)): (u8, (&super::checker::LaneVerdict, &super::publisher::Published))| LaneReport {
             lane: number,
             published: published.accepted,
             received: lane.received,
             declared_gaps: lane.declared,
             lost: lane.lost,
             latency_ms: None,
-        }
-    };
+        };
     (0..).zip(verdict.lanes.iter().zip(&publisher.measured)).map(lane).filter(|lane| lane.published > 0).collect()
 }

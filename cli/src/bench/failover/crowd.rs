@@ -129,7 +129,10 @@ impl Crowd {
 
     /// Nobody is away, and everybody is in all rooms.
     pub(in crate::bench) fn is_complete(&self, fleet: &Fleet) -> bool {
-        self.back.is_empty() && self.rejoin.is_empty() && self.leaving.is_empty() && (0..fleet.conns().len()).all(|id| fleet.is_ready(id))
+        self.back.is_empty()
+            && self.rejoin.is_empty()
+            && self.leaving.is_empty()
+            && (0..fleet.conns().len()).all(|id| fleet.is_ready(id))
     }
 
     /// Takes note of who left and who came.

@@ -129,8 +129,7 @@ impl Bench<'_> {
     fn play(&mut self, fault: Fault) -> anyhow::Result<FaultReport> {
         self.progress.stage(fault.name());
         let ended = self.crowd.disconnects;
-        self.fleet.shared.silence =
-            Silence { room: Some(self.rooms.hot), since_us: now_us(), ..Silence::default() };
+        self.fleet.shared.silence = Silence { room: Some(self.rooms.hot), since_us: now_us(), ..Silence::default() };
         self.probes.begin(now_us());
         self.turns(BEFORE, |_| false)?;
         let struck_us = now_us();
