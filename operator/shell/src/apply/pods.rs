@@ -5,7 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Patch, Preconditions};
 use serde_json::json;
-use throng_plan::Because;
+use throng_plan::plan::Because;
 use throng_plan::world::Pod as Planned;
 
 use super::objects::{already_exists, is_not_found};
