@@ -188,6 +188,8 @@ impl Conn {
                 self.partial.clear();
                 self.out.clear();
                 self.phase = Phase::Greeting;
+                // The new one may be told to go as well, even before it is in its rooms.
+                self.leaving = false;
                 let hello = self.hello(shared);
                 self.send(id, &hello, shared);
             }
@@ -461,7 +463,7 @@ impl Conn {
 
     fn ready(&mut self, id: ConnId, shared: &mut Shared) {
         self.phase = Phase::Ready;
-        (self.leaving, self.old) = (false, None);
+        self.old = None;
         shared.notes.push(Note::Ready { conn: id, how: self.how });
     }
 
