@@ -123,10 +123,11 @@ impl Worker {
             }
             return Look::Blind;
         };
+        // Asked before the objects are read: what is listed from here on is missing from them.
+        let unsynced = self.shared.watches.unsynced();
         let objects = self.shared.watches.objects_of(&self.key);
         let etcd_problem = self.keep_open(&cluster, &objects).await;
         let Some(term) = self.shared.leadership.term() else { return Look::Blind };
-        let unsynced = self.shared.watches.unsynced();
         if !unsynced.is_empty() {
             debug!(cluster = %self.key, ?unsynced, "not everything was listed yet");
             return Look::Blind;
