@@ -52,14 +52,22 @@ pub(crate) fn nobody(world: &World) -> Result<Said> {
         ensure!(left == 0, "{left} operators");
         Ok(())
     })?;
-    let away = Instant::now();
+    let (away, before, leader) = (Instant::now(), uids()?, holder()?);
     let lost = world.own().map(|_| lose_chatroom(world)).transpose();
     let lasts = world.lasts(NOBODY.0, NOBODY.1);
     std::thread::sleep(lasts.saturating_sub(away.elapsed()));
     let ended = people.count("disconnects");
     kubectl("scale deployment throng --replicas=2")?;
     let lost = lost?.unwrap_or_else(|| "no Pod was killed: the cluster is not ours".to_owned());
+    until("somebody leads again", Duration::from_mins(2), || {
+        let now = holder()?;
+        ensure!(!now.is_empty() && now != leader, "{now} leads");
+        Ok(())
+    })?;
+    // Whoever begins with an empty memory must have seen everything before it acts.
+    std::thread::sleep(Duration::from_secs(3));
     rest("live")?;
+    ensure!(before == uids()?, "operators that came back changed Pods: {before:?}, now {:?}", uids()?);
     ensure!(ended == 0, "{ended} connections ended while there was no operator");
     let report = people.leave()?;
     Ok(Said::Well(format!("{:.0} s without one; {lost}; {}", away.elapsed().as_secs_f64(), words(&report))))

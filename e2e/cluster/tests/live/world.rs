@@ -219,15 +219,15 @@ pub(crate) fn until(what: &str, within: Duration, mut ask: impl FnMut() -> Resul
     }
 }
 
-/// Kills the processes of a Pod by the name that its containers have as their host name; how many there were. Only where the
-/// cluster runs on this machine.
+/// Kills the processes of a Pod, which lie in its control group, all but the one that keeps its namespaces open; how many there
+/// were. Only where the cluster runs on this machine.
 pub(crate) fn kill(pod: &str, signal: rustix::process::Signal) -> Result<usize> {
-    let wanted = format!("HOSTNAME={pod}");
+    let uid = get(&format!("pod/{pod}"))?["metadata"]["uid"].as_str().context("a Pod has a uid")?.to_owned();
     let mut killed = 0;
     for entry in std::fs::read_dir("/proc")?.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-        let is_its = environment.split(|byte| *byte == 0).any(|pair| pair == wanted.as_bytes());
+        let read = |file: &str| std::fs::read_to_string(entry.path().join(file)).unwrap_or_default();
+        let is_its = read("cgroup").contains(&uid) && read("comm").trim() != "busybox";
         if let Some(pid) = rustix::process::Pid::from_raw(pid).filter(|_| is_its) {
             rustix::process::kill_process(pid, signal)?;
             killed += 1;
