@@ -27,7 +27,7 @@ pub use error::{Conflict, Error};
 pub use etcd::{Credentials, EtcdOptions, EtcdRegistry, Pem, Tls};
 pub use memory::MemoryRegistry;
 pub use model::{
-    Change, Claim, ClaimKey, ClaimsRead, Holder, Lease, LeaseId, MAX_BATCH, Member, Own, Placement, Registered,
+    Change, Claim, ClaimKey, ClaimsRead, Fence, Holder, Lease, LeaseId, MAX_BATCH, Member, Own, Placement, Registered,
 };
 pub use piped::{PipedRegistry, feed};
 pub use throng_core::Role;

@@ -146,6 +146,18 @@ pub struct ClaimsRead {
     pub claims: Vec<Option<Claim>>,
 }
 
+/// What must still be true when a document of the leader is written: who leads, and what it follows.
+///
+/// The epoch alone lets a leader overwrite its own later document with one that it planned from an older view, when two
+/// of its writes overtake each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// The leader epoch, which must be the stored one.
+    pub leader_epoch: u64,
+    /// Revision of the document's last write as the writer read it; none: there was no document.
+    pub after: Option<u64>,
+}
+
 /// A placement document: intent, opaque to the registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {

@@ -27,7 +27,7 @@ pub(crate) enum Request {
     Delete { name: String, expected: Expected, uid: String, because: Because },
     Label { name: String, uid: String, serving: bool },
     Drain { uid: String, on: bool },
-    Write { role: Role, is_target: bool, document: Document },
+    Write { role: Role, is_target: bool, document: Document, read: u64 },
 }
 
 /// Why a request came to nothing.
@@ -178,9 +178,9 @@ impl Ground {
                 self.processes.get_mut(uid).into_iter().for_each(|process| process.draining = *on);
                 Ok(None)
             }
-            Request::Write { role, is_target, document } => {
-                let written = self.etcd.put(*role, *is_target, document.clone());
-                if written { Ok(None) } else { Err(Failure::EpochLost) }
+            Request::Write { role, is_target, document, read } => {
+                self.etcd.put(*role, *is_target, document.clone(), *read)?;
+                Ok(None)
             }
         }
     }
@@ -215,9 +215,10 @@ fn learn(key: Key, answer: Answer) -> Done {
     Ok(answer?.map(|object| (key, object)))
 }
 
-/// What an action asks a server for. `version` of the Pod it names, `cluster` with its uid and version, shape of new Pods.
+/// What an action asks a server for. `version` of the Pod it names or of the registry it was planned with, `cluster` with its uid and version, shape of new Pods.
 pub(crate) fn request(action: &Action, cluster: &Expected, version: Option<u64>, shape: &str) -> Request {
     let owner = cluster.uid.clone().unwrap_or_default();
+    let read = version.unwrap_or_default();
     match action.clone() {
         Action::SetFinalizer => Request::Finalizer { expected: cluster.clone(), on: true },
         Action::RemoveFinalizer => Request::Finalizer { expected: cluster.clone(), on: false },
@@ -231,7 +232,7 @@ pub(crate) fn request(action: &Action, cluster: &Expected, version: Option<u64>,
         Action::DrainPod { uid, .. } => Request::Drain { uid, on: true },
         Action::UndrainPod { uid, .. } => Request::Drain { uid, on: false },
         Action::LabelServing { name, uid, serving } => Request::Label { name, uid, serving },
-        Action::WriteTarget { role, document } => Request::Write { role, is_target: true, document },
-        Action::WritePlacement { role, document } => Request::Write { role, is_target: false, document },
+        Action::WriteTarget { role, document } => Request::Write { role, is_target: true, document, read },
+        Action::WritePlacement { role, document } => Request::Write { role, is_target: false, document, read },
     }
 }
