@@ -127,7 +127,7 @@ fn held(world: &World, view: &View, role: Role) -> BTreeMap<Slot, Held> {
     let activity = world.activity(role);
     let held = view.claims(role).filter_map(|(slot, claim)| {
         let owner = &view.members(role).get(&claim.holder.instance)?.member;
-        let activity = activity.get(&slot).copied().unwrap_or_default();
+        let activity = Some(activity.get(&slot).copied().unwrap_or_default());
         (!owner.draining).then(|| (slot, Held { pod: Arc::clone(&owner.pod), activity }))
     });
     held.collect()

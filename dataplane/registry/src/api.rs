@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use throng_core::policy::Policy;
 use throng_core::{InstanceId, Role};
 use tokio::sync::watch;
 
@@ -98,6 +99,10 @@ pub trait Registry: Send + Sync + 'static {
     /// Writes where the steps of a role's placement lead, as [`Registry::put_placement`] does. A view shows it; nobody but
     /// the operator reads it.
     fn put_target(&self, role: Role, bytes: Bytes, fence: Fence) -> Call<'_, u64>;
+
+    /// Writes the policy that all Pods follow, under the leader epoch that it names and after the revision that its writer
+    /// read, as [`Registry::put_placement`] does.
+    fn put_policy(&self, policy: &Policy, after: Option<u64>) -> Call<'_, u64>;
 
     /// Everything, and every change of it, at most about 20 times a second. The first view may be empty and unhealthy:
     /// `wait_for(|view| view.health.is_healthy())`. While the registry is out of reach the last view stays, marked stale.

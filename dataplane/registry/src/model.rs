@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use throng_core::policy::Policy;
 use throng_core::{InstanceId, Millis, Role, Slot};
 
 /// Most claims in one call: etcd refuses transactions of more than 128 operations, and a claim needs two.
@@ -163,6 +164,15 @@ pub struct Fence {
 pub struct Placement {
     /// Its content.
     pub bytes: Bytes,
+    /// Revision of its last write.
+    pub mod_revision: u64,
+}
+
+/// The policy document as the registry holds it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct StoredPolicy {
+    /// What it says; none if it cannot be read.
+    pub policy: Option<Arc<Policy>>,
     /// Revision of its last write.
     pub mod_revision: u64,
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use throng_core::policy::Policy;
 use throng_core::{Millis, Role};
 use throng_plan::world::{Document, Member, Registry};
 
@@ -22,6 +23,7 @@ pub(crate) struct Etcd {
     leases: BTreeMap<String, Millis>,
     /// Revision of the last write of each document.
     written: BTreeMap<(Role, bool), u64>,
+    policy_written: u64,
     /// The epoch of the leader that took one last.
     pub(crate) epoch: u64,
 }
@@ -89,6 +91,19 @@ impl Etcd {
             *place = Some(document);
         });
         self.written.insert((role, is_target), self.revision);
+        Ok(())
+    }
+
+    /// Writes the policy, if it may be written.
+    pub(crate) fn put_policy(&mut self, policy: Policy, read: u64) -> Result<(), Failure> {
+        if policy.leader_epoch != self.epoch {
+            return Err(Failure::EpochLost);
+        }
+        if self.policy_written > read {
+            return Err(Failure::Stale);
+        }
+        self.write(|registry| registry.policy = Some(policy));
+        self.policy_written = self.revision;
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use throng_core::Role;
+use throng_core::policy::Policy;
 use throng_plan::Action;
 use throng_plan::plan::Because;
 use throng_plan::world::{Document, Object as Owned};
@@ -27,6 +28,7 @@ pub(crate) enum Request {
     Delete { name: String, expected: Expected, uid: String, because: Because },
     Label { name: String, uid: String, serving: bool },
     Drain { uid: String, on: bool },
+    Policy { policy: Policy, read: u64 },
     Write { role: Role, is_target: bool, document: Document, read: u64 },
 }
 
@@ -87,6 +89,7 @@ impl Request {
             Self::Label { serving: false, .. } => Transition::LabelOff,
             Self::Drain { on: true, .. } => Transition::DrainStarted,
             Self::Drain { on: false, .. } => Transition::DrainTakenBack,
+            Self::Policy { .. } => Transition::PolicyWritten,
             Self::Write { is_target: true, .. } => Transition::TargetWritten,
             Self::Write { is_target: false, .. } => Transition::PlacementWritten,
         }
@@ -178,6 +181,10 @@ impl Ground {
                 self.processes.get_mut(uid).into_iter().for_each(|process| process.draining = *on);
                 Ok(None)
             }
+            Request::Policy { policy, read } => {
+                self.etcd.put_policy(policy.clone(), *read)?;
+                Ok(None)
+            }
             Request::Write { role, is_target, document, read } => {
                 self.etcd.put(*role, *is_target, document.clone(), *read)?;
                 Ok(None)
@@ -232,6 +239,7 @@ pub(crate) fn request(action: &Action, cluster: &Expected, version: Option<u64>,
         Action::DrainPod { uid, .. } => Request::Drain { uid, on: true },
         Action::UndrainPod { uid, .. } => Request::Drain { uid, on: false },
         Action::LabelServing { name, uid, serving } => Request::Label { name, uid, serving },
+        Action::WritePolicy { policy } => Request::Policy { policy, read },
         Action::WriteTarget { role, document } => Request::Write { role, is_target: true, document, read },
         Action::WritePlacement { role, document } => Request::Write { role, is_target: false, document, read },
     }

@@ -302,7 +302,7 @@ impl Sim {
                 Ok(())
             }
             Ok(None) => {
-                if matches!(request, Request::Write { .. }) {
+                if matches!(request, Request::Write { .. } | Request::Policy { .. }) {
                     replica.registry_at = self.ground.etcd.revision();
                 }
                 Ok(())

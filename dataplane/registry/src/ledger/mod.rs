@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use throng_core::policy::Policy;
 use throng_core::{InstanceId, Role};
 use tokio::sync::watch;
 
@@ -187,6 +188,11 @@ impl<T: Ledgered> Registry for T {
 
     fn put_target(&self, role: Role, bytes: Bytes, fence: Fence) -> Call<'_, u64> {
         Box::pin(self.ledger().put_led(self.ledger().keys.target(role), bytes, fence))
+    }
+
+    fn put_policy(&self, policy: &Policy, after: Option<u64>) -> Call<'_, u64> {
+        let (fence, encoded) = (Fence { leader_epoch: policy.leader_epoch, after }, encode(policy));
+        Box::pin(async move { self.ledger().put_led(self.ledger().keys.policy(), encoded?, fence).await })
     }
 
     fn watch(&self) -> watch::Receiver<Arc<View>> {

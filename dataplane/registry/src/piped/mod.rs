@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::ready;
+use throng_core::policy::Policy;
 use throng_core::{InstanceId, Role};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::net::unix::pipe;
@@ -192,6 +193,10 @@ impl Registry for PipedRegistry {
     }
 
     fn put_target(&self, _role: Role, _bytes: Bytes, _fence: Fence) -> Call<'_, u64> {
+        Self::refused()
+    }
+
+    fn put_policy(&self, _policy: &Policy, _after: Option<u64>) -> Call<'_, u64> {
         Self::refused()
     }
 

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use throng_core::policy::Rooms;
 use throng_core::{Role, Slot};
-use throng_registry::{Conflict, Error, Fence, Lease, MAX_BATCH, Own, Registry};
+use throng_registry::{Conflict, Error, Fence, Lease, MAX_BATCH, Own, Policy, Registry};
 
 use super::*;
 
@@ -36,6 +37,7 @@ cases!(
     a_placement_is_written_only_under_the_current_leader_epoch,
     a_document_follows_the_one_that_its_writer_read_or_is_refused,
     a_target_stands_beside_the_placement_under_the_same_leader_epoch,
+    a_policy_is_written_like_a_placement_and_seen_by_all,
     leader_epochs_only_grow_and_are_never_taken_twice,
     a_view_shows_claims_of_all_slots_and_its_routes_agree,
     a_burst_of_changes_becomes_few_views,
@@ -308,6 +310,31 @@ async fn a_target_stands_beside_the_placement_under_the_same_leader_epoch(regist
     assert_eq!(view.target(Role::Chatroom).map(|stored| &stored.bytes), Some(&target));
     assert_eq!(view.target(Role::Message), None);
     assert_eq!(registry.placement(Role::Chatroom).await.unwrap().map(|stored| stored.bytes), Some(step));
+}
+
+async fn a_policy_is_written_like_a_placement_and_seen_by_all(registry: Arc<dyn Registry>) {
+    let mut views = registry.watch();
+    let policy = |leader_epoch, version, per_s| {
+        let rooms = Rooms { messages_per_s: per_s, protected_types: vec!["gift".into()], ..Rooms::default() };
+        Policy { leader_epoch, version, rooms }
+    };
+    let by_epoch = |expected, found| Err(Error::Conflict(Conflict::LeaderEpoch { expected, found }));
+    assert_eq!(registry.put_policy(&policy(1, 1, 200), None).await, by_epoch(1, None));
+    let old = registry.next_leader_epoch(0).await.unwrap();
+    let first = registry.put_policy(&policy(old, 1, 200), None).await.unwrap();
+    let view = seen(&mut views, "the policy", |view| view.policy().is_some()).await;
+    let stored = view.policy().unwrap();
+    assert_eq!((stored.policy.as_deref(), stored.mod_revision), (Some(&policy(old, 1, 200)), first));
+    let second = registry.put_policy(&policy(old, 2, 50), Some(first)).await.unwrap();
+    let late = registry.put_policy(&policy(old, 2, 400), Some(first)).await;
+    assert_eq!(late, Err(Error::Conflict(Conflict::Document { expected: Some(first), found: Some(second) })));
+    let new = registry.next_leader_epoch(0).await.unwrap();
+    assert_eq!(registry.put_policy(&policy(old, 3, 400), Some(second)).await, by_epoch(old, Some(new)));
+    let view = seen(&mut views, "its change", |view| view.policy().is_some_and(|stored| stored.mod_revision > first));
+    assert_eq!(
+        view.await.policy().and_then(|stored| stored.policy.clone()).map(|read| read.rooms.messages_per_s),
+        Some(50)
+    );
 }
 
 async fn leader_epochs_only_grow_and_are_never_taken_twice(registry: Arc<dyn Registry>) {

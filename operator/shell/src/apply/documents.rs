@@ -1,10 +1,10 @@
-//! Placement documents in etcd, under the leader epoch.
+//! Documents in etcd, under the leader epoch, each after the one that was planned with.
 
 use std::time::Duration;
 
 use throng_core::Role;
 use throng_plan::world::Document;
-use throng_registry::{EtcdRegistry, Fence, Placement as Stored, Registry as _, View};
+use throng_registry::{EtcdRegistry, Fence, Placement as Stored, Policy, Registry as _, View};
 use tokio::time::timeout;
 
 use super::{Failure, Hands, late_as};
@@ -25,6 +25,12 @@ impl Hands<'_> {
         let (registry, view) = self.etcd()?;
         let fence = fence(document.0.leader_epoch, view.placement(role));
         self.written(registry, registry.put_placement(role, document.0.encode(), fence)).await
+    }
+
+    pub(super) async fn write_policy(&self, policy: &Policy) -> Result<(), Failure> {
+        let (registry, view) = self.etcd()?;
+        let after = view.policy().map(|stored| stored.mod_revision);
+        self.written(registry, registry.put_policy(policy, after)).await
     }
 
     /// The registry, and the view that was planned with.
