@@ -92,6 +92,21 @@ pub(super) struct Conn {
     resume: Option<String>,
     /// How it came into its rooms this time.
     how: Opened,
+    /// The gateway has said that it goes: the connection is to be replaced.
+    leaving: bool,
+    /// The connection that replaces this one, as long as it is not a WebSocket yet.
+    next: Option<Next>,
+    /// The one that was replaced; it stays until this one is in its rooms.
+    old: Option<TcpStream>,
+}
+
+/// A connection on its way to replace another.
+#[derive(Debug)]
+struct Next {
+    stream: TcpStream,
+    out: Vec<u8>,
+    read: Vec<u8>,
+    since_us: u64,
 }
 
 #[derive(Debug)]
@@ -113,6 +128,9 @@ impl Conn {
             seats: Vec::new(),
             resume: None,
             how: Opened::Fresh,
+            leaving: false,
+            next: None,
+            old: None,
         }
     }
 
@@ -128,6 +146,55 @@ impl Conn {
         self.partial.clear();
         self.out = upgrade;
         self.phase = Phase::Upgrading;
+    }
+
+    /// Takes a socket that connects, and moves to it as soon as it is a WebSocket. This connection goes on until then, and
+    /// is kept until the new one is in its rooms.
+    pub(super) fn replace_by(&mut self, stream: TcpStream, upgrade: Vec<u8>) {
+        self.next = Some(Next { stream, out: upgrade, read: Vec::new(), since_us: super::clock::now_us() });
+    }
+
+    /// Its gateway goes, and nothing replaces it yet.
+    pub(super) fn wants_replacement(&self) -> bool {
+        self.leaving && self.next.is_none() && self.phase == Phase::Ready
+    }
+
+    /// Something is about to replace it, or has just done so.
+    pub(super) const fn is_replaced(&self) -> bool {
+        self.next.is_some() || self.old.is_some()
+    }
+
+    /// Gives a replacement up that is no WebSocket after so long.
+    pub(super) fn give_up_next(&mut self, id: ConnId, now_us: u64, after_us: u64, shared: &mut Shared) {
+        if self.next.as_ref().is_some_and(|next| now_us > next.since_us + after_us) {
+            self.not_replaced(id, Closing::broken("no answer to the upgrade in time"), shared);
+        }
+    }
+
+    fn not_replaced(&mut self, id: ConnId, closing: Closing, shared: &mut Shared) {
+        self.next = None;
+        shared.notes.push(Note::NotReplaced { conn: id, closing });
+    }
+
+    /// Goes on with the upgrade of the connection that replaces this one.
+    pub(super) fn pump_next(&mut self, id: ConnId, shared: &mut Shared) {
+        let Some(next) = &mut self.next else { return };
+        match next.pump() {
+            Ok(false) => {}
+            Ok(true) => {
+                // From here on nothing of the old one is read: what it had still to say comes again over the new one.
+                let next = self.next.take();
+                self.old = std::mem::replace(&mut self.stream, next.map(|next| next.stream));
+                self.partial.clear();
+                self.out.clear();
+                self.phase = Phase::Greeting;
+                // The new one may be told to go as well, even before it is in its rooms.
+                self.leaving = false;
+                let hello = self.hello(shared);
+                self.send(id, &hello, shared);
+            }
+            Err(closing) => self.not_replaced(id, closing, shared),
+        }
     }
 
     /// Neither open nor on its way there.
@@ -222,6 +289,7 @@ impl Conn {
         self.phase = Phase::Closed;
         self.partial = Vec::new();
         self.out = Vec::new();
+        (self.leaving, self.next, self.old) = (false, None, None);
     }
 
     /// Ends the connection; next time it begins a new session.
@@ -238,9 +306,9 @@ impl Conn {
     }
 
     fn close(&mut self, id: ConnId, closing: Closing, shared: &mut Shared) {
-        let was = self.phase;
+        let (was, told) = (self.phase, self.leaving);
         self.cut();
-        shared.closed(id, was, closing);
+        shared.closed(id, was, told, closing);
     }
 
     /// Reads what is complete and says how many bytes that was.
@@ -249,9 +317,7 @@ impl Conn {
         if self.phase == Phase::Upgrading {
             let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else { return Ok(0) };
             if !bytes.starts_with(b"HTTP/1.1 101 ") {
-                let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
-                let line = String::from_utf8_lossy(line);
-                return Err(Closing::broken(&format!("the server refused the upgrade: {line}")));
+                return Err(Closing::refused(bytes));
             }
             at = end + 4;
             self.phase = Phase::Greeting;
@@ -322,6 +388,13 @@ impl Conn {
                         shared.notes.push(Note::Event { conn: id, event: event.clone() });
                     }
                 }
+                Item::GoAway(goaway) if shared.follows_goaway => {
+                    if let Some(resume) = &goaway.resume {
+                        self.resume = Some(resume.clone());
+                    }
+                    self.leaving = true;
+                    shared.notes.push(Note::GoAway { conn: id, after_ms: goaway.after_ms });
+                }
                 Item::GoAway(goaway) => {
                     return Err(Closing::broken(&format!("the server said goaway within {} ms", goaway.after_ms)));
                 }
@@ -390,6 +463,7 @@ impl Conn {
 
     fn ready(&mut self, id: ConnId, shared: &mut Shared) {
         self.phase = Phase::Ready;
+        self.old = None;
         shared.notes.push(Note::Ready { conn: id, how: self.how });
     }
 
@@ -416,7 +490,9 @@ impl Conn {
         shared.receipts.extend(item.probes.iter().map(receipt));
         if shared.silence.room == Some(item.room) {
             if self.tally.segment_us > shared.silence.since_us {
-                shared.silence.times.record_us(now_us.saturating_sub(self.tally.segment_us));
+                let silent_us = now_us.saturating_sub(self.tally.segment_us);
+                shared.silence.times.record_us(silent_us);
+                shared.silence.long += u64::from(silent_us > shared.silence.bound_us);
             }
             self.tally.segment_us = now_us;
         }
@@ -470,5 +546,34 @@ impl Conn {
             }
         }
         self.out.drain(..written);
+    }
+}
+
+impl Next {
+    /// Writes and reads what it can; true: it is a WebSocket now.
+    fn pump(&mut self) -> Result<bool, Closing> {
+        while !self.out.is_empty() {
+            match self.stream.write(&self.out) {
+                Ok(bytes) => drop(self.out.drain(..bytes)),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(Closing::broken(&error.to_string())),
+            }
+        }
+        let mut space = [0; 1024];
+        loop {
+            match self.stream.read(&mut space) {
+                Ok(0) => return Err(Closing::broken("the server closed the connection")),
+                Ok(bytes) => self.read.extend_from_slice(space.get(..bytes).unwrap_or_default()),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(Closing::broken(&error.to_string())),
+            }
+        }
+        // A server says nothing more before the hello.
+        if memchr::memmem::find(&self.read, b"\r\n\r\n").is_none() {
+            return Ok(false);
+        }
+        if self.read.starts_with(b"HTTP/1.1 101 ") { Ok(true) } else { Err(Closing::refused(&self.read)) }
     }
 }

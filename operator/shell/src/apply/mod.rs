@@ -116,7 +116,9 @@ impl Hands<'_> {
                 let birth = crate::render::pod::Birth { name, role: *role, revision: *revision, index: *index, zone };
                 self.create_pod(&birth).await
             }
-            Action::DeletePod { name, uid, most_users_cut, .. } => self.delete_pod(name, uid, *most_users_cut).await,
+            Action::DeletePod { name, uid, because, most_users_cut } => {
+                self.delete_pod(name, uid, *because, *most_users_cut).await
+            }
             Action::LabelServing { name, uid, serving } => self.label_serving(name, uid, *serving).await,
             Action::DrainPod { uid, deadline, users_per_s, .. } => self.drain(uid, *deadline, *users_per_s).await,
             Action::UndrainPod { uid, .. } => self.undrain(uid).await,
