@@ -8,6 +8,7 @@ use throng_core::Role;
 use throng_crds::admit::Problem;
 use throng_crds::validate::{self, Validated};
 use throng_crds::{ChatroomCluster, ChatroomOperation};
+use throng_operator::snapshot::registry::Activities;
 use throng_operator::snapshot::{Objects, Sight, world};
 use throng_plan::plan::Plan;
 use throng_plan::pools::Pools;
@@ -249,7 +250,7 @@ fn see(cluster: &ChatroomCluster, validated: &Validated, live: &Live, now: Utc) 
         operations: &live.operations,
         has_keys: status.is_some_and(|status| !status.revisions.is_empty()),
         view: None,
-        activities: &Pools::default(),
+        activities: &Activities::default(),
         samples: &std::collections::BTreeMap::new(),
         conditions: &[],
     });
