@@ -1,11 +1,14 @@
 //! One connection of the load client: from the TCP connect to the last frame, without a task or a buffer of its own while
 //! nothing is under way.
 
+mod next;
+
 use std::io::{ErrorKind, Read as _, Write as _};
 
 use mio::net::TcpStream;
 use throng_core::{Cursor, Epoch, Seqs, Stamp};
 
+use self::next::Next;
 use super::checker::Ledger;
 use super::commands;
 use super::frames::{Item, OkReply, RoomKey, SegmentItem};
@@ -100,15 +103,6 @@ pub(super) struct Conn {
     old: Option<TcpStream>,
 }
 
-/// A connection on its way to replace another.
-#[derive(Debug)]
-struct Next {
-    stream: TcpStream,
-    out: Vec<u8>,
-    read: Vec<u8>,
-    since_us: u64,
-}
-
 #[derive(Debug)]
 struct Seat {
     room: RoomKey,
@@ -146,55 +140,6 @@ impl Conn {
         self.partial.clear();
         self.out = upgrade;
         self.phase = Phase::Upgrading;
-    }
-
-    /// Takes a socket that connects, and moves to it as soon as it is a WebSocket. This connection goes on until then, and
-    /// is kept until the new one is in its rooms.
-    pub(super) fn replace_by(&mut self, stream: TcpStream, upgrade: Vec<u8>) {
-        self.next = Some(Next { stream, out: upgrade, read: Vec::new(), since_us: super::clock::now_us() });
-    }
-
-    /// Its gateway goes, and nothing replaces it yet.
-    pub(super) fn wants_replacement(&self) -> bool {
-        self.leaving && self.next.is_none() && self.phase == Phase::Ready
-    }
-
-    /// Something is about to replace it, or has just done so.
-    pub(super) const fn is_replaced(&self) -> bool {
-        self.next.is_some() || self.old.is_some()
-    }
-
-    /// Gives a replacement up that is no WebSocket after so long.
-    pub(super) fn give_up_next(&mut self, id: ConnId, now_us: u64, after_us: u64, shared: &mut Shared) {
-        if self.next.as_ref().is_some_and(|next| now_us > next.since_us + after_us) {
-            self.not_replaced(id, Closing::broken("no answer to the upgrade in time"), shared);
-        }
-    }
-
-    fn not_replaced(&mut self, id: ConnId, closing: Closing, shared: &mut Shared) {
-        self.next = None;
-        shared.notes.push(Note::NotReplaced { conn: id, closing });
-    }
-
-    /// Goes on with the upgrade of the connection that replaces this one.
-    pub(super) fn pump_next(&mut self, id: ConnId, shared: &mut Shared) {
-        let Some(next) = &mut self.next else { return };
-        match next.pump() {
-            Ok(false) => {}
-            Ok(true) => {
-                // From here on nothing of the old one is read: what it had still to say comes again over the new one.
-                let next = self.next.take();
-                self.old = std::mem::replace(&mut self.stream, next.map(|next| next.stream));
-                self.partial.clear();
-                self.out.clear();
-                self.phase = Phase::Greeting;
-                // The new one may be told to go as well, even before it is in its rooms.
-                self.leaving = false;
-                let hello = self.hello(shared);
-                self.send(id, &hello, shared);
-            }
-            Err(closing) => self.not_replaced(id, closing, shared),
-        }
     }
 
     /// Neither open nor on its way there.
@@ -546,34 +491,5 @@ impl Conn {
             }
         }
         self.out.drain(..written);
-    }
-}
-
-impl Next {
-    /// Writes and reads what it can; true: it is a WebSocket now.
-    fn pump(&mut self) -> Result<bool, Closing> {
-        while !self.out.is_empty() {
-            match self.stream.write(&self.out) {
-                Ok(bytes) => drop(self.out.drain(..bytes)),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(Closing::broken(&error.to_string())),
-            }
-        }
-        let mut space = [0; 1024];
-        loop {
-            match self.stream.read(&mut space) {
-                Ok(0) => return Err(Closing::broken("the server closed the connection")),
-                Ok(bytes) => self.read.extend_from_slice(space.get(..bytes).unwrap_or_default()),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(Closing::broken(&error.to_string())),
-            }
-        }
-        // A server says nothing more before the hello.
-        if memchr::memmem::find(&self.read, b"\r\n\r\n").is_none() {
-            return Ok(false);
-        }
-        if self.read.starts_with(b"HTTP/1.1 101 ") { Ok(true) } else { Err(Closing::refused(&self.read)) }
     }
 }

@@ -11,7 +11,7 @@ use throng_core::placement::Placement;
 use throng_core::{Role, Slot};
 use throng_plan::moves::{Held, step};
 use throng_plan::placement::{Pod, placement};
-use throng_registry::{Error, Registry, View};
+use throng_registry::{Conflict, Error, Fence, Registry, View};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -58,7 +58,7 @@ pub(crate) async fn run(registry: Arc<dyn Registry>, world: Arc<World>, expected
         for (role, wanted) in [(Role::Chatroom, expected.chatrooms), (Role::Message, expected.messages)] {
             let settled = view.members(role).len() >= wanted || began.elapsed() > SETTLE;
             if settled && let Err(error) = place(&*registry, &world, &view, role, epoch).await {
-                if matches!(error, Error::Conflict(_)) {
+                if matches!(error, Error::Conflict(Conflict::LeaderEpoch { .. })) {
                     leader_epoch = None;
                 }
                 debug!(%role, %error, "placement not written");
@@ -75,6 +75,10 @@ async fn place(
     leader_epoch: u64,
 ) -> Result<(), Error> {
     let read = |stored: &throng_registry::Placement| Placement::decode(&stored.bytes).ok();
+    let fence = |stored: Option<&throng_registry::Placement>| Fence {
+        leader_epoch,
+        after: stored.map(|stored| stored.mod_revision),
+    };
     let (in_force, aim) = (view.placement(role).and_then(read), view.target(role).and_then(read));
     let pods: Vec<Pod> = view
         .members(role)
@@ -107,13 +111,13 @@ async fn place(
         aim
     });
     if aim.as_ref() != Some(&target) {
-        registry.put_target(role, target.encode(), leader_epoch).await?;
+        registry.put_target(role, target.encode(), fence(view.target(role))).await?;
     }
     let step = step(in_force.as_ref(), &target, &held(world, view, role), USERS_AT_ONCE);
     if in_force.as_ref() != Some(&step.placement) {
         let (starts, under_way, waiting) = (step.starts, step.under_way, step.waiting);
         info!(%role, pods = pods.len(), starts, under_way, waiting, "placement");
-        registry.put_placement(role, step.placement.encode(), leader_epoch).await?;
+        registry.put_placement(role, step.placement.encode(), fence(view.placement(role))).await?;
     }
     Ok(())
 }
@@ -123,7 +127,7 @@ fn held(world: &World, view: &View, role: Role) -> BTreeMap<Slot, Held> {
     let activity = world.activity(role);
     let held = view.claims(role).filter_map(|(slot, claim)| {
         let owner = &view.members(role).get(&claim.holder.instance)?.member;
-        let activity = activity.get(&slot).copied().unwrap_or_default();
+        let activity = Some(activity.get(&slot).copied().unwrap_or_default());
         (!owner.draining).then(|| (slot, Held { pod: Arc::clone(&owner.pod), activity }))
     });
     held.collect()

@@ -76,6 +76,7 @@ pub fn known_epoch(view: &View) -> u64 {
     documents
         .filter_map(|stored| Placement::decode(&stored.bytes).ok())
         .map(|document| document.leader_epoch)
+        .chain(view.policy().and_then(|stored| stored.policy.as_ref()).map(|policy| policy.leader_epoch))
         .max()
         .unwrap_or(0)
 }

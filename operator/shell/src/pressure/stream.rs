@@ -83,7 +83,12 @@ impl Stream {
                     let slot = u16::try_from(said.slot).ok().and_then(Slot::new)?;
                     Some((slot, Activity { rooms: u64::from(said.rooms), users: said.users }))
                 });
-                self.heard.hear_slots(&self.uid, self.place.role, slots.collect::<BTreeMap<_, _>>());
+                self.heard.hear_slots(
+                    &self.uid,
+                    Utc::of(Timestamp::now()),
+                    self.place.role,
+                    slots.collect::<BTreeMap<_, _>>(),
+                );
             }
         }
         Ok(())
