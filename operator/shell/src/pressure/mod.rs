@@ -12,10 +12,10 @@ use throng_core::{Role, Slot};
 use throng_plan::moves::Activity;
 use throng_plan::world::Sample;
 use throng_proto::key::PodKey;
+use throng_runtime::registry::Activities;
 use tokio::task::JoinHandle;
 
 use crate::metrics::Metrics;
-use crate::snapshot::registry::Activities;
 
 /// Where a Pod answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
