@@ -58,6 +58,7 @@ pub(super) struct Wanted {
 struct Shown {
     why: Vec<String>,
     failure: Option<String>,
+    starts: bool,
     file: Option<FileRow>,
 }
 
@@ -112,13 +113,11 @@ impl Control {
         }
     }
 
-    /// A look has ended: what was said, and what could not be done.
-    pub(super) fn end_look(&self, why: Option<Vec<String>>, failure: Option<String>) {
+    /// A look has ended: what was said, what could not be done, and whether Pods start.
+    pub(super) fn end_look(&self, why: Vec<String>, failure: Option<String>, starts: bool) {
         let mut shown = lock(&self.shown);
-        if let Some(why) = why {
-            shown.why = why;
-        }
-        shown.failure = failure;
+        (shown.why, shown.failure, shown.starts) = (why, failure, starts);
+        drop(shown);
         self.ended.send_replace(self.begun.load(Ordering::SeqCst));
     }
 
@@ -128,8 +127,13 @@ impl Control {
     }
 
     /// What could not be done in the last look.
-    pub(super) fn failure(&self) -> Option<String> {
+    fn failure(&self) -> Option<String> {
         lock(&self.shown).failure.clone()
+    }
+
+    /// Why a Pod did not start in the last look.
+    pub(super) fn not_started(&self) -> Option<String> {
+        self.failure().filter(|_| !lock(&self.shown).starts)
     }
 
     /// What is wanted now.

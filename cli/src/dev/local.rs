@@ -16,7 +16,7 @@ use throng_registry::{Conflict, Error as RegistryError, Registry, View};
 use throng_runtime::registry::{Activities, known_epoch, registry};
 use throng_runtime::{Runtime, follow};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -26,8 +26,10 @@ use super::now;
 use super::pod::Birth;
 use crate::roles::Config;
 
-/// Changes that come together are looked at together.
+/// Changes that come together are looked at together: slots that move tell of themselves many times a second.
 const GATHER: Duration = Duration::from_millis(50);
+/// So many times as long as it thought the planner leaves the machine to the Pods, whatever changes.
+const LEAVE: u32 = 4;
 /// Longest time between two looks: what threads and sockets do comes without a word.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Pause after a look that failed.
@@ -101,33 +103,42 @@ impl Local {
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut views = self.registry.watch();
         loop {
-            let pause = self.look().await;
+            views.mark_unchanged();
+            let (pause, thought) = self.look().await;
+            let gather = (thought * LEAVE).clamp(GATHER, LOOK_EVERY);
+            let changed = async {
+                sleep(gather).await;
+                // A registry that is gone changes no more.
+                if views.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = sleep(pause) => continue,
-                () = self.control.rung() => continue,
-                _ = views.changed() => {}
+                () = sleep(pause) => {}
+                () = self.control.rung() => {}
+                () = changed => {}
             }
-            // Slots that move tell of themselves many times a second.
-            sleep(GATHER).await;
-            views.mark_unchanged();
         }
     }
 
-    /// One look: see, plan, remember, act. When to look again.
-    async fn look(&mut self) -> Duration {
+    /// One look: see, plan, remember, act. When to look again, and how long it took to see and plan.
+    async fn look(&mut self) -> (Duration, Duration) {
         let names = self.control.fleet.notice_ends();
         if self.isolate_gateways {
             self.forgo_dead_gateways();
         }
         let wanted = self.wanted.insert(self.control.begin_look(&names));
         let (spec, leaving) = (wanted.spec.clone(), wanted.leaving.clone());
-        let (generation, seen) = (wanted.generation, self.control.fleet.seen());
+        let generation = wanted.generation;
         let view = Arc::clone(&self.registry.watch().borrow());
         let epoch = self.leader_epoch(&view).await;
+        let began = Instant::now();
+        let seen = self.control.fleet.seen();
         let seen_view = view.health.is_healthy().then_some(&*view).zip(epoch);
         let world = self.world(spec, generation, &leaving, seen, seen_view);
         let plan = plan(&world);
+        let thought = began.elapsed();
         let result = follow(self, &world.status, &plan).await;
         self.seen().await;
         if matches!(result, Err(Failure::Registry(RegistryError::Conflict(Conflict::LeaderEpoch { .. })))) {
@@ -136,8 +147,9 @@ impl Local {
         let pause = if result.is_ok() { Duration::from_millis(plan.look_again_ms).min(LOOK_EVERY) } else { AGAIN };
         // That somebody came in between is no failure.
         let failed = result.err().filter(|failure| !matches!(failure, Failure::Stale(_)));
-        self.control.end_look(Some(plan.why), failed.map(|failure| failure.to_string()));
-        pause
+        let starts = !matches!(failed, Some(Failure::Start(_)));
+        self.control.end_look(plan.why, failed.map(|failure| failure.to_string()), starts);
+        (pause, thought)
     }
 
     fn forgo_dead_gateways(&self) {

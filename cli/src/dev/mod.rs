@@ -160,7 +160,7 @@ async fn wait_ready(control: &Control) -> Result<()> {
             return Ok(());
         }
         // Nothing that does not start at first will start later.
-        if let Some(failure) = control.failure() {
+        if let Some(failure) = control.not_started() {
             bail!(failure);
         }
         if began.elapsed() > READY_WITHIN {
