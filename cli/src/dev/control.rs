@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use super::fleet::Fleet;
 use super::given::Given;
+use super::recipe;
 use super::web::{FileRow, PageState};
 use super::wishes::Wishes;
 use crate::roles::Config;
@@ -66,9 +67,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A spec with the rooms of a configuration: flags count more than the file, and dev is laxer than both.
+fn as_configured(given: &Given, config: &Config) -> ClusterSpec {
+    ClusterSpec { rooms: recipe::rooms(config), ..given.spec.clone() }
+}
+
 impl Control {
     pub(super) fn new(given: &Given, file: Option<&PathBuf>, config: Arc<Config>, fleet: Fleet) -> Self {
-        let wishes = Wishes::new(given.spec.clone(), file.is_some());
+        let wishes = Wishes::new(as_configured(given, &config), file.is_some());
         let file = file.map(|path| FileRow { path: path.display().to_string(), problem: None });
         Self {
             name: given.name.clone(),
@@ -84,7 +90,7 @@ impl Control {
     /// The file says something else.
     pub(super) fn follow(&self, given: &Given, config: Arc<Config>) {
         let mut asked = lock(&self.asked);
-        asked.wishes.replace(given.spec.clone());
+        asked.wishes.replace(as_configured(given, &config));
         asked.image.clone_from(&given.written.image);
         asked.config = config;
         drop(asked);

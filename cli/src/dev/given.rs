@@ -38,7 +38,7 @@ pub(super) fn by_flags(sizes: [u16; 3]) -> Result<Given, String> {
         "apiVersion": "throng.dev/v1alpha1", "kind": "ChatroomCluster", "metadata": {"name": UNNAMED},
         // These are required. None of them is used: this program is the image, and it keeps what it needs in memory.
         "spec": {
-            "image": "dev", "redis": {"url": "redis://dev:6379"}, "etcd": {"endpoints": ["http://dev:2379"]},
+            "image": "throng:dev", "redis": {"url": "redis://dev:6379"}, "etcd": {"endpoints": ["http://dev:2379"]},
             "auth": {"jwt": {"secretRef": {"name": "dev"}}},
             "gateway": gateway, "chatroom": chatroom, "message": message,
             "drain": {"deadline": "30s"},

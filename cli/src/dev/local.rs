@@ -6,13 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use throng_core::Role;
 use throng_plan::status::ClusterStatus;
 use throng_plan::world::{Cluster, Document, Node, Object, Rendered, Revision};
 use throng_plan::{Action, World, plan, waves};
 use throng_proto::link::DrainRequest;
-use throng_registry::{Conflict, Error as RegistryError, Registry, View};
+use throng_registry::{Conflict, Error as RegistryError, Fence, Placement as Written, Registry, View};
 use throng_runtime::registry::{Activities, known_epoch, registry};
 use throng_runtime::{Runtime, follow};
 use tokio::task::JoinSet;
@@ -51,6 +50,7 @@ pub(super) struct Local {
     births: JoinSet<anyhow::Result<()>>,
     /// Of the look that is under way.
     wanted: Option<Wanted>,
+    view: Option<Arc<View>>,
 }
 
 /// What an API server would hold.
@@ -85,6 +85,13 @@ impl throng_runtime::Failure for Failure {
     }
 }
 
+impl Failure {
+    /// That somebody came in between, or that something was written since, is no failure.
+    const fn is_passing(&self) -> bool {
+        matches!(self, Self::Stale(_) | Self::Registry(RegistryError::Conflict(_)))
+    }
+}
+
 impl Local {
     pub(super) fn new(control: Arc<Control>, registry: Arc<dyn Registry>, isolate_gateways: bool) -> Self {
         Self {
@@ -96,6 +103,7 @@ impl Local {
             stored: Stored::default(),
             births: JoinSet::new(),
             wanted: None,
+            view: None,
         }
     }
 
@@ -132,6 +140,7 @@ impl Local {
         let (spec, leaving) = (wanted.spec.clone(), wanted.leaving.clone());
         let generation = wanted.generation;
         let view = Arc::clone(&self.registry.watch().borrow());
+        self.view = Some(Arc::clone(&view));
         let epoch = self.leader_epoch(&view).await;
         let began = Instant::now();
         let seen = self.control.fleet.seen();
@@ -145,8 +154,7 @@ impl Local {
             self.epoch = None;
         }
         let pause = if result.is_ok() { Duration::from_millis(plan.look_again_ms).min(LOOK_EVERY) } else { AGAIN };
-        // That somebody came in between is no failure.
-        let failed = result.err().filter(|failure| !matches!(failure, Failure::Stale(_)));
+        let failed = result.err().filter(|failure| !failure.is_passing());
         let starts = !matches!(failed, Some(Failure::Start(_)));
         self.control.end_look(plan.why, failed.map(|failure| failure.to_string()), starts);
         (pause, thought)
@@ -184,7 +192,10 @@ impl Local {
         let mut activities = Activities::default();
         let (mut pods, mut nodes, mut samples) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for Seen { name, mut pod, sample, slots } in seen {
-            activities.of_mut(pod.role).extend(slots);
+            if !pod.phase.is_over() {
+                activities.pods.insert(pod.uid.clone());
+                activities.slots.of_mut(pod.role).extend(slots);
+            }
             // Slots get owners by a placement, and it names those who are ready.
             let unplaced =
                 pod.role != Role::Gateway && view.is_some_and(|(view, _)| view.placement(pod.role).is_none());
@@ -244,12 +255,18 @@ impl Local {
                 self.control.fleet.with(uid, |pod| pod.serving = *serving);
             }
             Action::WriteTarget { role, document } => {
-                let write = self.registry.put_target(*role, bytes(document), document.0.leader_epoch);
+                let fence = self.fence(document, |view| view.target(*role));
+                let write = self.registry.put_target(*role, document.0.encode(), fence);
                 self.written = self.written.max(write.await?);
             }
             Action::WritePlacement { role, document } => {
-                let write = self.registry.put_placement(*role, bytes(document), document.0.leader_epoch);
+                let fence = self.fence(document, |view| view.placement(*role));
+                let write = self.registry.put_placement(*role, document.0.encode(), fence);
                 self.written = self.written.max(write.await?);
+            }
+            Action::WritePolicy { policy } => {
+                let after = self.view.as_ref().and_then(|view| view.policy()).map(|stored| stored.mod_revision);
+                self.written = self.written.max(self.registry.put_policy(policy, after).await?);
             }
         }
         Ok(())
@@ -276,6 +293,12 @@ impl Local {
         Some(Arc::clone(stored.map_or(&wanted.config, |(_, config)| config)))
     }
 
+    /// A document is written after the one that was planned with, and after no other.
+    fn fence<'v>(&'v self, document: &Document, read: impl Fn(&'v View) -> Option<&'v Written>) -> Fence {
+        let after = self.view.as_deref().and_then(read).map(|stored| stored.mod_revision);
+        Fence { leader_epoch: document.0.leader_epoch, after }
+    }
+
     /// Waits until what was written is seen: planned before, the same would be written again.
     async fn seen(&self) {
         let mut views = self.registry.watch();
@@ -291,10 +314,6 @@ impl Local {
         }
         results
     }
-}
-
-fn bytes(document: &Document) -> Bytes {
-    document.0.encode()
 }
 
 impl Runtime for Local {

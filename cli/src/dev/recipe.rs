@@ -1,6 +1,7 @@
 //! What Pods run with: the fixed keys and laxer limits of dev, then what the cluster's file says, then what the flags say.
 
 use throng_core::Role;
+use throng_core::policy::Rooms;
 use throng_node::config::Sources;
 use throng_operator::render::behavior;
 
@@ -8,6 +9,21 @@ use super::args::DevArgs;
 use super::bots;
 use super::given::Given;
 use crate::roles::{self, Config};
+
+/// What these configurations say of rooms, as the policy that running Pods follow says it.
+pub(super) fn rooms(config: &Config) -> Rooms {
+    let (given, defaults) = (&config.chatroom.rooms, Rooms::default());
+    Rooms {
+        messages_per_s: given.messages_per_second.unwrap_or(defaults.messages_per_s),
+        user_messages_per_s: given.user_messages_per_second.unwrap_or(defaults.user_messages_per_s),
+        downstream_per_s: config.gateway.downstream.messages_per_second,
+        max_downstream_per_s: config.gateway.downstream.max_messages_per_second,
+        offline_after_ms: given.offline_after_ms.unwrap_or(defaults.offline_after_ms),
+        offline_after_messages: given.offline_after_messages.unwrap_or(defaults.offline_after_messages),
+        idle_ms: given.idle_ms.unwrap_or(defaults.idle_ms),
+        protected_types: given.protected_types.clone(),
+    }
+}
 
 /// Makes configurations.
 #[derive(Clone, Debug)]

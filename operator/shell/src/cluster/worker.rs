@@ -145,7 +145,7 @@ impl Worker {
         let conditions = self.conditions(&cluster, &validated, etcd_problem);
         let operations = self.shared.watches.operations_of(&self.key);
         let nodes = self.shared.watches.all_nodes();
-        let (activities, samples) = (self.streams.heard().activities(), self.streams.heard().samples());
+        let (activities, samples) = (self.streams.heard().activities(now()), self.streams.heard().samples());
         let world = world(&Sight {
             now: now(),
             cluster: &cluster,

@@ -77,7 +77,12 @@ impl Stream {
             if self.place.role != Role::Gateway && asked.is_none_or(|asked| asked.elapsed() >= SLOTS_EVERY) {
                 asked = Some(Instant::now());
                 let described = timeout(SILENT, client.describe(DescribeRequest {})).await.map_err(late)??;
-                self.heard.hear_slots(&self.uid, self.place.role, slots(&described.into_inner().slots));
+                self.heard.hear_slots(
+                    &self.uid,
+                    Utc::of(Timestamp::now()),
+                    self.place.role,
+                    slots(&described.into_inner().slots),
+                );
             }
         }
         Ok(())
