@@ -193,3 +193,34 @@ async fn two_panes_of_the_page_really_chat() {
     page.until("document.querySelectorAll('.pod').length === 6", SOON).await.unwrap();
     page.until("document.querySelector('#rooms tbody').textContent.includes('lobby')", SOON).await.unwrap();
 }
+
+/// What the documents say of `sealed` and gaps, in the client that was written from them.
+#[test]
+fn the_client_in_python_moves_its_cursor_forward_only() {
+    let frames = json!([
+        {"segment": {"room": "r", "epoch": 7, "messages": [{"lane": 2, "seq": 4}], "gaps": [
+            {"epoch": 7, "lane": 3, "from": 1, "to": 9}, {"epoch": 5, "lane": 0, "from": 1, "to": 8}]}},
+        {"sealed": {"room": "r", "epoch": 7, "last": [0, 0, 4, 9], "next_epoch": 9}},
+        {"segment": {"room": "r", "epoch": 9, "messages": [{"lane": 2, "seq": 1}]}},
+        {"sealed": {"room": "r", "epoch": 7, "last": [0, 0, 6, 9], "next_epoch": 9}},
+        {"segment": {"room": "r", "epoch": 7, "messages": [{"lane": 2, "seq": 6}], "gaps": [
+            {"epoch": 7, "lane": 2, "from": 5, "to": 5}]}},
+    ]);
+    let script = "
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import chat
+client = chat.Chat('ws://x', 'token', 'r', lambda message: None)
+for frame in json.loads(sys.argv[2]):
+    client._take(frame)
+    print(json.dumps([client.cursor['epoch'], client.cursor['seq']]))
+";
+    let folder = root().join("examples/python");
+    let output =
+        Command::new("python3").args(["-B", "-c", script]).arg(folder).arg(frames.to_string()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let cursors: Vec<Value> =
+        String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (before, after) = (json!([7, [0, 0, 4, 9]]), json!([9, [0, 0, 1, 0]]));
+    assert_eq!(cursors, [before, json!([9, [0, 0, 0, 0]]), after.clone(), after.clone(), after]);
+}

@@ -278,7 +278,7 @@ class Chat:
         if "segment" in frame:
             self._segment(frame["segment"])
         elif "sealed" in frame:
-            self.cursor = {"epoch": frame["sealed"]["next_epoch"], "seq": [0, 0, 0, 0]}
+            self._enter_epoch(frame["sealed"]["next_epoch"])
         elif "goaway" in frame:
             self.resume = frame["goaway"]["resume"]
             self.leave_at = time.monotonic() + random.uniform(0, frame["goaway"]["after_ms"] / 1000)
@@ -299,9 +299,13 @@ class Chat:
         else:
             print(f"! {error['code']}: {error['message']}", file=sys.stderr)
 
+    def _enter_epoch(self, epoch):
+        # Only ever forward: what is said of an epoch that has ended, or said again, moves no cursor.
+        if self.cursor is None or epoch > self.cursor["epoch"]:
+            self.cursor = {"epoch": epoch, "seq": [0, 0, 0, 0]}
+
     def _segment(self, segment):
-        if self.cursor is None or segment["epoch"] > self.cursor["epoch"]:
-            self.cursor = {"epoch": segment["epoch"], "seq": [0, 0, 0, 0]}
+        self._enter_epoch(segment["epoch"])
         seq = self.cursor["seq"]
         for message in segment["messages"]:
             # What comes late of an epoch that has ended moves no cursor.
