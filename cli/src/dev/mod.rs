@@ -2,11 +2,12 @@
 //!
 //! [`world`] holds the Pods, [`pod`] runs one on a thread of its own with real sockets to the others, [`planner`] decides
 //! with the production planner where slots should be, [`web`] serves the page, [`pools`] has its figures. [`port`] keeps the
-//! public port; [`bots`] fill a room with people who [`talk`].
+//! public port; [`bots`] fill a room with people who [`talk`], and [`leave`] tidies up.
 
 mod args;
 mod bots;
 mod child;
+mod leave;
 mod outside;
 mod planner;
 mod pod;
@@ -41,6 +42,8 @@ use world::World;
 
 /// Key of the server API in dev.
 pub(crate) const DEV_API_KEY: &str = "throng-dev-api-key";
+/// What keys of all runs begin with in a Redis and an etcd.
+const NAMESPACE: &str = "throng-dev";
 /// The cluster must serve within so long, or it says why not.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
@@ -65,7 +68,7 @@ async fn start(args: &DevArgs) -> Result<ExitCode> {
     let registry = registry(args, &cluster)?;
     outside::answers(args, &*registry, &cluster).await?;
     let stores = match &args.redis {
-        Some(url) => Stores::Redis { url: url.clone(), cluster },
+        Some(url) => Stores::Redis { url: url.clone(), cluster: cluster.clone() },
         None => Stores::Memory(MemoryDb::founded()),
     };
     let pod_key_text = uuid::Uuid::new_v4().to_string();
@@ -102,6 +105,7 @@ async fn start(args: &DevArgs) -> Result<ExitCode> {
     tokio::task::spawn_blocking(move || ending.stop()).await?;
     stop.cancel();
     let _ = planning.await;
+    leave::nothing_behind(args, &cluster).await;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -110,7 +114,7 @@ fn registry(args: &DevArgs, cluster: &str) -> Result<Arc<dyn Registry>> {
     if args.etcd.is_empty() {
         return Ok(Arc::new(MemoryRegistry::new()));
     }
-    let registry = EtcdRegistry::new(EtcdOptions::new(args.etcd.clone(), "throng-dev", cluster));
+    let registry = EtcdRegistry::new(EtcdOptions::new(args.etcd.clone(), NAMESPACE, cluster));
     Ok(Arc::new(registry.context("cannot use this etcd")?))
 }
 
@@ -208,6 +212,10 @@ fn report(world: &World, args: &DevArgs, listen: SocketAddr, took: Duration) -> 
         (_, true) => "none with --isolate-gateways".to_owned(),
         (_, false) => format!("{http}/"),
     };
+    let kept = match &args.redis {
+        Some(_) => "rooms are kept in Redis until it ends",
+        None => "everything is in memory",
+    };
     println!(
         "Throng dev is ready ({} ms): {} gateways, {} chatroom and {} message Pods.{bots}
 
@@ -219,7 +227,7 @@ fn report(world: &World, args: &DevArgs, listen: SocketAddr, took: Duration) -> 
 Chat from another terminal, in the project's folder:
   examples/python/chat.py --url {url} --token {token} --room {LOBBY}
 
-NOT FOR PRODUCTION: fixed keys; without --redis everything is in memory. Ctrl-C ends it and leaves nothing behind.",
+NOT FOR PRODUCTION: fixed keys; {kept}. Ctrl-C ends it and leaves nothing behind.",
         took.as_millis(),
         args.gateways,
         args.chatrooms,

@@ -373,3 +373,37 @@ async fn slots_that_move_between_nodes_are_followed() {
     assert!(!written.emptied);
     assert_eq!(store.load(room(), 9).await.unwrap().unwrap().lists.len(), 2);
 }
+
+#[tokio::test]
+async fn what_is_erased_is_all_of_one_cluster_and_nothing_of_the_next() {
+    let mut server = RedisServer::start(&[]);
+    let of =
+        |cluster: &str| RedisStore::open(RedisOptions { cluster: cluster.into(), ..options(&server, "") }).unwrap();
+    // Names that begin alike, and one that a pattern taken from another would match.
+    let (gone, longer, matched) = (of("a*c"), of("a*cd"), of("abc"));
+    for store in [&gone, &longer, &matched] {
+        store.ready(Duration::from_secs(5)).await.unwrap();
+        store.birth().await.unwrap();
+        let batch = Batch::of(vec![mute("bob"), append(1, message(Lane::Control, 1, 1, "1"))]);
+        store.write(slot(), Epoch(1), batch).await.unwrap();
+    }
+    // More than a step of the scan sees at once.
+    for number in 0..2_500 {
+        server.command(&["SET", &format!("test/a*c/{{own}}:extra:{number}"), "1"]);
+    }
+    let all = || match server.command(&["DBSIZE"]) {
+        redis::Value::Int(all) => u64::try_from(all).unwrap(),
+        other => panic!("{other:?}"),
+    };
+    let before = all();
+    let erased = gone.erase(Duration::from_secs(10)).await.unwrap();
+    assert!(erased > 2_500, "{erased}");
+    assert_eq!(all(), before - erased);
+    assert_eq!(gone.erase(Duration::from_secs(10)).await.unwrap(), 0);
+    for other in [&longer, &matched] {
+        assert!(other.load(room(), 9).await.unwrap().is_some(), "another cluster has lost its room");
+    }
+    server.kill();
+    let late = gone.erase(Duration::from_millis(200)).await;
+    assert!(matches!(late, Err(StoreError::Unavailable { .. })), "{late:?}");
+}
