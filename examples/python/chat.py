@@ -149,6 +149,8 @@ class Chat:
         self.answers = {}
         self.waiting = {}
         self.unsent = queue.Queue()
+        # Messages that were refused because we are not in the room.
+        self.rejoin = []
         # Where publishes go; none while there is no connection.
         self.socket = None
         # When to change to another gateway, once this one has said that it stops.
@@ -192,6 +194,10 @@ class Chat:
         socket_ = self._connect()
         try:
             while not done():
+                if self.rejoin:
+                    self._join(socket_, {"since": self.cursor})
+                    while self.rejoin:
+                        self.unsent.put(self.rejoin.pop(0))
                 if self.leave_at is not None and time.monotonic() >= self.leave_at:
                     # The new connection stands before the old one goes.
                     old, socket_ = socket_, self._connect()
@@ -228,7 +234,10 @@ class Chat:
                 return
         else:
             self.resume = self._ask(socket_, {"hello": {"token": self.token}})["resume"]
-        joined = self._ask(socket_, {"join": {"room": self.room, "history": 20}})
+        self._join(socket_, {"history": 20})
+
+    def _join(self, socket_, past):
+        joined = self._ask(socket_, {"join": {"room": self.room, **past}})
         for message in joined.get("messages", []):
             self.on_message(message)
         self.cursor = {"epoch": joined["epoch"], "seq": joined["seq"]}
@@ -292,7 +301,10 @@ class Chat:
             print(f"! {frame['error']['code']}: {frame['error']['message']}", file=sys.stderr)
 
     def _refused(self, publish, error):
-        if error["code"] in ("limited", "unavailable", "not_stored"):
+        if error["code"] == "not_joined":
+            # Taken out of the room meanwhile, as offline or by an administrator: enter again, then say it again.
+            self.rejoin.append(publish)
+        elif error["code"] in ("limited", "unavailable", "not_stored"):
             timer = threading.Timer(error.get("retry_ms", 500) / 1000, self.unsent.put, [publish])
             timer.daemon = True
             timer.start()
