@@ -7,6 +7,9 @@ use throng_core::{Cursor, Epoch, Gap, Lane, Message, Millis, RoomId, Segment, Se
 use throng_proto::client::{self, Format};
 use throng_proto::codes::ErrorCode;
 
+use crate::auth::Keys;
+use crate::options::Downstream;
+
 /// One session as the other Pods know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
@@ -265,6 +268,10 @@ pub enum ToShard {
     },
     /// Stay after all.
     Undrain,
+    /// Clients get another share from now on.
+    Downstream(Downstream),
+    /// Tokens are taken by other keys from now on.
+    Keys(Arc<Keys>),
 }
 
 /// A set of slots.

@@ -42,7 +42,8 @@ const fn rank(action: &Action) -> Option<u8> {
         | Action::RemoveFinalizer
         | Action::Apply(_)
         | Action::WriteTarget { .. }
-        | Action::WritePlacement { .. } => None,
+        | Action::WritePlacement { .. }
+        | Action::WritePolicy { .. } => None,
     }
 }
 
@@ -60,6 +61,7 @@ pub const fn kind(action: &Action) -> &'static str {
         Action::LabelServing { .. } => "label_serving",
         Action::WriteTarget { .. } => "write_target",
         Action::WritePlacement { .. } => "write_placement",
+        Action::WritePolicy { .. } => "write_policy",
     }
 }
 
@@ -81,6 +83,7 @@ pub fn describe(action: &Action) -> String {
         Action::WritePlacement { role, document } => {
             format!("write version {} of the placement of {role} slots", document.0.version)
         }
+        Action::WritePolicy { policy } => format!("write version {} of the policy of rooms", policy.version),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use throng_core::Role;
+use throng_core::policy::Policy;
 
 use crate::status::Utc;
 use crate::world::{Document, Object};
@@ -79,6 +80,11 @@ pub enum Action {
         role: Role,
         /// The document.
         document: Document,
+    },
+    /// Write the policy that running Pods follow. Only under the leader epoch that it names.
+    WritePolicy {
+        /// The document.
+        policy: Policy,
     },
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A look goes through the same steps each time. [`revision`] says which revision has the users; [`census`] tells Pods that
 //! count from those that do not; [`size`] says how many Pods each pool wants; [`pool`] brings the two together, with [`birth`] for
-//! new Pods and [`leave`] for those that go; [`slots`] writes placements, [`objects`] what else is owned, [`report`] the
+//! new Pods and [`leave`] for those that go; [`slots`] writes placements, [`policy`] what Pods follow while they run, [`objects`] what else is owned, [`report`] the
 //! status with its [`conditions`]. [`farewell`] is the other way: a cluster that is to be deleted.
 //!
 //! Rollout and rollback have their place in [`revision`], operations in the causes of [`census`].
@@ -15,6 +15,7 @@ mod draft;
 mod farewell;
 mod leave;
 mod objects;
+mod policy;
 mod pool;
 pub mod reason;
 mod report;
@@ -87,6 +88,7 @@ fn live<'a>(look: &Look<'a>, census: &mut Census<'a>, draft: &mut Draft) {
         draft.first.push(Action::SetFinalizer);
     }
     pool::plan(look, census, draft);
+    policy::plan(look, draft);
     slots::plan(look, census, draft);
     objects::plan(look, census, draft);
     if look.world.spec.paused {
