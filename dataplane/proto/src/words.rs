@@ -35,6 +35,12 @@ mod tests {
 
     use super::*;
 
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "only its name is read")]
+    struct Named {
+        expected: u8,
+    }
+
     fn said<T: DeserializeOwned + std::fmt::Debug>(json: &str) -> String {
         for_people(&serde_json::from_str::<T>(json).unwrap_err())
     }
@@ -51,11 +57,6 @@ mod tests {
     fn what_somebody_wrote_stays_as_it_is() {
         let said = said::<u64>("\"expected u8\"");
         assert!(said.contains("\"expected u8\", expected a whole number from 0 to 18"), "{said}");
-        #[derive(Debug, Deserialize)]
-        #[expect(dead_code, reason = "only its name is read")]
-        struct Named {
-            expected: u8,
-        }
         assert!(for_people(&serde_json::from_str::<Named>("{}").unwrap_err()).contains("missing field `expected`"));
         assert_eq!(for_people(&"expected u8s"), "expected u8s");
     }
