@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use throng_e2e::browser::Browser;
 use throng_e2e::client::Client;
 use throng_e2e::dev::{Dev, binary, root};
+use throng_e2e::stores::Stores;
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -63,6 +64,37 @@ fn it_leaves_nothing_behind_and_says_when_its_port_is_taken() {
     assert!(complaint.contains(&address) && complaint.contains("--listen"), "{complaint}");
     assert!(dev.end(SOON).unwrap(), "it ends by itself when asked to");
     assert!(std::net::TcpStream::connect(&address).is_err(), "nobody listens any more");
+}
+
+/// The page and its buttons are served by gateways: without one nobody could ask for another.
+#[test]
+fn the_last_gateway_is_replaced_when_it_is_killed() {
+    let dev = Dev::start(&["--gateways", "1"]).unwrap();
+    let alone = dev.ready.pods.iter().find(|pod| pod.role == "gateway").unwrap();
+    // The answer may die with the gateway that was asked.
+    let _ = dev.act("kill", &alone.name);
+    let began = Instant::now();
+    while !dev.http("GET", "/dev/state", "").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+        assert!(began.elapsed() < 3 * SOON, "no gateway serves the page any more");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Each run is a cluster of its own in a Redis and an etcd, which nobody will ask for again.
+#[test]
+fn ctrl_c_leaves_no_key_in_redis_and_etcd() {
+    let stores = Stores::start().unwrap();
+    let args = stores.args();
+    let mut dev = Dev::start(&args.each_ref().map(String::as_str)).unwrap();
+    let said = dev.api("POST", "/v1/rooms/r/messages", &json!({"data": 1, "lane": 1, "ack": "stored"})).unwrap();
+    assert_eq!(said.0, 200, "{}", said.1);
+    // One that dies without a goodbye gives nothing back.
+    dev.act("kill", "dev-message-1-0").unwrap();
+    let (redis, etcd) = stores.keys().unwrap();
+    assert!(redis > 0 && etcd > 0, "the run uses both: {redis}, {etcd}");
+    dev.interrupt().unwrap();
+    assert!(dev.wait(3 * SOON).unwrap(), "it ends by itself when asked to");
+    assert_eq!(stores.keys().unwrap(), (0, 0), "keys are left in Redis, etcd");
 }
 
 #[test]
@@ -287,10 +319,10 @@ async fn who_is_kicked_from_the_page_does_not_come_back_by_itself() {
 #[test]
 fn the_client_in_python_enters_again_when_it_was_taken_out_of_the_room() {
     let dev = Dev::start(&[]).unwrap();
-    let members = |count: u64| {
+    let room_has = |field: &str, value: Value| {
         let began = Instant::now();
-        while dev.api("GET", "/v1/rooms/r", &Value::Null).unwrap().1["members"] != count {
-            assert!(began.elapsed() < SOON, "there are not {count} members");
+        while dev.api("GET", "/v1/rooms/r", &Value::Null).unwrap().1[field] != value {
+            assert!(began.elapsed() < 3 * SOON, "{field} is not {value}");
             std::thread::sleep(Duration::from_millis(50));
         }
     };
@@ -302,17 +334,17 @@ fn the_client_in_python_enters_again_when_it_was_taken_out_of_the_room() {
         .spawn()
         .unwrap();
     let mut input = client.stdin.take().unwrap();
-    members(1);
+    room_has("members", json!(1));
     writeln!(input, "before").unwrap();
-    std::thread::sleep(Duration::from_millis(500));
+    room_has("seq", json!([0, 0, 1, 0]));
     let kicked = dev.api("POST", "/v1/rooms/r/kick", &json!({"user": "ben"})).unwrap();
     assert_eq!(kicked.0, 200, "{}", kicked.1);
-    members(0);
+    room_has("members", json!(0));
     let said = dev.api("POST", "/v1/rooms/r/messages", &json!({"from": "ana", "data": "meanwhile"})).unwrap();
     assert_eq!(said.0, 200, "{}", said.1);
     writeln!(input, "after").unwrap();
     let began = Instant::now();
-    while client.try_wait().unwrap().is_none() && began.elapsed() < 2 * SOON {
+    while client.try_wait().unwrap().is_none() && began.elapsed() < 6 * SOON {
         std::thread::sleep(Duration::from_millis(50));
     }
     let _ = client.kill();
