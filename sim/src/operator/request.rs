@@ -27,6 +27,7 @@ pub(crate) enum Request {
     Delete { name: String, expected: Expected, uid: String, because: Because },
     Label { name: String, uid: String, serving: bool },
     Drain { uid: String, on: bool },
+    Shed { uid: String, users: u64 },
     Write { role: Role, is_target: bool, document: Document },
 }
 
@@ -85,7 +86,7 @@ impl Request {
             Self::Delete { because: Because::ClusterDeleted, .. } => Transition::DeletedWithCluster,
             Self::Label { serving: true, .. } => Transition::LabelOn,
             Self::Label { serving: false, .. } => Transition::LabelOff,
-            Self::Drain { on: true, .. } => Transition::DrainStarted,
+            Self::Drain { on: true, .. } | Self::Shed { .. } => Transition::DrainStarted,
             Self::Drain { on: false, .. } => Transition::DrainTakenBack,
             Self::Write { is_target: true, .. } => Transition::TargetWritten,
             Self::Write { is_target: false, .. } => Transition::PlacementWritten,
@@ -178,6 +179,10 @@ impl Ground {
                 self.processes.get_mut(uid).into_iter().for_each(|process| process.draining = *on);
                 Ok(None)
             }
+            Request::Shed { uid, users } => {
+                self.shed(uid, *users);
+                Ok(None)
+            }
             Request::Write { role, is_target, document } => {
                 let written = self.etcd.put(*role, *is_target, document.clone());
                 if written { Ok(None) } else { Err(Failure::EpochLost) }
@@ -216,9 +221,10 @@ fn learn(key: Key, answer: Answer) -> Done {
 }
 
 /// What an action asks a server for. `version` of the Pod it names, `cluster` with its uid and version, shape of new Pods.
-pub(crate) fn request(action: &Action, cluster: &Expected, version: Option<u64>, shape: &str) -> Request {
+/// Nothing for operations: nobody asks for one here.
+pub(crate) fn request(action: &Action, cluster: &Expected, version: Option<u64>, shape: &str) -> Option<Request> {
     let owner = cluster.uid.clone().unwrap_or_default();
-    match action.clone() {
+    Some(match action.clone() {
         Action::SetFinalizer => Request::Finalizer { expected: cluster.clone(), on: true },
         Action::RemoveFinalizer => Request::Finalizer { expected: cluster.clone(), on: false },
         Action::Apply(object) => Request::Apply { owner, object },
@@ -230,8 +236,10 @@ pub(crate) fn request(action: &Action, cluster: &Expected, version: Option<u64>,
         }
         Action::DrainPod { uid, .. } => Request::Drain { uid, on: true },
         Action::UndrainPod { uid, .. } => Request::Drain { uid, on: false },
+        Action::ShedUsers { uid, users, .. } => Request::Shed { uid, users },
+        Action::WriteOperation { .. } | Action::DeleteOperation { .. } => return None,
         Action::LabelServing { name, uid, serving } => Request::Label { name, uid, serving },
         Action::WriteTarget { role, document } => Request::Write { role, is_target: true, document },
         Action::WritePlacement { role, document } => Request::Write { role, is_target: false, document },
-    }
+    })
 }

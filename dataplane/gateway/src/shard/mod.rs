@@ -233,6 +233,7 @@ impl<T: Transport> Shard<T> {
             ToShard::ListSessions(slots) => self.list_sessions(&slots),
             ToShard::Drain { within_ms } => self.drain(within_ms),
             ToShard::Undrain => self.undrain(),
+            ToShard::Shed { users, per_s } => self.shed(users, per_s),
         }
     }
 
