@@ -68,6 +68,12 @@ impl Cluster {
         self
     }
 
+    /// Where etcd answers, once it is started.
+    #[must_use]
+    pub fn etcd_url(&self) -> String {
+        format!("http://{}", self.etcd)
+    }
+
     /// Starts etcd. It may take a second to answer.
     pub fn start_etcd(&self) -> Result<Process> {
         let (client, peer) = (format!("http://{}", self.etcd), format!("http://{}", free_address()?));

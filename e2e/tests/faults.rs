@@ -77,6 +77,17 @@ async fn rooms_go_on_when_their_owner_is_killed() {
     let took = pair.talk(1, Duration::from_secs(15)).await;
     println!("rooms of the killed chatroom Pod went on after {took:?}");
     pair.talk(2, Duration::from_secs(3)).await;
+    // The new owner has heard of everybody: it stays so when it does not excuse strangers any more.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    for room in 0..ROOMS {
+        let (status, about) = dev.api("GET", &format!("/v1/rooms/r{room}"), &Value::Null).unwrap();
+        assert_eq!(
+            (status, &about["members"], &about["provisional"]),
+            (200, &json!(2), &json!(false)),
+            "r{room}: {about}"
+        );
+    }
+    pair.talk(3, Duration::from_secs(3)).await;
 }
 
 #[tokio::test]

@@ -46,6 +46,11 @@ pub(super) enum Scenario {
     /// Processes, stores and links fail while people talk; then every slot moves.
     #[command(after_help = super::failover::EXAMPLES)]
     Failover(FailoverArgs),
+    /// People in a lively room and several small ones, as long as stdin is open; what they notice while servers change.
+    #[command(after_help = "Examples:\n  \
+        throng bench attend --url ws://10.0.0.1:30080/connect --url ws://10.0.0.2:30080/connect --token-secret S --watch\n  \
+        throng bench attend --subscribers 100 --seconds 10 --json")]
+    Attend(AttendArgs),
     /// The child process of `floor`.
     #[command(hide = true)]
     FloorLoop(FloorLoopArgs),
@@ -217,6 +222,34 @@ pub(super) struct SlowArgs {
     pub(super) payload_bytes: usize,
 }
 
+/// Arguments of `attend`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct AttendArgs {
+    #[command(flatten)]
+    pub(super) server: ServerArgs,
+    /// Clients; each is in the lively room and in one of the small ones.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=19_000))]
+    pub(super) subscribers: u32,
+    /// Small rooms, each with a message a second on lane 1.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=15))]
+    pub(super) rooms: u32,
+    /// Messages a second in the lively room, on lane 2.
+    #[arg(long, default_value_t = 20.0)]
+    pub(super) rate: f64,
+    /// How long; without it until stdin ends.
+    #[arg(long)]
+    pub(super) seconds: Option<u64>,
+    /// What names of users and rooms begin with.
+    #[arg(long, default_value = "bench", value_name = "NAME")]
+    pub(super) name: String,
+    /// Also a line of JSON a second: what they noticed so far.
+    #[arg(long)]
+    pub(super) watch: bool,
+    /// Something is to fail: that people are cut off and come back breaks no promise.
+    #[arg(long)]
+    pub(super) may_cut: bool,
+}
+
 /// Arguments of the child process of `floor`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct FloorLoopArgs {
@@ -238,7 +271,7 @@ impl Scenario {
             Self::Storm(args) => args.server.floor,
             Self::Slow(args) => args.server.floor,
             Self::Failover(args) => args.floor,
-            Self::Floor(_) | Self::FloorLoop(_) => return None,
+            Self::Floor(_) | Self::FloorLoop(_) | Self::Attend(_) => return None,
         };
         if floor_seconds == 0 { None } else { Some(floor_seconds) }
     }
@@ -253,6 +286,7 @@ impl Scenario {
             Self::Storm(args) => args.server.json,
             Self::Slow(args) => args.server.json,
             Self::Failover(args) => args.json,
+            Self::Attend(args) => args.server.json,
             Self::FloorLoop(_) => true,
         }
     }

@@ -1,11 +1,14 @@
 //! One connection of the load client: from the TCP connect to the last frame, without a task or a buffer of its own while
 //! nothing is under way.
 
+mod next;
+
 use std::io::{ErrorKind, Read as _, Write as _};
 
 use mio::net::TcpStream;
 use throng_core::{Cursor, Epoch, Seqs, Stamp};
 
+use self::next::Next;
 use super::checker::Ledger;
 use super::commands;
 use super::frames::{Item, OkReply, RoomKey, SegmentItem};
@@ -92,6 +95,12 @@ pub(super) struct Conn {
     resume: Option<String>,
     /// How it came into its rooms this time.
     how: Opened,
+    /// The gateway has said that it goes: the connection is to be replaced.
+    leaving: bool,
+    /// The connection that replaces this one, as long as it is not a WebSocket yet.
+    next: Option<Next>,
+    /// The one that was replaced; it stays until this one is in its rooms.
+    old: Option<TcpStream>,
 }
 
 #[derive(Debug)]
@@ -113,6 +122,9 @@ impl Conn {
             seats: Vec::new(),
             resume: None,
             how: Opened::Fresh,
+            leaving: false,
+            next: None,
+            old: None,
         }
     }
 
@@ -222,6 +234,7 @@ impl Conn {
         self.phase = Phase::Closed;
         self.partial = Vec::new();
         self.out = Vec::new();
+        (self.leaving, self.next, self.old) = (false, None, None);
     }
 
     /// Ends the connection; next time it begins a new session.
@@ -238,9 +251,9 @@ impl Conn {
     }
 
     fn close(&mut self, id: ConnId, closing: Closing, shared: &mut Shared) {
-        let was = self.phase;
+        let (was, told) = (self.phase, self.leaving);
         self.cut();
-        shared.closed(id, was, closing);
+        shared.closed(id, was, told, closing);
     }
 
     /// Reads what is complete and says how many bytes that was.
@@ -249,9 +262,7 @@ impl Conn {
         if self.phase == Phase::Upgrading {
             let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else { return Ok(0) };
             if !bytes.starts_with(b"HTTP/1.1 101 ") {
-                let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
-                let line = String::from_utf8_lossy(line);
-                return Err(Closing::broken(&format!("the server refused the upgrade: {line}")));
+                return Err(Closing::refused(bytes));
             }
             at = end + 4;
             self.phase = Phase::Greeting;
@@ -322,6 +333,13 @@ impl Conn {
                         shared.notes.push(Note::Event { conn: id, event: event.clone() });
                     }
                 }
+                Item::GoAway(goaway) if shared.follows_goaway => {
+                    if let Some(resume) = &goaway.resume {
+                        self.resume = Some(resume.clone());
+                    }
+                    self.leaving = true;
+                    shared.notes.push(Note::GoAway { conn: id, after_ms: goaway.after_ms });
+                }
                 Item::GoAway(goaway) => {
                     return Err(Closing::broken(&format!("the server said goaway within {} ms", goaway.after_ms)));
                 }
@@ -390,6 +408,7 @@ impl Conn {
 
     fn ready(&mut self, id: ConnId, shared: &mut Shared) {
         self.phase = Phase::Ready;
+        self.old = None;
         shared.notes.push(Note::Ready { conn: id, how: self.how });
     }
 
@@ -416,7 +435,9 @@ impl Conn {
         shared.receipts.extend(item.probes.iter().map(receipt));
         if shared.silence.room == Some(item.room) {
             if self.tally.segment_us > shared.silence.since_us {
-                shared.silence.times.record_us(now_us.saturating_sub(self.tally.segment_us));
+                let silent_us = now_us.saturating_sub(self.tally.segment_us);
+                shared.silence.times.record_us(silent_us);
+                shared.silence.long += u64::from(silent_us > shared.silence.bound_us);
             }
             self.tally.segment_us = now_us;
         }

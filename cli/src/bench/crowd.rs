@@ -136,7 +136,7 @@ impl Crowd {
             Note::Reply { result: Ok(_), .. } => self.counts.accepted += 1,
             Note::Reply { result: Err(error), .. } if error.code == "limited" => self.counts.limited += 1,
             Note::Reply { result: Err(_), .. } => self.counts.refused += 1,
-            Note::Event { .. } => {}
+            Note::Event { .. } | Note::GoAway { .. } | Note::NotReplaced { .. } => {}
         }
     }
 

@@ -144,12 +144,25 @@ impl Fleet {
     pub(super) fn open(&mut self, id: ConnId) -> anyhow::Result<()> {
         let Some(conn) = self.conns.get_mut(id) else { return Ok(()) };
         let Some(endpoint) = self.endpoints.get(conn.identity.endpoint) else { return Ok(()) };
-        let mut stream = connect(endpoint.address, source(id), self.receive_bytes)
-            .context("cannot open another socket: the bench needs two files per connection, see `ulimit -n`")?;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(&mut stream, Token(id), interest).context("cannot watch a socket")?;
+        let stream = dial(&self.poll, endpoint, id, self.receive_bytes)?;
         conn.open(stream, wire::upgrade(&endpoint.host, &endpoint.path));
         Ok(())
+    }
+
+    /// Begins to open a connection that replaces one whose gateway goes.
+    pub(super) fn replace_conn(&mut self, id: ConnId) -> anyhow::Result<()> {
+        let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.wants_replacement()) else { return Ok(()) };
+        let Some(endpoint) = self.endpoints.get(conn.identity.endpoint) else { return Ok(()) };
+        let stream = dial(&self.poll, endpoint, id, self.receive_bytes)?;
+        conn.replace_by(stream, wire::upgrade(&endpoint.host, &endpoint.path));
+        Ok(())
+    }
+
+    /// Gives up what should replace a connection and is no WebSocket after so long.
+    pub(super) fn give_up_next(&mut self, id: ConnId, now_us: u64, after_us: u64) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.give_up_next(id, now_us, after_us, &mut self.shared);
+        }
     }
 
     /// Sends a command on a connection.
@@ -169,6 +182,13 @@ impl Fleet {
         for event in &self.events {
             let Token(id) = event.token();
             let Some(conn) = self.conns.get_mut(id) else { continue };
+            if conn.is_replaced() {
+                // Two sockets have this token: whichever it was.
+                conn.pump_next(id, &mut self.shared);
+                conn.writable(id, &mut self.shared);
+                conn.readable(id, &mut self.scratch, &mut self.shared);
+                continue;
+            }
             if event.is_writable() {
                 conn.writable(id, &mut self.shared);
             }
@@ -183,6 +203,15 @@ impl Fleet {
     pub(super) fn take_notes(&mut self) -> Vec<Note> {
         std::mem::take(&mut self.shared.notes)
     }
+}
+
+/// Begins to connect, and watches the socket.
+fn dial(poll: &Poll, to: &Endpoint, id: ConnId, receive_bytes: Option<usize>) -> anyhow::Result<TcpStream> {
+    let mut stream = connect(to.address, source(id), receive_bytes)
+        .context("cannot open another socket: the bench needs two files per connection, see `ulimit -n`")?;
+    let interest = Interest::READABLE | Interest::WRITABLE;
+    poll.registry().register(&mut stream, Token(id), interest).context("cannot watch a socket")?;
+    Ok(stream)
 }
 
 /// The first connections come from the address that the kernel picks, later ones from 127.0.0.2, 127.0.0.3 ...

@@ -357,6 +357,8 @@ pub(super) struct EventLine {
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct GoAwayLine {
     pub(super) after_ms: u64,
+    /// What to go on with elsewhere.
+    pub(super) resume: Option<String>,
 }
 
 #[cfg(test)]

@@ -8,12 +8,13 @@
 //! [`drive`] keep the pace. A scenario puts these together and fills in a [`report`]: [`floor`] is the limit of the machine,
 //! [`fanout`] the cost of a delivery, [`idle`] that of a connection at rest, [`joins`] the traffic of members,
 //! [`storm`] what it takes when all come back at once, [`slow`] what reaches readers when others stall and too much is said,
-//! [`failover`] what it costs when processes, stores and links fail.
+//! [`failover`] what it costs when processes, stores and links fail, [`attend`] what people notice while servers change.
 //!
 //! [`crowd`] lends the same clients, without a referee, to `throng dev`: [`comers`] says who comes when, [`recent`] what
 //! happened lately.
 
 mod args;
+mod attend;
 mod bounds;
 mod checker;
 mod clock;
@@ -75,6 +76,7 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
         Scenario::Storm(args) => storm::scenario(&args, cores, &progress)?,
         Scenario::Slow(args) => slow::scenario(&args, cores, &progress)?,
         Scenario::Failover(args) => failover::scenario(&args, &progress)?,
+        Scenario::Attend(args) => attend::scenario(&args, &progress)?,
         Scenario::FloorLoop(args) => {
             return floor::child(&args).map(|()| ExitCode::SUCCESS);
         }

@@ -17,6 +17,10 @@ pub(super) enum Note {
     Unjoined { conn: ConnId, room: RoomKey },
     /// Something in a room; counts only on watched connections.
     Event { conn: ConnId, event: EventLine },
+    /// The gateway goes: the connection is to be replaced at a random moment within so many milliseconds.
+    GoAway { conn: ConnId, after_ms: u64 },
+    /// What should replace the connection did not become one.
+    NotReplaced { conn: ConnId, closing: Closing },
     /// The connection ended, not by the scenario's wish.
     Closed { conn: ConnId, closing: Closing },
 }
@@ -57,6 +61,10 @@ pub(super) struct Silence {
     /// Since then.
     pub(super) since_us: u64,
     pub(super) times: Latency,
+    /// What counts as long.
+    pub(super) bound_us: u64,
+    /// So many were longer.
+    pub(super) long: u64,
 }
 
 /// How a connection came into its rooms.
@@ -82,6 +90,12 @@ pub(super) struct Closing {
 impl Closing {
     pub(super) fn broken(reason: &str) -> Self {
         Self { code: 1006, reason: reason.to_owned() }
+    }
+
+    /// The answer to an upgrade is none.
+    pub(super) fn refused(answer: &[u8]) -> Self {
+        let line = answer.split(|byte| *byte == b'\r').next().unwrap_or_default();
+        Self::broken(&format!("the server refused the upgrade: {}", String::from_utf8_lossy(line)))
     }
 
     pub(super) fn from_frame(payload: &[u8]) -> Self {
@@ -114,7 +128,11 @@ pub(super) struct Shared {
     pub(super) window_us: Option<u64>,
     /// The other side is the bare loop, which speaks no protocol.
     pub(super) bare: bool,
-    /// Connections that ended after they were ready, and why the first did.
+    /// Connections whose gateway goes are replaced; else a goaway is a broken connection.
+    pub(super) follows_goaway: bool,
+    /// Connections that ended after a goaway before they were replaced.
+    pub(super) late: u64,
+    /// Connections that ended without a warning after they were ready, and why the first did.
     pub(super) ended: Vec<ConnId>,
     pub(super) first_end: Option<Closing>,
     /// Probes that arrived since they were last taken.
@@ -123,8 +141,11 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn closed(&mut self, conn: ConnId, was: Phase, closing: Closing) {
-        if was == Phase::Ready {
+    /// A connection ended; `told`: after a goaway.
+    pub(super) fn closed(&mut self, conn: ConnId, was: Phase, told: bool, closing: Closing) {
+        if told {
+            self.late += 1;
+        } else if was == Phase::Ready {
             self.ended.push(conn);
             self.first_end.get_or_insert_with(|| closing.clone());
         }

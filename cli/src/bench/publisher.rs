@@ -178,7 +178,7 @@ impl Publisher {
 }
 
 /// Room for so many streams in the ids of publishes.
-const FLOWS: u64 = 8;
+const FLOWS: u64 = 16;
 
 impl Flow {
     fn send(&self, place: usize, publish: u64, fleet: &mut Fleet) {

@@ -176,6 +176,21 @@ pub(crate) struct Report {
     /// Returns that had to begin a new session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) sessions_lost: Option<u64>,
+    /// Connections that were told to go elsewhere because their gateway goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) goaways: Option<u64>,
+    /// Those of them that were closed before their client had moved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) late: Option<u64>,
+    /// Silences of over two seconds in the lively room, summed over clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) silences: Option<u64>,
+    /// Times between two segments of the lively room at one client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) gap_ms: Option<Percentiles>,
+    /// Sessions cut off: closed without a warning, not resumed whole, or silent for over two seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cut_off: Option<u64>,
     /// Reads of the store while clients were away and came back, for each of them.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rounded_if")]
     pub(crate) store_reads_per_resume: Option<f64>,

@@ -15,11 +15,11 @@ use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use tracing::{error, warn};
 
-use super::{Membership, Metrics, Parts, Running, describe, sample, serve_health, within};
+use super::{Membership, Metrics, Parts, Running, describe, policy, sample, serve_health, within};
 
 pub(super) fn assemble(options: Options, parts: Parts) -> Result<Running> {
     let Membership { driver, ownership, slots } = Membership::new(&parts);
-    let Parts { identity, store, pod_key, grpc, http, stop, cut, .. } = parts;
+    let Parts { identity, registry, store, pod_key, grpc, http, stop, cut, .. } = parts;
     let mut metrics = Metrics::default();
     throng_node::ownership::metrics::register(&ownership, &mut metrics);
     let (log, log_events, writing) = StoredLog::new(store, BehindOptions::default());
@@ -47,6 +47,8 @@ pub(super) fn assemble(options: Options, parts: Parts) -> Result<Running> {
     let owner = ownership.clone();
     let service = service.tell_ownership(ownership.news()).with_rights(move || owner.holds_rights());
     let handle = service.handle();
+    let told = handle.clone();
+    policy::follow(&*registry, cut.clone(), move |rooms| told.set_rooms(policy::of_chatroom(rooms)));
     let driver = driver.with_rooms(Arc::new(RoomSlots { handle: handle.clone(), behind: behind.clone() }));
     // Set once, here.
     let _ = hooks.0.set(State { identity, handle: service.handle(), ownership });

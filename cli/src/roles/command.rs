@@ -1,6 +1,6 @@
 //! `throng gateway`, `throng chatroom`, `throng message`: one role as a process.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -68,7 +68,10 @@ async fn serve(role: Role, node: &Node, config: Config) -> Result<ExitCode> {
     let options = node.etcd_options()?;
     let key = node.key_between_pods()?;
     let registry: Arc<dyn Registry> = Arc::new(EtcdRegistry::new(options).context("node.etcd")?);
-    let bind = |address: SocketAddr| TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"));
+    let bind = |address: SocketAddr| {
+        let address = family(address, &node.advertise);
+        TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))
+    };
     let (grpc, http) = (bind(node.grpc)?, bind(node.http)?);
     let identity = identity(role, node, grpc.local_addr()?.port(), http.local_addr()?.port())?;
     info!(%role, instance = %identity.instance, address = %identity.member.address, "starting");
@@ -82,7 +85,7 @@ async fn serve(role: Role, node: &Node, config: Config) -> Result<ExitCode> {
         pod_key: PodKey::new(&key).context("node.pod_key holds characters that are not visible ASCII")?,
         grpc,
         http,
-        public: node.public,
+        public: family(node.public, &node.advertise),
         page: axum::Router::new(),
         stop: stop.clone(),
         cut,
@@ -133,8 +136,8 @@ fn identity(role: Role, node: &Node, grpc_port: u16, http_port: u16) -> Result<I
         member: Member {
             uid: if node.uid.is_empty() { run.as_str().into() } else { node.uid.as_str().into() },
             pod: pod.into(),
-            address: format!("{advertise}:{grpc_port}").into(),
-            http_address: format!("{advertise}:{http_port}").into(),
+            address: endpoint(&advertise, grpc_port).into(),
+            http_address: endpoint(&advertise, http_port).into(),
             revision: node.revision.as_str().into(),
             draining: false,
             redis_ok: true,
@@ -144,10 +147,46 @@ fn identity(role: Role, node: &Node, grpc_port: u16, http_port: u16) -> Result<I
     })
 }
 
+/// `host:port`, as URLs and sockets take it: an IPv6 address stands in brackets, as a Pod's own is given without.
+fn endpoint(host: &str, port: u16) -> String {
+    host.parse::<IpAddr>().map_or_else(|_| format!("{host}:{port}"), |ip| SocketAddr::new(ip, port).to_string())
+}
+
+/// Where to listen: a process that others reach by an IPv6 address, and that listens on all of IPv4, listens on all of both.
+fn family(listen: SocketAddr, advertise: &str) -> SocketAddr {
+    let by_v6 = advertise.trim_matches(['[', ']']).parse::<Ipv6Addr>().is_ok();
+    let all = by_v6 && listen.ip() == Ipv4Addr::UNSPECIFIED;
+    if all { SocketAddr::from((Ipv6Addr::UNSPECIFIED, listen.port())) } else { listen }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::Value;
+
+    #[test]
+    fn an_address_is_what_a_url_takes_whatever_its_family() {
+        for (host, whole) in [
+            ("10.244.1.7", "10.244.1.7:7070"),
+            ("fd00:10:244::7", "[fd00:10:244::7]:7070"),
+            ("[fd00:10:244::7]", "[fd00:10:244::7]:7070"),
+            ("chat-0.chat", "chat-0.chat:7070"),
+        ] {
+            let address = endpoint(host, 7070);
+            assert_eq!(address, whole);
+            tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_pod_of_an_ipv6_cluster_listens_where_others_reach_it() {
+        let all = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 7070));
+        assert_eq!(family(all, "10.244.1.7"), all);
+        assert_eq!(family(all, "chat-0"), all);
+        assert_eq!(family(all, "fd00::7").to_string(), "[::]:7070");
+        let one = SocketAddr::from((Ipv4Addr::LOCALHOST, 7070));
+        assert_eq!(family(one, "fd00::7"), one, "what is written is meant");
+    }
 
     fn keys(prefix: &str, value: &Value, all: &mut Vec<String>) {
         match value {
@@ -174,6 +213,15 @@ mod tests {
     }
 
     #[test]
+    fn the_key_that_an_error_gives_as_an_example_exists() {
+        let set = |set: &str| config::load::<File>(&Sources { file: None, sets: vec![set.to_owned()] });
+        let error = set("nonsense").unwrap_err().to_string();
+        let example = error.split("--set ").nth(2).and_then(|rest| rest.split(';').next()).unwrap();
+        assert!(example.contains('='), "{error}");
+        set(example).unwrap();
+    }
+
+    #[test]
     fn the_example_of_the_documents_reads() {
         let text = include_str!("../../../docs/configuration.md");
         let example = text.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
@@ -183,6 +231,7 @@ mod tests {
         let read: File = config::load(&sources).unwrap();
         assert_eq!(read.chatroom.rooms.messages_per_second, Some(400));
         assert_eq!(read.gateway.auth.jwt.len(), 1);
+        assert_eq!(read.gateway.auth.check(), Ok(()));
     }
 
     #[test]

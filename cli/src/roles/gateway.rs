@@ -15,7 +15,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tracing::error;
 
-use super::{Membership, Metrics, Parts, Running, describe, sample, serve_health, watch_routes, within};
+use super::{Membership, Metrics, Parts, Running, describe, policy, sample, serve_health, watch_routes, within};
 
 /// Rates of a gateway are taken over this long.
 const RATES_OVER: Duration = Duration::from_secs(1);
@@ -30,6 +30,7 @@ pub(super) fn assemble(mut options: Options, parts: Parts) -> Result<Running> {
     }
     let listeners = (0..options.reactors).map(|_| throng_gateway::bind(public)).collect::<std::io::Result<_>>();
     let listeners = listeners.with_context(|| format!("cannot listen on {public}"))?;
+    let configured = options.downstream;
     let routes = watch_routes(&*registry);
     let calls = Calls::default();
     let api = api::router(ApiDeps {
@@ -50,6 +51,8 @@ pub(super) fn assemble(mut options: Options, parts: Parts) -> Result<Running> {
         pages: page.merge(api),
         stop: cut.clone(),
     })?;
+    let told = handle.clone();
+    policy::follow(&*registry, cut.clone(), move |rooms| told.set_downstream(policy::of_gateway(rooms, configured)));
     let health = Mutex::new(Health::new(&handle));
     let hooks = Arc::new(Gateway { identity, handle: handle.clone(), ownership, load: Mutex::default(), health });
     let node = InterceptedService::new(NodeService::server(Arc::clone(&hooks) as Arc<dyn Hooks>), pod_key.demand());

@@ -6,6 +6,7 @@ mod gateway;
 mod message;
 mod mounted;
 mod node;
+mod policy;
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};

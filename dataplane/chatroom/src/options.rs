@@ -24,7 +24,8 @@ pub struct Options {
     pub keep_sampled_bytes: usize,
     /// A publish that asked for `stored` waits at most so long for the store.
     pub stored_within_ms: u64,
-    /// A new owner calls its count final after so long, heard from every gateway or not.
+    /// Until so long after a slot was opened its owner may not know all rooms and members of it; it waits six times as long
+    /// for a gateway that is linked and does not list its members.
     pub lists_within_ms: u64,
     /// A slot whose rooms the store did not deliver within so long is opened without them.
     pub load_within_ms: u64,

@@ -5,6 +5,7 @@
 //! `throng dev`, in a model checker and under a simulated network.
 //!
 //! The words: [`ids`] and [`lane`]; what a room orders: [`stamp`] and [`message`]; which Pod it belongs to: [`slot`].
+//! What the operator says to running Pods: [`placement`] of slots and [`policy`] of rooms.
 
 pub mod fanout;
 pub mod ids;
@@ -12,6 +13,7 @@ pub mod lane;
 pub mod message;
 pub mod ownership;
 pub mod placement;
+pub mod policy;
 pub mod relay;
 pub mod rendezvous;
 pub mod role;

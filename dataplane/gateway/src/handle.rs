@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
+use crate::auth::{BadKey, Keys};
 use crate::counters::Counters;
+use crate::options::{Auth, Downstream};
 use crate::traffic::ToShard;
 
 /// How others see a gateway. Cheap to clone.
@@ -26,6 +28,9 @@ pub(crate) struct State {
     pub(crate) open_rooms: AtomicU64,
     pub(crate) began: Instant,
     pub(crate) orders: mpsc::Sender<ToShard>,
+    /// What clients get, and what tokens are taken by, as was said last.
+    pub(crate) downstream: watch::Sender<Downstream>,
+    pub(crate) keys: watch::Sender<Arc<Keys>>,
 }
 
 /// What a gateway carries, as rates since the last sample.
@@ -129,6 +134,20 @@ impl Handle {
         let users = users.div_ceil(shards as u64);
         let per_s = per_second.div_ceil(u32::try_from(shards).unwrap_or(u32::MAX));
         let _ = self.state.orders.try_send(ToShard::Shed { users, per_s });
+    }
+
+    /// What clients get of lanes 2-3 from now on, those that are connected too. In force within a turn of each reactor.
+    pub fn set_downstream(&self, downstream: Downstream) {
+        self.state.downstream.send_if_modified(|now| std::mem::replace(now, downstream) != downstream);
+    }
+
+    /// Takes other keys for tokens and resume tokens. Whoever is connected stays.
+    ///
+    /// # Errors
+    /// Which key does not read; then all stay as they are.
+    pub fn set_keys(&self, auth: &Auth) -> Result<(), BadKey> {
+        self.state.keys.send_replace(Arc::new(Keys::new(auth)?));
+        Ok(())
     }
 
     /// Whether it is draining.

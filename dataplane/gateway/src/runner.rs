@@ -13,10 +13,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::Keys;
 use crate::gauge::Gauge;
 use crate::handle::Handle;
 use crate::hub::{Action, Address, FromLink, Hub, Role};
 use crate::links::{self, Out};
+use crate::options::Downstream;
 use crate::traffic::{ToHub, ToShard};
 
 /// How long a stuck reactor holds the hub back.
@@ -32,11 +34,23 @@ pub(crate) struct ShardEnd {
     pub(crate) told: bool,
 }
 
+impl ShardEnd {
+    fn tell(&mut self, number: u16, message: ToShard) {
+        let sent = self.sender.send_timeout(message, STUCK);
+        self.told = true;
+        if sent.is_err() {
+            tracing::error!(number, "a reactor takes nothing any more");
+        }
+    }
+}
+
 /// What comes to the loop.
 pub(crate) struct Inputs {
     pub(crate) from_shards: mpsc::Receiver<(u16, Vec<ToHub>)>,
     pub(crate) link_events: mpsc::Receiver<(Role, Address, FromLink)>,
     pub(crate) orders: mpsc::Receiver<ToShard>,
+    pub(crate) downstream: watch::Receiver<Downstream>,
+    pub(crate) keys: watch::Receiver<Arc<Keys>>,
     pub(crate) routes: watch::Receiver<Arc<Routes>>,
 }
 
@@ -81,10 +95,14 @@ impl Runner {
                         self.hub.from_shard(shard, message);
                     }
                 }
-                Some(order) = inputs.orders.recv() => {
-                    for shard in &mut self.shards {
-                        shard.told |= shard.sender.try_send(order.clone()).is_ok();
-                    }
+                Some(order) = inputs.orders.recv() => self.tell_all(&order),
+                Ok(()) = inputs.downstream.changed() => {
+                    let downstream = *inputs.downstream.borrow_and_update();
+                    self.tell_all(&ToShard::Downstream(downstream));
+                }
+                Ok(()) = inputs.keys.changed() => {
+                    let keys = Arc::clone(&inputs.keys.borrow_and_update());
+                    self.tell_all(&ToShard::Keys(keys));
                 }
                 Ok(()) = inputs.routes.changed() => {
                     self.at();
@@ -140,6 +158,12 @@ impl Runner {
         }
     }
 
+    fn tell_all(&mut self, order: &ToShard) {
+        for (number, shard) in (0..).zip(&mut self.shards) {
+            shard.tell(number, order.clone());
+        }
+    }
+
     fn act(&mut self) {
         for action in self.hub.take_actions() {
             match action {
@@ -149,11 +173,7 @@ impl Runner {
                 Action::Message(address, kind) => self.send(Role::Message, address, Out::Message(kind)),
                 Action::Shard(number, message) => {
                     if let Some(shard) = self.shards.get_mut(usize::from(number)) {
-                        let sent = shard.sender.send_timeout(message, STUCK);
-                        shard.told = true;
-                        if sent.is_err() {
-                            tracing::error!(number, "a reactor takes nothing any more");
-                        }
+                        shard.tell(number, message);
                     }
                 }
             }

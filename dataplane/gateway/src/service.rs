@@ -15,12 +15,12 @@ use throng_proto::link::Open;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::jwt::BadKey;
-use crate::auth::{Signer, Verifier};
+use crate::auth::{BadKey, Keys};
 use crate::gauge::Gauge;
 use crate::guard::Guard;
 use crate::handle::{Handle, State};
 use crate::hub::{Hub, Settings};
+use crate::options::WeakSecret;
 use crate::reactor::{Handed, Reactor, Wiring};
 use crate::runner::{Inputs, Runner, ShardEnd};
 use crate::shard::Shared;
@@ -65,6 +65,9 @@ pub enum Error {
     /// A key in the configuration.
     #[error(transparent)]
     Key(#[from] BadKey),
+    /// A secret in the configuration that anybody could guess.
+    #[error(transparent)]
+    Weak(#[from] WeakSecret),
     /// No listener, or more than 64.
     #[error("a gateway has 1 to 64 reactors, each with a listener")]
     Reactors,
@@ -89,15 +92,16 @@ impl Service {
         if reactors == 0 || reactors > 64 {
             return Err(Error::Reactors);
         }
+        deps.options.auth.check()?;
         let mut options = deps.options.clone();
         let share = |total: u32| total.div_ceil(u32::try_from(reactors).unwrap_or(1));
         options.drain_per_s = share(options.drain_per_s);
         options.limits.connections = share(options.limits.connections);
         let began = Instant::now();
         let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis());
+        let keys = Arc::new(Keys::new(&deps.options.auth)?);
         let shared = Arc::new(Shared {
-            verifier: Verifier::new(&deps.options.auth)?,
-            signer: Signer::new(&deps.options.auth.resume),
+            keys: Arc::clone(&keys),
             guard: Guard::new(&deps.options.limits),
             origin: Origin { unix_ms: u64::try_from(unix_ms).unwrap_or(u64::MAX) },
             options,
@@ -113,6 +117,8 @@ impl Service {
             open_rooms: AtomicU64::new(0),
             began,
             orders,
+            downstream: watch::Sender::new(deps.options.downstream),
+            keys: watch::Sender::new(keys),
         };
         let handle = Handle { state: Arc::new(state) };
         Ok((Self { deps, shared, handle: handle.clone(), orders: taken, began }, handle))
@@ -163,7 +169,10 @@ impl Service {
             gauge: Gauge::default(),
             began: self.began,
         };
-        let inputs = Inputs { from_shards, link_events, orders: self.orders, routes: self.deps.routes };
+        let state = &self.handle.state;
+        let (downstream, keys) = (state.downstream.subscribe(), state.keys.subscribe());
+        let orders = self.orders;
+        let inputs = Inputs { from_shards, link_events, orders, downstream, keys, routes: self.deps.routes };
         let pages = self.deps.pages;
         let shards = runtime.block_on(async {
             let serving = tokio::spawn(http::serve(handed, pages));

@@ -7,6 +7,9 @@ use throng_core::{Cursor, Epoch, Gap, Lane, Message, Millis, RoomId, Segment, Se
 use throng_proto::client::{self, Format};
 use throng_proto::codes::ErrorCode;
 
+use crate::auth::Keys;
+use crate::options::Downstream;
+
 /// One session as the other Pods know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
@@ -272,6 +275,10 @@ pub enum ToShard {
         /// How many of this shard in a second; 0: as in a drain.
         per_s: u32,
     },
+    /// Clients get another share from now on.
+    Downstream(Downstream),
+    /// Tokens are taken by other keys from now on.
+    Keys(Arc<Keys>),
 }
 
 /// A set of slots.

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use throng_core::policy::Policy;
 use throng_core::{InstanceId, Role};
 use tokio::sync::watch;
 
 use crate::error::Error;
-use crate::model::{Change, ClaimKey, ClaimsRead, Holder, Lease, LeaseId, Member, Own, Placement};
+use crate::model::{Change, ClaimKey, ClaimsRead, Fence, Holder, Lease, LeaseId, Member, Own, Placement};
 use crate::view::View;
 
 /// An answer on its way. Never takes longer than the deadline of the call: the one given, or else the registry's own
@@ -91,12 +92,17 @@ pub trait Registry: Send + Sync + 'static {
     /// The placement document of a role.
     fn placement(&self, role: Role) -> Call<'_, Option<Placement>>;
 
-    /// Writes the placement document of a role, if `leader_epoch` is still the stored one; answers its revision.
-    fn put_placement(&self, role: Role, bytes: Bytes, leader_epoch: u64) -> Call<'_, u64>;
+    /// Writes the placement document of a role, if the fence holds; answers its revision. After
+    /// [`Error::Unavailable`] it may have been written: the same call is a [`Conflict::Document`](crate::Conflict) then.
+    fn put_placement(&self, role: Role, bytes: Bytes, fence: Fence) -> Call<'_, u64>;
 
-    /// Writes where the steps of a role's placement lead, if `leader_epoch` is still the stored one; answers its revision.
-    /// A view shows it; nobody but the operator reads it.
-    fn put_target(&self, role: Role, bytes: Bytes, leader_epoch: u64) -> Call<'_, u64>;
+    /// Writes where the steps of a role's placement lead, as [`Registry::put_placement`] does. A view shows it; nobody but
+    /// the operator reads it.
+    fn put_target(&self, role: Role, bytes: Bytes, fence: Fence) -> Call<'_, u64>;
+
+    /// Writes the policy that all Pods follow, under the leader epoch that it names and after the revision that its writer
+    /// read, as [`Registry::put_placement`] does.
+    fn put_policy(&self, policy: &Policy, after: Option<u64>) -> Call<'_, u64>;
 
     /// Everything, and every change of it, at most about 20 times a second. The first view may be empty and unhealthy:
     /// `wait_for(|view| view.health.is_healthy())`. While the registry is out of reach the last view stays, marked stale.

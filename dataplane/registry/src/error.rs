@@ -67,4 +67,12 @@ pub enum Conflict {
         /// What is stored.
         found: Option<u64>,
     },
+    /// The document was written by somebody else since it was read.
+    #[error("the document was last written at revision {found:?}, not {expected:?}: it is read again")]
+    Document {
+        /// Revision of its last write when the caller read it, none if there was none.
+        expected: Option<u64>,
+        /// Revision of its last write.
+        found: Option<u64>,
+    },
 }

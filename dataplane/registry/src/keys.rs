@@ -20,6 +20,7 @@ pub(crate) enum Key {
     LeaderEpoch,
     Placement(Role),
     Target(Role),
+    Policy,
 }
 
 impl Keys {
@@ -72,12 +73,17 @@ impl Keys {
         format!("{}target/{role}", self.prefix)
     }
 
+    pub(crate) fn policy(&self) -> String {
+        format!("{}policy", self.prefix)
+    }
+
     /// Reads a key, none if it is not one of this cluster's, or of a newer version.
     pub(crate) fn read(&self, key: &str) -> Option<Key> {
         let key = key.strip_prefix(&self.prefix)?;
         match key.split_once('/') {
             None if key == "incarnation" => Some(Key::Incarnation),
             None if key == "leader" => Some(Key::LeaderEpoch),
+            None if key == "policy" => Some(Key::Policy),
             Some(("member", rest)) => {
                 let (role, instance) = rest.split_once('/')?;
                 Some(Key::Member(Role::from_text(role)?, InstanceId::new(instance).ok()?))
@@ -109,6 +115,7 @@ mod tests {
         }
         assert_eq!(keys.read(&keys.incarnation()), Some(Key::Incarnation));
         assert_eq!(keys.read(&keys.leader_epoch()), Some(Key::LeaderEpoch));
+        assert_eq!(keys.read(&keys.policy()), Some(Key::Policy));
         assert_eq!(keys.read(&keys.placement(Role::Message)), Some(Key::Placement(Role::Message)));
         assert_eq!(keys.read(&keys.target(Role::Chatroom)), Some(Key::Target(Role::Chatroom)));
         assert_eq!(keys.claim(ClaimKey::Rooms(Slot::new(7).unwrap())), "default/live/claim/chatroom/7");

@@ -27,6 +27,8 @@ pub(crate) struct Record {
 pub(crate) enum When {
     Absent(String),
     Value(String, Bytes),
+    /// Its last write was at this revision, under whatever lease.
+    Revision(String, u64),
     /// Its last write was this one, under this lease.
     Written {
         key: String,

@@ -27,8 +27,10 @@ pub use error::{Conflict, Error};
 pub use etcd::{Credentials, EtcdOptions, EtcdRegistry, Pem, Tls};
 pub use memory::MemoryRegistry;
 pub use model::{
-    Change, Claim, ClaimKey, ClaimsRead, Holder, Lease, LeaseId, MAX_BATCH, Member, Own, Placement, Registered,
+    Change, Claim, ClaimKey, ClaimsRead, Fence, Holder, Lease, LeaseId, MAX_BATCH, Member, Own, Placement, Registered,
+    StoredPolicy,
 };
 pub use piped::{PipedRegistry, feed};
 pub use throng_core::Role;
+pub use throng_core::policy::Policy;
 pub use view::{Health, View};

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use throng_core::policy::Policy;
 use throng_core::{InstanceId, Millis, Role, Slot};
 
 /// Most claims in one call: etcd refuses transactions of more than 128 operations, and a claim needs two.
@@ -146,11 +147,32 @@ pub struct ClaimsRead {
     pub claims: Vec<Option<Claim>>,
 }
 
+/// What must still be true when a document of the leader is written: who leads, and what it follows.
+///
+/// The epoch alone lets a leader overwrite its own later document with one that it planned from an older view, when two
+/// of its writes overtake each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// The leader epoch, which must be the stored one.
+    pub leader_epoch: u64,
+    /// Revision of the document's last write as the writer read it; none: there was no document.
+    pub after: Option<u64>,
+}
+
 /// A placement document: intent, opaque to the registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {
     /// Its content.
     pub bytes: Bytes,
+    /// Revision of its last write.
+    pub mod_revision: u64,
+}
+
+/// The policy document as the registry holds it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct StoredPolicy {
+    /// What it says; none if it cannot be read.
+    pub policy: Option<Arc<Policy>>,
     /// Revision of its last write.
     pub mod_revision: u64,
 }

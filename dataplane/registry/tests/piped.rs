@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use support::{holder, instance, known, member, rooms, seen, take, users};
 use throng_core::{Role, Slot};
-use throng_registry::{Error, MemoryRegistry, PipedRegistry, Registry, View, feed};
+use throng_registry::{Error, MemoryRegistry, PipedRegistry, Policy, Registry, View, feed};
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
 
@@ -19,7 +19,8 @@ use tokio::net::unix::pipe;
 async fn full() -> MemoryRegistry {
     let registry = MemoryRegistry::new();
     registry.create_incarnation(3).await.unwrap();
-    registry.next_leader_epoch(0).await.unwrap();
+    let leader_epoch = registry.next_leader_epoch(0).await.unwrap();
+    registry.put_policy(&Policy { leader_epoch, version: 1, ..Policy::default() }, None).await.unwrap();
     let lease = registry.grant(60_000).await.unwrap();
     for (role, name) in [(Role::Gateway, "g-0"), (Role::Chatroom, "c-0"), (Role::Message, "m-0")] {
         registry.put_member(role, &instance(name), lease.id, &member(name)).await.unwrap();

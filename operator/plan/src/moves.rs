@@ -17,8 +17,18 @@ use throng_core::placement::{LIST, Placement};
 pub struct Held {
     /// Name of the Pod.
     pub pod: Arc<str>,
-    /// What the slot carries.
-    pub activity: Activity,
+    /// What the slot carries, as its owner said lately; none: nobody knows, so it counts as the hottest.
+    pub activity: Option<Activity>,
+}
+
+impl Held {
+    /// How many people a move of it is felt by, at worst.
+    const fn cost(&self) -> u64 {
+        match &self.activity {
+            Some(activity) => activity.cost(),
+            None => u64::MAX,
+        }
+    }
 }
 
 /// What a slot carries, as its owner reported it; nothing where nobody did.
@@ -69,7 +79,7 @@ pub fn step(in_force: Option<&Placement>, target: &Placement, held: &BTreeMap<Sl
         if in_force.and_then(|document| named(document, slot)) == Some(to) {
             under_way += 1;
         } else {
-            wanted.push((held.activity.cost(), slot, from));
+            wanted.push((held.cost(), slot, from));
         }
     }
     wanted.sort_unstable();
@@ -101,6 +111,8 @@ fn batch(wanted: &[(u64, Slot, usize)], users_at_once: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -126,6 +138,8 @@ mod tests {
         owners: BTreeMap<Slot, Arc<str>>,
         users: BTreeMap<Slot, u64>,
         budget: u64,
+        /// Pods that do not say what their slots carry.
+        silent: BTreeSet<Arc<str>>,
     }
 
     impl World {
@@ -134,7 +148,7 @@ mod tests {
             let document = placement(&pods(weights), None, 1).unwrap().placement;
             let owners = Slot::all().filter_map(|s| Some((s, Arc::clone(&document.owner(s)?.pod)))).collect();
             let users = users.iter().map(|&(number, users)| (slot(number), users)).collect();
-            Self { document: Some(document.clone()), target: document, owners, users, budget }
+            Self { document: Some(document.clone()), target: document, owners, users, budget, silent: BTreeSet::new() }
         }
 
         fn cost(&self, slot: Slot) -> u64 {
@@ -145,7 +159,7 @@ mod tests {
             let stays = |pod: &Arc<str>| live.iter().any(|live| live.name == *pod && live.weight > 0);
             let held = |(&slot, pod): (&Slot, &Arc<str>)| {
                 let activity = Activity { rooms: self.cost(slot).min(1), users: self.cost(slot) };
-                (slot, Held { pod: Arc::clone(pod), activity })
+                (slot, Held { pod: Arc::clone(pod), activity: (!self.silent.contains(pod)).then_some(activity) })
             };
             self.owners.iter().filter(|(_, pod)| stays(pod)).map(held).collect()
         }
@@ -252,6 +266,33 @@ mod tests {
             assert_eq!((step.starts, step.waiting), (0, 0));
             assert!(Slot::all().all(|slot| step.placement.owner(slot).unwrap().pod != name(2)));
         }
+    }
+
+    #[test]
+    fn slots_of_a_pod_that_says_nothing_count_as_the_hottest() {
+        let live = pods(&[1, 1, 1]);
+        let all: Vec<(u16, u64)> = (0..4096).map(|number| (number, 50)).collect();
+        let mut world = World::at_rest(&[1, 1, 0], &all, 100);
+        world.silent = [name(0)].into();
+        world.plan(&live);
+        let (mut known, mut unknown) = (0, 0);
+        loop {
+            let step = world.look(&live);
+            let batch = world.under_way(&live);
+            let silent = batch.iter().filter(|slot| *world.owners[*slot] == *name(0)).count();
+            match (step.starts, silent) {
+                (0, _) => break,
+                (2, 0) => {
+                    assert_eq!(unknown, 0, "all that is known goes before");
+                    known += 2;
+                }
+                (1, 0) => known += 1,
+                (1, 1) => unknown += 1,
+                other => panic!("{other:?}"),
+            }
+            world.settle(batch);
+        }
+        assert!(known > 500 && unknown > 500, "{known} and {unknown}");
     }
 
     #[test]

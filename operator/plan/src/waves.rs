@@ -44,7 +44,8 @@ const fn rank(action: &Action) -> Option<u8> {
         | Action::WriteTarget { .. }
         | Action::WritePlacement { .. }
         | Action::WriteOperation { .. }
-        | Action::DeleteOperation { .. } => None,
+        | Action::DeleteOperation { .. }
+        | Action::WritePolicy { .. } => None,
     }
 }
 
@@ -65,6 +66,7 @@ pub const fn kind(action: &Action) -> &'static str {
         Action::ShedUsers { .. } => "shed_users",
         Action::WriteOperation { .. } => "write_operation",
         Action::DeleteOperation { .. } => "delete_operation",
+        Action::WritePolicy { .. } => "write_policy",
     }
 }
 
@@ -89,6 +91,7 @@ pub fn describe(action: &Action) -> String {
         Action::WritePlacement { role, document } => {
             format!("write version {} of the placement of {role} slots", document.0.version)
         }
+        Action::WritePolicy { policy } => format!("write version {} of the policy of rooms", policy.version),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The process: everything that runs in it, and what ends it.
 
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,7 +65,7 @@ pub async fn run_with(
     observer: Observer,
     stop: CancellationToken,
 ) -> Result<(), Error> {
-    let listener = TcpListener::bind(options.listen).await.map_err(|error| Error::Listen(options.listen, error))?;
+    let listener = listen(options.listen).await.map_err(|error| Error::Listen(options.listen, error))?;
     // No other process has this name: one that is started again is another leader.
     let me = format!("{}_{:08x}", options.pod, rand::random::<u32>());
     info!(%me, namespaces = %options.scope, "starting");
@@ -107,6 +108,16 @@ pub async fn run_with(
         warn!("the Lease was not given back in time");
     }
     ended
+}
+
+/// Listens. All of IPv4 means all of both families where the machine has IPv6: a Pod may have no other address.
+async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    if address.ip() == Ipv4Addr::UNSPECIFIED
+        && let Ok(both) = TcpListener::bind((Ipv6Addr::UNSPECIFIED, address.port())).await
+    {
+        return Ok(both);
+    }
+    TcpListener::bind(address).await
 }
 
 /// Shows in the metrics whether this process leads.

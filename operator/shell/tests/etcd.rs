@@ -13,11 +13,11 @@ use etcd_server::EtcdServer;
 use throng_core::Role;
 use throng_core::placement::{PlacedPod, Placement};
 use throng_crds::ChatroomCluster;
-use throng_operator::cluster::etcd::{Etcd, known_epoch};
+use throng_operator::cluster::etcd::Etcd;
 use throng_operator::cluster::secrets::Secrets;
 use throng_operator::render::Owner;
-use throng_operator::snapshot::registry::{Activities, registry};
-use throng_registry::Registry as _;
+use throng_registry::{Fence, Registry as _};
+use throng_runtime::registry::{Activities, known_epoch, registry};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -33,6 +33,10 @@ fn cluster(endpoint: &str) -> ChatroomCluster {
 
 fn owner(cluster: &ChatroomCluster) -> Owner<'_> {
     Owner { namespace: "show", name: "live", uid: "c1", spec: &cluster.spec }
+}
+
+const fn fence(leader_epoch: u64, after: Option<u64>) -> Fence {
+    Fence { leader_epoch, after }
 }
 
 fn document(leader_epoch: u64, pod: &str) -> Placement {
@@ -52,8 +56,8 @@ async fn documents_are_written_under_the_epoch_of_the_leader_and_seen() {
     let epoch = etcd.registry.next_leader_epoch(known_epoch(&etcd.view())).await.unwrap();
     assert_eq!(epoch, 1);
     let (target, step) = (document(epoch, "a"), document(epoch, "b"));
-    etcd.registry.put_target(Role::Message, target.encode(), epoch).await.unwrap();
-    etcd.registry.put_placement(Role::Message, step.encode(), epoch).await.unwrap();
+    etcd.registry.put_target(Role::Message, target.encode(), fence(epoch, None)).await.unwrap();
+    let first = etcd.registry.put_placement(Role::Message, step.encode(), fence(epoch, None)).await.unwrap();
     timeout(PATIENCE, views.wait_for(|view| view.placement(Role::Message).is_some())).await.unwrap().unwrap();
     let seen = registry(&etcd.view(), &Activities::default());
     assert_eq!(seen.documents.message.target.map(|document| (*document.0).clone()), Some(target));
@@ -64,8 +68,11 @@ async fn documents_are_written_under_the_epoch_of_the_leader_and_seen() {
     // Another leader: what the first one still writes is refused, whatever it believes.
     let next = etcd.registry.next_leader_epoch(known_epoch(&etcd.view())).await.unwrap();
     assert!(next > epoch);
-    assert!(etcd.registry.put_placement(Role::Message, document(epoch, "c").encode(), epoch).await.is_err());
-    etcd.registry.put_placement(Role::Message, document(next, "d").encode(), next).await.unwrap();
+    let put = |epoch, pod| {
+        etcd.registry.put_placement(Role::Message, document(epoch, pod).encode(), fence(epoch, Some(first)))
+    };
+    assert!(put(epoch, "c").await.is_err());
+    put(next, "d").await.unwrap();
     timeout(PATIENCE, views.wait_for(|view| known_epoch(view) == next)).await.unwrap().unwrap();
 }
 
@@ -76,7 +83,7 @@ async fn a_document_that_cannot_be_read_counts_as_none() {
     let (bell, secrets) = (Arc::new(Notify::new()), Secrets::default());
     let etcd = Etcd::keep(None, &owner(&cluster), &secrets, &bell).unwrap();
     let epoch = etcd.registry.next_leader_epoch(0).await.unwrap();
-    etcd.registry.put_placement(Role::Chatroom, "of a later version".into(), epoch).await.unwrap();
+    etcd.registry.put_placement(Role::Chatroom, "of a later version".into(), fence(epoch, None)).await.unwrap();
     let mut views = etcd.views();
     timeout(PATIENCE, views.wait_for(|view| view.placement(Role::Chatroom).is_some())).await.unwrap().unwrap();
     assert_eq!(registry(&etcd.view(), &Activities::default()).documents.chatroom.in_force, None);

@@ -13,6 +13,8 @@ use throng_node::service::{Hooks, NodeService};
 use throng_operator::kube_api::Observer;
 use throng_operator::metrics::Metrics;
 use throng_operator::pressure::{Place, Streams};
+use throng_plan::status::Utc;
+use throng_plan::world::sample::FRESH_MS;
 use throng_proto::key::PodKey;
 use throng_proto::link::{DescribeReply, DrainRequest, PressureSample, SlotActivity};
 use tokio::net::TcpListener;
@@ -57,6 +59,10 @@ fn place(address: SocketAddr) -> BTreeMap<String, Place> {
     BTreeMap::from([("u1".to_owned(), Place { role: Role::Chatroom, address: address.to_string() })])
 }
 
+fn now() -> Utc {
+    Utc::of(jiff::Timestamp::now())
+}
+
 async fn until(within: Duration, what: &str, holds: impl Fn() -> bool) {
     let end = Instant::now() + within;
     while !holds() {
@@ -78,10 +84,15 @@ async fn a_pod_is_heard_with_what_its_slots_carry() {
     assert_eq!((sample.users(Role::Chatroom), sample.left), (7, 3));
     assert!(!sample.load.contains_key("broken"), "what is no number is no load");
     assert!(sample.at.0.0 > 1_700_000_000_000, "dated by the clock of whoever hears it");
-    until(PATIENCE, "its slots", || !heard.activities().chatroom.is_empty()).await;
-    let slots = heard.activities().chatroom;
+    until(PATIENCE, "its slots", || !heard.activities(now()).pods.is_empty()).await;
+    let activities = heard.activities(now());
+    assert!(activities.pods.contains("u1"));
+    let slots = activities.slots.chatroom;
     let activity = slots[&Slot::new(9).unwrap()];
     assert_eq!((slots.len(), activity.rooms, activity.users), (1, 2, 7));
+    let later = Utc(now().0 + FRESH_MS + 1000);
+    let activities = heard.activities(later);
+    assert!(activities.pods.is_empty() && activities.slots.chatroom.is_empty(), "what was said long ago is not known");
     streams.follow(BTreeMap::new(), Some("house"));
     assert!(heard.samples().is_empty(), "a Pod that is gone is forgotten");
 }

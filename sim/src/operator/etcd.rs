@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use throng_core::policy::Policy;
 use throng_core::{Millis, Role};
 use throng_plan::world::{Document, Member, Registry};
+
+use super::request::Failure;
 
 /// A process that is not heard of for so long is no member any more.
 const LEASE_MS: u64 = 6_000;
@@ -18,6 +21,9 @@ pub(crate) struct Etcd {
     revision: u64,
     history: VecDeque<(u64, Arc<Registry>)>,
     leases: BTreeMap<String, Millis>,
+    /// Revision of the last write of each document.
+    written: BTreeMap<(Role, bool), u64>,
+    policy_written: u64,
     /// The epoch of the leader that took one last.
     pub(crate) epoch: u64,
 }
@@ -76,16 +82,40 @@ impl Etcd {
         expired.map(|(uid, _)| uid.clone()).collect()
     }
 
-    /// Writes a document of the leader, if its epoch is still the one that was taken last. Whether it was.
-    pub(crate) fn put(&mut self, role: Role, is_target: bool, document: Document) -> bool {
-        if document.0.leader_epoch != self.epoch {
-            return false;
-        }
+    /// Writes a document of the leader, if it may be written.
+    pub(crate) fn put(&mut self, role: Role, is_target: bool, document: Document, read: u64) -> Result<(), Failure> {
+        self.takes(role, is_target, &document, read)?;
         self.write(|registry| {
             let documents = registry.documents.of_mut(role);
             let place = if is_target { &mut documents.target } else { &mut documents.in_force };
             *place = Some(document);
         });
-        true
+        self.written.insert((role, is_target), self.revision);
+        Ok(())
+    }
+
+    /// Writes the policy, if it may be written.
+    pub(crate) fn put_policy(&mut self, policy: Policy, read: u64) -> Result<(), Failure> {
+        if policy.leader_epoch != self.epoch {
+            return Err(Failure::EpochLost);
+        }
+        if self.policy_written > read {
+            return Err(Failure::Stale);
+        }
+        self.write(|registry| registry.policy = Some(policy));
+        self.policy_written = self.revision;
+        Ok(())
+    }
+
+    /// Whether a document may be written: its epoch is the one that was taken last, and the document in its place is the
+    /// one of the view of revision `read`, which its writer planned with.
+    pub(crate) fn takes(&self, role: Role, is_target: bool, document: &Document, read: u64) -> Result<(), Failure> {
+        if document.0.leader_epoch != self.epoch {
+            return Err(Failure::EpochLost);
+        }
+        if self.written.get(&(role, is_target)).is_some_and(|&written| written > read) {
+            return Err(Failure::Stale);
+        }
+        Ok(())
     }
 }

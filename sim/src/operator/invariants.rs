@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use throng_core::{Millis, Role};
+use throng_plan::world::Document;
 use throng_plan::world::pod::pod_name;
 use throng_plan::{Action, Plan, World};
 
@@ -75,7 +76,7 @@ pub const INVARIANTS: [Invariant; 9] = [
     },
     Invariant {
         name: "leader-epoch-grows",
-        sentence: "the epoch of the leader that signs documents only grows",
+        sentence: "the epoch of the leader that signs documents only grows, and within it the version of a placement",
         check: leader_epoch_grows,
     },
     Invariant {
@@ -181,14 +182,19 @@ fn capacity_as_seen(moment: &Moment<'_>) -> Option<String> {
 }
 
 fn leader_epoch_grows(moment: &Moment<'_>) -> Option<String> {
-    let Moment::Arrives { ground, request: Request::Write { role, is_target, document }, .. } = moment else {
+    let Moment::Arrives { ground, request: Request::Write { role, is_target, document, read }, .. } = moment else {
         return None;
     };
     let documents = ground.etcd.now().documents.of(*role);
     let before = if *is_target { &documents.target } else { &documents.in_force }.as_ref()?;
-    let (old, new) = (before.0.leader_epoch, document.0.leader_epoch);
-    let is_taken = new == ground.etcd.epoch;
-    (is_taken && new < old).then(|| format!("{role}: a document of epoch {old} is followed by one of epoch {new}"))
+    // A target has no versions of its own.
+    let age = |document: &Document| (document.0.leader_epoch, document.0.version);
+    let (old, new) = (age(before), age(document));
+    let is_taken = ground.etcd.takes(*role, *is_target, document, *read).is_ok();
+    (is_taken && new < old).then(|| {
+        let ((old_epoch, old_version), (epoch, version)) = (old, new);
+        format!("{role}: version {old_version} of epoch {old_epoch} is followed by {version} of epoch {epoch}")
+    })
 }
 
 fn progress_in_status(moment: &Moment<'_>) -> Option<String> {

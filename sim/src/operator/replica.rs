@@ -22,6 +22,8 @@ pub(crate) struct Replica {
     pub(crate) listed_at: Option<Millis>,
     /// Revision of the registry that was seen last.
     pub(crate) registry_at: u64,
+    /// Revision of the registry that the last plan was made of.
+    pub(crate) planned_at: u64,
     /// The registry of that revision, kept because it is large.
     pub(crate) registry: Option<(u64, Registry)>,
     pub(crate) heard: BTreeMap<String, Sample>,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use throng_core::Role;
+use throng_core::policy::Policy;
 use throng_plan::Action;
 use throng_plan::plan::Because;
 use throng_plan::world::{Document, Object as Owned};
@@ -28,7 +29,8 @@ pub(crate) enum Request {
     Label { name: String, uid: String, serving: bool },
     Drain { uid: String, on: bool },
     Shed { uid: String, users: u64 },
-    Write { role: Role, is_target: bool, document: Document },
+    Policy { policy: Policy, read: u64 },
+    Write { role: Role, is_target: bool, document: Document, read: u64 },
 }
 
 /// Why a request came to nothing.
@@ -88,6 +90,7 @@ impl Request {
             Self::Label { serving: false, .. } => Transition::LabelOff,
             Self::Drain { on: true, .. } | Self::Shed { .. } => Transition::DrainStarted,
             Self::Drain { on: false, .. } => Transition::DrainTakenBack,
+            Self::Policy { .. } => Transition::PolicyWritten,
             Self::Write { is_target: true, .. } => Transition::TargetWritten,
             Self::Write { is_target: false, .. } => Transition::PlacementWritten,
         }
@@ -183,9 +186,13 @@ impl Ground {
                 self.shed(uid, *users);
                 Ok(None)
             }
-            Request::Write { role, is_target, document } => {
-                let written = self.etcd.put(*role, *is_target, document.clone());
-                if written { Ok(None) } else { Err(Failure::EpochLost) }
+            Request::Policy { policy, read } => {
+                self.etcd.put_policy(policy.clone(), *read)?;
+                Ok(None)
+            }
+            Request::Write { role, is_target, document, read } => {
+                self.etcd.put(*role, *is_target, document.clone(), *read)?;
+                Ok(None)
             }
         }
     }
@@ -220,10 +227,11 @@ fn learn(key: Key, answer: Answer) -> Done {
     Ok(answer?.map(|object| (key, object)))
 }
 
-/// What an action asks a server for. `version` of the Pod it names, `cluster` with its uid and version, shape of new Pods.
+/// What an action asks a server for. `version` of the Pod it names or of the registry it was planned with, `cluster` with its uid and version, shape of new Pods.
 /// Nothing for operations: nobody asks for one here.
 pub(crate) fn request(action: &Action, cluster: &Expected, version: Option<u64>, shape: &str) -> Option<Request> {
     let owner = cluster.uid.clone().unwrap_or_default();
+    let read = version.unwrap_or_default();
     Some(match action.clone() {
         Action::SetFinalizer => Request::Finalizer { expected: cluster.clone(), on: true },
         Action::RemoveFinalizer => Request::Finalizer { expected: cluster.clone(), on: false },
@@ -239,7 +247,8 @@ pub(crate) fn request(action: &Action, cluster: &Expected, version: Option<u64>,
         Action::ShedUsers { uid, users, .. } => Request::Shed { uid, users },
         Action::WriteOperation { .. } | Action::DeleteOperation { .. } => return None,
         Action::LabelServing { name, uid, serving } => Request::Label { name, uid, serving },
-        Action::WriteTarget { role, document } => Request::Write { role, is_target: true, document },
-        Action::WritePlacement { role, document } => Request::Write { role, is_target: false, document },
+        Action::WritePolicy { policy } => Request::Policy { policy, read },
+        Action::WriteTarget { role, document } => Request::Write { role, is_target: true, document, read },
+        Action::WritePlacement { role, document } => Request::Write { role, is_target: false, document, read },
     })
 }

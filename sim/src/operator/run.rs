@@ -89,7 +89,7 @@ impl Sim {
     fn stay(&mut self) {
         for _ in 0..STAY_S {
             self.step();
-            if let Some(plan) = self.last.clone().filter(|_| self.acts()) {
+            if let Some(plan) = self.last.clone().filter(|plan| !plan.actions.is_empty()) {
                 return self.judge_moment(&Moment::ActedAgain { plan: &plan });
             }
         }

@@ -189,7 +189,7 @@ impl Sim {
         }
         let behind = self.weather.registry_behind(&mut self.ground);
         let (at, seen) = self.ground.etcd.view(behind, replica.registry_at);
-        replica.registry_at = at;
+        (replica.registry_at, replica.planned_at) = (at, at);
         if replica.epoch.is_none_or(|(of, _)| of != term) {
             self.ground.etcd.epoch += 1;
             replica.epoch = Some((term, self.ground.etcd.epoch));
@@ -242,7 +242,7 @@ impl Sim {
         action: &Action,
         cluster: &Expected,
     ) -> Result<(), Failure> {
-        let mut version = None;
+        let mut version = Some(replica.planned_at);
         if let Action::DeletePod { name, uid, most_users_cut, .. } = action {
             let role = world.pods.get(name).map_or(Role::Gateway, |pod| pod.role);
             if replica.heard.get(uid).is_some_and(|sample| sample.users(role) > *most_users_cut) {
@@ -305,7 +305,7 @@ impl Sim {
                 Ok(())
             }
             Ok(None) => {
-                if matches!(request, Request::Write { .. }) {
+                if matches!(request, Request::Write { .. } | Request::Policy { .. }) {
                     replica.registry_at = self.ground.etcd.revision();
                 }
                 Ok(())

@@ -87,6 +87,7 @@ words! {
         LabelOff => "A Pod was taken out of service.",
         TargetWritten => "A target of placements was written.",
         PlacementWritten => "A placement was written.",
+        PolicyWritten => "The policy of rooms was written.",
         EpochTaken => "A leader took its epoch.",
         EpochRefused => "A document of a deposed leader was refused.",
         StatusWritten => "The status was written.",

@@ -88,47 +88,55 @@ fn members(room: u32, count: u32, of: u32) -> Vec<ConnId> {
 }
 
 /// Keeps everybody connected.
-pub(super) struct Crowd {
+pub(in crate::bench) struct Crowd {
     gateways: usize,
     back: BTreeSet<(u64, ConnId)>,
     rejoin: BTreeSet<(u64, ConnId, usize)>,
+    leaving: BTreeSet<(u64, ConnId)>,
     failures: HashMap<ConnId, u32>,
     asked: HashMap<ConnId, u64>,
     looked_us: u64,
     /// Connections that were open and ended, or were taken for dead.
-    pub(super) disconnects: u64,
+    pub(in crate::bench) disconnects: u64,
     /// Returns that had to begin a new session.
-    pub(super) sessions_lost: u64,
+    pub(in crate::bench) sessions_lost: u64,
     /// Returns with `recovered: false` in some room.
-    pub(super) partly: u64,
+    pub(in crate::bench) partly: u64,
+    /// Connections whose gateway said that it goes.
+    pub(in crate::bench) goaways: u64,
     /// Why the first connection ended.
-    pub(super) first_end: Option<String>,
+    pub(in crate::bench) first_end: Option<String>,
 }
 
 impl Crowd {
     /// Everybody is connected.
-    pub(super) fn new(gateways: usize) -> Self {
+    pub(in crate::bench) fn new(gateways: usize) -> Self {
         Self {
             gateways,
             back: BTreeSet::new(),
             rejoin: BTreeSet::new(),
+            leaving: BTreeSet::new(),
             failures: HashMap::new(),
             asked: HashMap::new(),
             looked_us: 0,
             disconnects: 0,
             sessions_lost: 0,
             partly: 0,
+            goaways: 0,
             first_end: None,
         }
     }
 
     /// Nobody is away, and everybody is in all rooms.
-    pub(super) fn is_complete(&self, fleet: &Fleet) -> bool {
-        self.back.is_empty() && self.rejoin.is_empty() && (0..fleet.conns().len()).all(|id| fleet.is_ready(id))
+    pub(in crate::bench) fn is_complete(&self, fleet: &Fleet) -> bool {
+        self.back.is_empty()
+            && self.rejoin.is_empty()
+            && self.leaving.is_empty()
+            && (0..fleet.conns().len()).all(|id| fleet.is_ready(id))
     }
 
     /// Takes note of who left and who came.
-    pub(super) fn note(&mut self, note: &Note, fleet: &mut Fleet) {
+    pub(in crate::bench) fn note(&mut self, note: &Note, fleet: &mut Fleet) {
         match note {
             Note::Ready { conn, how } => {
                 self.failures.remove(conn);
@@ -137,6 +145,15 @@ impl Crowd {
             }
             Note::Unjoined { conn, room } => {
                 self.rejoin.insert((now_us() + REJOIN_US, *conn, room.0));
+            }
+            Note::GoAway { conn, after_ms } => {
+                self.goaways += 1;
+                let wait_us = rand::rng().random_range(0..(after_ms * 1000).max(1));
+                self.leaving.insert((now_us() + wait_us, *conn));
+            }
+            Note::NotReplaced { conn, closing } => {
+                let wait_us = self.wait_us(*conn, closing.retry_ms());
+                self.leaving.insert((now_us() + wait_us, *conn));
             }
             Note::Closed { conn, closing } => {
                 let shared = &mut fleet.shared;
@@ -152,11 +169,18 @@ impl Crowd {
     }
 
     /// Opens who is due, and looks after the silent.
-    pub(super) fn pump(&mut self, fleet: &mut Fleet, now_us: u64) {
+    pub(in crate::bench) fn pump(&mut self, fleet: &mut Fleet, now_us: u64) {
         while let Some((due_us, id)) = self.back.first().copied().filter(|(due_us, _)| *due_us <= now_us) {
             self.back.remove(&(due_us, id));
             if fleet.open(id).is_err() {
                 self.away(id, None, fleet);
+            }
+        }
+        while let Some((due_us, id)) = self.leaving.first().copied().filter(|(due_us, _)| *due_us <= now_us) {
+            self.leaving.remove(&(due_us, id));
+            self.elsewhere(id, fleet);
+            if fleet.replace_conn(id).is_err() {
+                self.leaving.insert((now_us + WAIT_US, id));
             }
         }
         while let Some(entry) = self.rejoin.first().copied().filter(|(due_us, ..)| *due_us <= now_us) {
@@ -172,6 +196,7 @@ impl Crowd {
     }
 
     fn look(&mut self, id: ConnId, fleet: &mut Fleet, now_us: u64) {
+        fleet.give_up_next(id, now_us, DEAD_AFTER_US);
         let Some(conn) = fleet.conns().get(id).filter(|conn| !conn.is_away()) else { return };
         let (ready, silent_us) = (conn.is_ready(), now_us.saturating_sub(conn.tally.heard_us));
         if silent_us > DEAD_AFTER_US {
@@ -193,16 +218,26 @@ impl Crowd {
 
     /// It comes back after a while, at the next gateway.
     fn away(&mut self, id: ConnId, retry_ms: Option<u64>, fleet: &mut Fleet) {
-        let failures = self.failures.entry(id).or_default();
-        *failures += 1;
-        let most_us = (WAIT_US << (*failures - 1).min(10)).min(LONGEST_WAIT_US);
-        let least_us = retry_ms.unwrap_or(0) * 1000;
-        let due_us = now_us() + least_us + rand::rng().random_range(0..most_us);
+        let due_us = now_us() + self.wait_us(id, retry_ms);
         self.rejoin.retain(|(_, conn, _)| *conn != id);
+        self.leaving.retain(|(_, conn)| *conn != id);
+        self.elsewhere(id, fleet);
+        self.back.insert((due_us, id));
+    }
+
+    /// Its next connection goes to the next gateway.
+    fn elsewhere(&self, id: ConnId, fleet: &mut Fleet) {
         if let Some(conn) = fleet.conns().get(id) {
             fleet.redirect(id, (conn.identity.endpoint + 1) % self.gateways);
         }
-        self.back.insert((due_us, id));
+    }
+
+    /// How long it waits after one more failure.
+    fn wait_us(&mut self, id: ConnId, retry_ms: Option<u64>) -> u64 {
+        let failures = self.failures.entry(id).or_default();
+        *failures += 1;
+        let most_us = (WAIT_US << (*failures - 1).min(10)).min(LONGEST_WAIT_US);
+        retry_ms.unwrap_or(0) * 1000 + rand::rng().random_range(0..most_us)
     }
 }
 

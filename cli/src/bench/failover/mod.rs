@@ -22,6 +22,7 @@ use anyhow::bail;
 use throng_core::Lane;
 
 pub(super) use args::{EXAMPLES, FailoverArgs};
+pub(super) use crowd::Crowd;
 pub(crate) use outcome::FaultReport;
 
 use super::bounds::Slack;
@@ -33,10 +34,9 @@ use super::opening::Pace;
 use super::progress::Progress;
 use super::publisher::{Publisher, Stream};
 use super::report::Report;
-use super::stats::Latency;
 use super::token::Signer;
 use super::verdict::Verdict;
-use crowd::{Crowd, Rooms};
+use crowd::Rooms;
 use faults::Fault;
 use probes::Probes;
 use world::World;
@@ -129,8 +129,7 @@ impl Bench<'_> {
     fn play(&mut self, fault: Fault) -> anyhow::Result<FaultReport> {
         self.progress.stage(fault.name());
         let ended = self.crowd.disconnects;
-        self.fleet.shared.silence =
-            Silence { room: Some(self.rooms.hot), since_us: now_us(), times: Latency::default() };
+        self.fleet.shared.silence = Silence { room: Some(self.rooms.hot), since_us: now_us(), ..Silence::default() };
         self.probes.begin(now_us());
         self.turns(BEFORE, |_| false)?;
         let struck_us = now_us();

@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use throng_core::placement::Placement;
 use throng_core::{InstanceId, Role, Slot};
 use throng_plan::placement::{Pod, placement};
-use throng_registry::{Error, EtcdOptions, EtcdRegistry, Registry, View};
+use throng_registry::{Conflict, Error, EtcdOptions, EtcdRegistry, Fence, Registry, View};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -205,9 +205,11 @@ impl Leader {
             if let Some((_, version)) = self.plans.get_mut(&role) {
                 *version = wanted.version;
             }
-            let written = self.registry.put_placement(role, wanted.encode(), epoch).await;
+            let after = view.placement(role).map(|stored| stored.mod_revision);
+            let fence = Fence { leader_epoch: epoch, after };
+            let written = self.registry.put_placement(role, wanted.encode(), fence).await;
             if let Err(error) = written {
-                if matches!(error, Error::Conflict(_)) {
+                if matches!(error, Error::Conflict(Conflict::LeaderEpoch { .. })) {
                     self.epoch = None;
                 }
                 return Err(format!("the placement of the {role} pool is not written: {error}"));

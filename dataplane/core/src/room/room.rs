@@ -24,6 +24,10 @@ use crate::{Cursor, Millis, RoomId, Seqs, UserId};
 const SWEEP_MS: u64 = 60_000;
 /// A new owner gives gateways so long to link before it takes those that did for all: what a watch and a call need.
 const LINKED_WITHIN_MS: u64 = 1_500;
+/// A linked gateway that has not listed its members is asked again so often: it, or the link, was slow.
+const ASK_AGAIN_MS: u64 = 1_000;
+/// So many times [`RoomOptions::lists_within_ms`] a linked gateway is waited for.
+const PATIENCE: u64 = 6;
 
 /// Figures that hold for all rooms of a Pod.
 #[derive(Clone, Debug)]
@@ -34,7 +38,8 @@ pub struct RoomOptions {
     pub retention: Retention,
     /// Longest wait of a publish for the store.
     pub stored_within_ms: u64,
-    /// Longest wait of a new owner for the lists of the gateways before it calls its count final.
+    /// A slot that was opened so short a time ago may have rooms and members that its owner has not heard of. It waits six
+    /// times as long for the list of a gateway that is linked before it calls its count final.
     pub lists_within_ms: u64,
 }
 
@@ -76,6 +81,8 @@ pub(super) struct Room {
     idle_since: Millis,
     /// Gateways that have not listed their members yet; [`GatewayNo::NOWHERE`] stands for those not linked yet.
     unheard: Vec<GatewayNo>,
+    /// When those are asked again.
+    ask_at: Millis,
     /// When this Pod began to serve the room's slot.
     opened: Millis,
     sweep_at: Millis,
@@ -122,6 +129,7 @@ impl Room {
             ordered: 0,
             idle_since: now.mono,
             unheard,
+            ask_at: now.mono + ASK_AGAIN_MS,
             opened: desk.slot.opened,
             sweep_at: now.mono + SWEEP_MS,
             overrides,
@@ -225,7 +233,7 @@ impl Room {
     /// When the Pod has to look at the room next.
     pub(super) fn due(&self, now: Now, options: &RoomOptions) -> Option<Millis> {
         let linked = self.unheard.contains(&GatewayNo::NOWHERE).then_some(self.opened + LINKED_WITHIN_MS);
-        let lists = self.is_provisional().then_some(self.opened + options.lists_within_ms);
+        let lists = self.is_provisional().then_some(self.ask_at.min(self.opened + options.lists_within_ms * PATIENCE));
         let sweep = (!self.lists.is_empty() || !self.window.is_empty()).then_some(self.sweep_at.max(now.mono));
         // The wall clock may be set: look again within a minute.
         let destroy = self.settings.destroy_at.map(|at| now.mono_of(at).min(now.mono + SWEEP_MS));

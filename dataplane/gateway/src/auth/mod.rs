@@ -7,8 +7,34 @@ pub mod resume;
 use throng_core::Lane;
 use throng_proto::codes::ErrorCode;
 
-pub use jwt::Verifier;
+pub use jwt::{BadKey, Verifier};
 pub use resume::{Resumed, Signer};
+
+use crate::options::Auth;
+
+/// The keys of a gateway: what it takes tokens by. Replaced whole when one of them is rotated.
+pub struct Keys {
+    /// Checks tokens.
+    pub verifier: Verifier,
+    /// Signs and checks resume tokens.
+    pub signer: Signer,
+}
+
+impl Keys {
+    /// Takes the configured keys.
+    ///
+    /// # Errors
+    /// Which of them does not read.
+    pub fn new(auth: &Auth) -> Result<Self, BadKey> {
+        Ok(Self { verifier: Verifier::new(auth)?, signer: Signer::new(&auth.resume) })
+    }
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keys(..)")
+    }
+}
 
 /// What a token allows.
 #[derive(Clone, Debug, PartialEq, Eq)]

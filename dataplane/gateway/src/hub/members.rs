@@ -2,13 +2,14 @@
 //!
 //! A join and a leave of the same session inside one window cancel. A batch is kept until it is applied; what a lost
 //! link or another owner did not apply goes into the next batch. An owner that is new, or a link that is, gets full
-//! lists, collected from the reactors.
+//! lists, collected from the reactors: whoever asks gets them, for its claim may be newer than the routes here; and an
+//! owner that has not asked soon after its slot came to it gets them unasked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
-use throng_core::{Millis, RoomId, SessionId};
+use throng_core::{Millis, RoomId, SessionId, Slot};
 use throng_proto::codes::ErrorCode;
 use throng_proto::link::{self, gateway_to_chatroom};
 
@@ -71,11 +72,24 @@ impl Waiting {
 /// A batch that was sent and not answered.
 type Sent = Vec<(RoomId, Vec<Change>)>;
 
+/// An owner that has not asked for the members of its rooms so long after its slot came to it gets them unasked: its
+/// question, or the answer, was lost.
+const UNASKED_MS: u64 = 2000;
+/// A list that was sent so short a time ago is not sent again for a doubt.
+const DOUBT_MS: u64 = 1000;
+/// A reactor that has not answered for so long does not: the list is begun anew.
+const LISTING_MS: u64 = 2000;
+
 /// A full list that is being collected.
 #[derive(Debug)]
 struct Listing {
+    begun: Millis,
     left: u32,
     members: Vec<Member>,
+    /// Who gets it.
+    to: BTreeSet<Address>,
+    /// Who asked since it was begun: they get the next one, which knows more.
+    next: BTreeSet<Address>,
 }
 
 /// All changes on their way.
@@ -84,6 +98,8 @@ pub(super) struct Members {
     waiting: HashMap<RoomId, Waiting>,
     sent: BTreeMap<(Address, u64), Sent>,
     listings: HashMap<RoomId, Listing>,
+    /// Slots with another owner than before, and when that was seen.
+    new_owners: BTreeMap<Slot, Millis>,
     number: u64,
     flush_at: Option<Millis>,
 }
@@ -230,7 +246,7 @@ impl Hub {
     pub(super) fn want_list(&mut self, from: &Address, room: &str) {
         let Ok(id) = RoomId::new(room) else { return };
         match self.rooms.get(&id) {
-            Some(_) => self.list_room(&id),
+            Some(_) => self.list_room(&id, from),
             None => self.send_batch(from, &id, &[], true),
         }
     }
@@ -239,14 +255,62 @@ impl Hub {
         let theirs: Vec<RoomId> =
             self.rooms.keys().filter(|room| self.owner_of(room).as_ref() == Some(owner)).cloned().collect();
         for room in theirs {
-            self.list_room(&room);
+            self.list_room(&room, owner);
         }
     }
 
-    fn list_room(&mut self, id: &RoomId) {
-        let Some(room) = self.rooms.get(id) else { return };
+    /// A slot has another owner than before.
+    pub(super) fn owner_is_new(&mut self, slot: Slot) {
+        self.members.new_owners.insert(slot, self.now);
+    }
+
+    /// Tells owners that are new and did not ask.
+    pub(super) fn list_unasked(&mut self) {
+        let due = |seen: &Millis| *seen + UNASKED_MS <= self.now;
+        if !self.members.new_owners.values().any(due) {
+            return;
+        }
+        let slots: BTreeMap<Slot, Millis> =
+            self.members.new_owners.iter().filter(|(_, seen)| due(seen)).map(|(slot, seen)| (*slot, *seen)).collect();
+        self.members.new_owners.retain(|slot, _| !slots.contains_key(slot));
+        let mut unasked = Vec::new();
+        for (id, room) in &self.rooms {
+            let Some(seen) = slots.get(&Slot::of(id.as_str())) else { continue };
+            // It may have asked before this gateway saw that it is the owner.
+            let asked =
+                |owner: &Address| room.listed.as_ref().is_some_and(|(to, at)| to == owner && *at + UNASKED_MS >= *seen);
+            unasked.extend(self.owner_of(id).filter(|owner| !asked(owner)).map(|owner| (id.clone(), owner)));
+        }
+        for (id, owner) in unasked {
+            self.list_room(&id, &owner);
+        }
+    }
+
+    /// An owner does not know somebody who is in the room here: it gets the list, unless it has just had it.
+    pub(super) fn doubted(&mut self, id: &RoomId) {
+        let Some(owner) = self.owner_of(id) else { return };
+        let lately = |(to, at): &(Address, Millis)| *to == owner && self.now < *at + DOUBT_MS;
+        if self.rooms.get(id).is_some_and(|room| !room.listed.as_ref().is_some_and(lately)) {
+            self.list_room(id, &owner);
+        }
+    }
+
+    fn list_room(&mut self, id: &RoomId, to: &Address) {
+        let now = self.now;
+        let Some(room) = self.rooms.get_mut(id) else { return };
+        room.listed = Some((Arc::clone(to), now));
         let left = u32::try_from(room.shards().count()).unwrap_or(0);
-        self.members.listings.insert(id.clone(), Listing { left, members: Vec::new() });
+        let mut to = BTreeSet::from([Arc::clone(to)]);
+        if let Some(under_way) = self.members.listings.get_mut(id) {
+            if now < under_way.begun + LISTING_MS {
+                under_way.next.append(&mut to);
+                return;
+            }
+            to.append(&mut under_way.to);
+            to.append(&mut under_way.next);
+        }
+        let listing = Listing { begun: now, left, members: Vec::new(), to, next: BTreeSet::new() };
+        self.members.listings.insert(id.clone(), listing);
         self.tell_room(id, |id| ToShard::ListRoom(id.clone()));
     }
 
@@ -259,7 +323,6 @@ impl Hub {
             return;
         }
         let Some(listing) = self.members.listings.remove(id) else { return };
-        let Some(owner) = self.owner_of(id).filter(|owner| self.is_up(Role::Chatroom, owner)) else { return };
         let mut seen = HashSet::new();
         let changes: Vec<Change> = listing
             .members
@@ -267,7 +330,12 @@ impl Hub {
             .filter(|member| seen.insert(member.session))
             .map(|member| Change { member, join: true, offline_since_ms: 0, ticket: None, fresh: false })
             .collect();
-        self.send_batch(&owner, id, &changes, true);
+        for to in listing.to.iter().filter(|to| self.is_up(Role::Chatroom, to)).cloned().collect::<Vec<_>>() {
+            self.send_batch(&to, id, &changes, true);
+        }
+        for to in listing.next {
+            self.list_room(id, &to);
+        }
     }
 
     /// Unix time now; the shell's clock starts at its origin.

@@ -183,6 +183,7 @@ impl Hub {
         let before = std::mem::replace(&mut self.routes, routes);
         let routes = Arc::clone(&self.routes);
         self.moved.retain(|slot, (epoch, _)| routes.rooms.owner(*slot).is_none_or(|owner| owner.epoch < *epoch));
+        self.owners_changed(&before);
         self.keep_links();
         self.homes_changed(&before);
         self.relays_changed();
@@ -194,6 +195,7 @@ impl Hub {
     pub fn tick(&mut self) {
         self.flush_members();
         self.flush_homes();
+        self.list_unasked();
         self.retry_publishes();
         self.look_around();
         if self.now >= self.next_audit {
@@ -347,7 +349,18 @@ impl Hub {
         let epoch = Epoch(moved.epoch);
         if self.moved.get(&slot).is_none_or(|(known, _)| *known < epoch) {
             self.moved.insert(slot, (epoch, moved.address.as_str().into()));
+            self.owner_is_new(slot);
             self.keep_links();
+        }
+    }
+
+    /// Slots of rooms have other owners.
+    fn owners_changed(&mut self, before: &Routes) {
+        let routes = Arc::clone(&self.routes);
+        for (slot, owner) in routes.rooms.iter() {
+            if before.rooms.owner(slot).is_none_or(|known| known.epoch != owner.epoch) {
+                self.owner_is_new(slot);
+            }
         }
     }
 

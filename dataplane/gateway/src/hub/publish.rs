@@ -234,6 +234,10 @@ impl Hub {
             let stamp = Stamp { epoch: Epoch(reply.epoch), lane, seq: reply.seq };
             Ok(Ordered { stamp, stored: reply.stored })
         });
+        // Reactors ask only for who is in.
+        if result.as_ref().is_err_and(|failure| failure.code == ErrorCode::NotJoined) {
+            self.doubted(&pending.room);
+        }
         self.out.push(Action::Shard(pending.asker.shard, ToShard::Published(pending.asker, result)));
     }
 

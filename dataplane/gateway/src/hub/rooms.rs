@@ -48,6 +48,8 @@ pub(super) struct Room {
     /// Everything up to here went to the reactors.
     pub(super) cursor: Option<Cursor>,
     old: Vec<Old>,
+    /// Which owner was sent everybody who is in it here, and when that was begun.
+    pub(super) listed: Option<(Address, Millis)>,
 }
 
 impl Room {

@@ -1,5 +1,6 @@
 //! The hub between reactors and Pods that are only noted down here.
 
+mod lists;
 mod order;
 
 use throng_core::routes::Owner;
@@ -222,19 +223,6 @@ fn a_refused_join_says_why() {
     let answers = answers(world.chatroom_says("a", kind));
     let [ToShard::Joined(1, Err(failure))] = answers.as_slice() else { panic!("{answers:?}") };
     assert_eq!(failure.code.as_str(), "blocked");
-}
-
-#[test]
-fn an_owner_that_asks_gets_everybody() {
-    let mut world = World::new();
-    world.open("r", cursor(7, [0; 4]));
-    let asked = answers(world.chatroom_says("b", chatroom_to_gateway::Kind::ListRoom("r".into())));
-    assert!(matches!(asked.as_slice(), [ToShard::ListRoom(_)]));
-    world.hub.from_shard(0, ToHub::RoomMembers(id("r"), vec![member(1), member(2), member(1)]));
-    let sent = batches(&world.hub.take_actions());
-    assert!(sent[0].1.rooms[0].full);
-    assert_eq!(sent[0].1.rooms[0].changes.len(), 2);
-    world.chatroom_says("a", chatroom_to_gateway::Kind::ListRoom("nobody-here".into()));
 }
 
 #[test]

@@ -62,6 +62,23 @@ impl Group {
     }
 }
 
+/// The `max_rate` of a hello, in two bytes: more than [`u16::MAX`] is as good as that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Declared(u16);
+
+impl Declared {
+    /// It declared none.
+    pub(super) const NOTHING: Self = Self(u16::MAX);
+
+    pub(super) fn new(max_rate: Option<u32>) -> Self {
+        max_rate.map_or(Self::NOTHING, |rate| Self(u16::try_from(rate).unwrap_or(u16::MAX).min(u16::MAX - 1)))
+    }
+
+    pub(super) fn max_rate(self) -> Option<u32> {
+        (self != Self::NOTHING).then_some(u32::from(self.0))
+    }
+}
+
 /// One connection. Lost with the socket.
 #[derive(Debug)]
 pub(super) struct Conn {
@@ -93,6 +110,8 @@ pub(super) struct Conn {
     pub(super) second: u32,
     pub(super) frames: u16,
     pub(super) group: Group,
+    /// What it asked for, for the day that the policy changes.
+    pub(super) declared: Declared,
     pub(super) best_lane: Lane,
     pub(super) counted_address: bool,
     /// As what it counts among the connections of the gateway.
@@ -134,6 +153,15 @@ mod tests {
     #[test]
     fn an_idle_connection_is_a_small_record() {
         assert!(size_of::<Conn>() <= 208, "{} bytes", size_of::<Conn>());
+    }
+
+    #[test]
+    fn a_declared_rate_is_remembered_as_far_as_it_matters() {
+        assert_eq!(Declared::new(None).max_rate(), None);
+        for rate in [0, 1, 400, 65_534] {
+            assert_eq!(Declared::new(Some(rate)).max_rate(), Some(rate));
+        }
+        assert_eq!(Declared::new(Some(u32::MAX)).max_rate(), Some(65_534));
     }
 
     #[test]

@@ -8,8 +8,11 @@ use super::wheel::step_of;
 use super::{Shard, Transport};
 use crate::seats::Seat;
 
-/// What a client gets between the goaway and the close.
+/// What a client gets between the goaway and the close ...
 const LEAVE_MS: u64 = 10_000;
+/// ... and within what it is asked to go: who begins at the last moment must still find the way to another gateway before this
+/// connection closes.
+const AFTER_MS: u64 = LEAVE_MS - 3_000;
 
 /// A drain on its way.
 #[derive(Debug)]
@@ -113,7 +116,7 @@ impl<T: Transport> Shard<T> {
         record.look_step = self.wheel.enter(conn, now + LEAVE_MS, now);
         if record.is_open() {
             self.counts.goaways += 1;
-            let goaway = GoAway { after_ms: LEAVE_MS, resume, reason: "draining".to_owned() };
+            let goaway = GoAway { after_ms: AFTER_MS, resume, reason: "draining".to_owned() };
             self.reply(conn, 0, Body::GoAway(goaway));
         }
     }

@@ -8,7 +8,7 @@ use throng_core::{Cursor, RoomId, SessionId};
 use throng_proto::client::{Hello, Ok, Recovered};
 use throng_proto::codes::{CloseCode, ErrorCode};
 
-use super::conn::Group;
+use super::conn::{Declared, Group};
 use super::{Shard, Transport};
 use crate::auth::{AuthError, Resumed, Rights};
 use crate::options::Downstream;
@@ -32,14 +32,14 @@ impl<T: Transport> Shard<T> {
         let now_s = self.now_s();
         let resumes = hello.resume.is_some();
         let who = match (&hello.token, &hello.resume) {
-            (Some(token), None) => self.shared.verifier.verify(token, now_s).map(|token| Resumed {
+            (Some(token), None) => self.keys.verifier.verify(token, now_s).map(|token| Resumed {
                 user: token.user,
                 session: SessionId(self.new_session()),
                 conn_epoch: 0,
                 expires_s: token.expires_s,
                 rights: token.rights,
             }),
-            (None, Some(token)) => self.shared.signer.verify(token, now_s),
+            (None, Some(token)) => self.keys.signer.verify(token, now_s),
             _ => return self.refuse(conn, id, ErrorCode::BadRequest, "give either token or resume"),
         };
         let mut who = match who {
@@ -90,7 +90,7 @@ impl<T: Transport> Shard<T> {
 
     /// Writes into the record what is known of its user now.
     fn settle(&mut self, conn: u32, who: &Resumed, max_rate: Option<u32>) {
-        let class = class_of(max_rate, &self.shared.options.downstream);
+        let class = class_of(max_rate, &self.downstream);
         let hash = self.hash_of(&who.user);
         let now = self.now;
         let Some(record) = self.conns.get_mut(conn as usize) else { return };
@@ -101,6 +101,7 @@ impl<T: Transport> Shard<T> {
         record.best_lane = who.rights.best_lane;
         record.rights = who.rights.rooms.is_some().then(|| Arc::new(who.rights.clone()));
         record.group = Group::new(record.format(), class, Cohort::of(who.session));
+        record.declared = Declared::new(max_rate);
         // The end of the token may be nearer than the look at the handshake's deadline.
         record.look_step = self.wheel.enter(conn, now, now);
         let (conns, hasher) = (&self.conns, &self.hasher);
@@ -122,7 +123,7 @@ impl<T: Transport> Shard<T> {
             return String::new();
         };
         let rooms = record.rights.as_ref().and_then(|rights| rights.rooms.clone());
-        self.shared.signer.sign(&Resumed {
+        self.keys.signer.sign(&Resumed {
             user,
             session: record.session,
             conn_epoch: record.conn_epoch,
@@ -145,7 +146,7 @@ impl<T: Transport> Shard<T> {
     }
 
     pub(super) fn refresh(&mut self, conn: u32, id: u64, token: &str) {
-        let verified = match self.shared.verifier.verify(token, self.now_s()) {
+        let verified = match self.keys.verifier.verify(token, self.now_s()) {
             Ok(verified) => verified,
             Err(error) => return self.refuse(conn, id, error.code(), &error.to_string()),
         };
@@ -207,7 +208,7 @@ impl<T: Transport> Shard<T> {
 }
 
 /// The rate class of what a client declared.
-fn class_of(max_rate: Option<u32>, downstream: &Downstream) -> RateClass {
+pub(super) fn class_of(max_rate: Option<u32>, downstream: &Downstream) -> RateClass {
     match max_rate {
         None => RateClass::of(downstream.messages_per_second),
         Some(0) if downstream.allow_unlimited => RateClass::UNLIMITED,

@@ -6,12 +6,13 @@
 //!
 //! - [`input`] turns bytes into commands, [`commands`] answers them, [`joins`] brings members into rooms;
 //! - [`fanout`] hands segments to subscribers with the shared frames of [`frames`], [`output`] writes or queues;
-//! - [`life`] has hello, resume, close and deadlines (on the [`wheel`]), [`drain`] sends everybody elsewhere.
+//! - [`life`] has hello, resume, close and deadlines (on the [`wheel`]), [`drain`] sends everybody elsewhere, [`follow`] changes what they get.
 
 mod commands;
 mod conn;
 mod drain;
 mod fanout;
+mod follow;
 mod frames;
 mod hello;
 mod input;
@@ -34,13 +35,13 @@ use throng_core::{Lane, Millis, RoomId, SessionId, UserId};
 use throng_proto::client::Format;
 use throng_proto::codes::CloseCode;
 
-use crate::auth::{Signer, Verifier};
+use crate::auth::Keys;
 use crate::counters::Counts;
 use crate::guard::{Guard, address_key};
-use crate::options::Options;
+use crate::options::{Downstream, Options};
 use crate::seats::Seat;
 use crate::traffic::{Origin, ToHub, ToShard};
-use conn::{Conn, Group, Stage};
+use conn::{Conn, Declared, Group, Stage};
 use joins::Pending;
 use room::Room;
 use wheel::Wheel;
@@ -73,10 +74,8 @@ pub trait Transport {
 pub struct Shared {
     /// The configuration.
     pub options: Options,
-    /// Checks tokens.
-    pub verifier: Verifier,
-    /// Signs and checks resume tokens.
-    pub signer: Signer,
+    /// The keys that it began with.
+    pub keys: Arc<Keys>,
     /// Limits over all reactors.
     pub guard: Guard,
     /// Unix time of the clock's origin.
@@ -88,6 +87,10 @@ pub struct Shard<T> {
     /// The sockets.
     pub io: T,
     shared: Arc<Shared>,
+    /// What tokens are taken by now.
+    keys: Arc<Keys>,
+    /// What clients get now.
+    downstream: Downstream,
     /// Its number among the reactors of the process.
     number: u16,
     now: Millis,
@@ -124,6 +127,8 @@ impl<T: Transport> Shard<T> {
         let limits = &shared.options.limits;
         Self {
             io,
+            keys: Arc::clone(&shared.keys),
+            downstream: shared.options.downstream,
             number,
             now: Millis::ZERO,
             seed,
@@ -205,6 +210,7 @@ impl<T: Transport> Shard<T> {
             second: 0,
             frames: 0,
             group: Group::new(Format::Json, RateClass::UNLIMITED, Cohort::new(0)),
+            declared: Declared::NOTHING,
             best_lane: Lane::Normal,
             counted_address: counted,
             seat,
@@ -234,6 +240,8 @@ impl<T: Transport> Shard<T> {
             ToShard::Drain { within_ms } => self.drain(within_ms),
             ToShard::Undrain => self.undrain(),
             ToShard::Shed { users, per_s } => self.shed(users, per_s),
+            ToShard::Downstream(downstream) => self.follow_downstream(downstream),
+            ToShard::Keys(keys) => self.keys = keys,
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod delivering;
 mod ending;
+mod following;
 mod law;
 mod seats;
 
@@ -17,7 +18,6 @@ use throng_core::{Cursor, Epoch, Gap, Lane, Message, Millis, RoomId, Segment, Se
 use throng_proto::client::Sealed;
 
 use super::*;
-use crate::auth::{Signer, Verifier};
 use crate::options::{Algorithm, Auth, JwtKey, ResumeKey, Secret};
 use crate::traffic::{CaughtUp, Failure};
 
@@ -90,8 +90,7 @@ fn shard_with(options: Options) -> Shard<Pipes> {
 /// What reactors of one gateway share.
 fn shared_with(options: Options) -> Arc<Shared> {
     Arc::new(Shared {
-        verifier: Verifier::new(&options.auth).unwrap(),
-        signer: Signer::new(&options.auth.resume),
+        keys: Arc::new(Keys::new(&options.auth).unwrap()),
         guard: Guard::new(&options.limits),
         origin: Origin { unix_ms: 1_795_000_000_000 },
         options,

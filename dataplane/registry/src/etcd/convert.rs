@@ -31,6 +31,9 @@ fn compare(when: When) -> Vec<Compare> {
     match when {
         When::Absent(key) => vec![Compare::create_revision(key, CompareOp::Equal, 0)],
         When::Value(key, value) => vec![Compare::value(key, CompareOp::Equal, value)],
+        When::Revision(key, revision) => {
+            vec![Compare::mod_revision(key, CompareOp::Equal, revision.cast_signed())]
+        }
         When::Written { key, mod_revision, lease } => vec![
             Compare::mod_revision(key.clone(), CompareOp::Equal, mod_revision.cast_signed()),
             Compare::lease(key, CompareOp::Equal, lease.0),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use throng_core::policy::Policy;
 use throng_core::{InstanceId, Role};
 use tokio::sync::watch;
 
@@ -16,7 +17,7 @@ use crate::api::{Call, Outcome, Registry};
 use crate::error::{Conflict, Error};
 use crate::keys::Keys;
 use crate::kv::{Kv, Op, Record, Txn, TxnReply, When};
-use crate::model::{Change, ClaimKey, ClaimsRead, Holder, Lease, LeaseId, Member, Own, Placement};
+use crate::model::{Change, ClaimKey, ClaimsRead, Fence, Holder, Lease, LeaseId, Member, Own, Placement};
 use crate::view::View;
 
 /// A registry over some storage.
@@ -39,20 +40,29 @@ impl<K: Kv> Ledger<K> {
         Ok(reply.got(0).cloned())
     }
 
-    /// Writes a document of the leader, if `leader_epoch` is still the stored one.
-    async fn put_led(&self, key: String, bytes: Bytes, leader_epoch: u64) -> Result<u64, Error> {
+    /// Writes a document of the leader, if the fence holds.
+    async fn put_led(&self, key: String, bytes: Bytes, fence: Fence) -> Result<u64, Error> {
+        let Fence { leader_epoch, after } = fence;
         let leader = self.keys.leader_epoch();
+        let unchanged = match after {
+            Some(revision) => When::Revision(key.clone(), revision),
+            None => When::Absent(key.clone()),
+        };
         let txn = Txn {
-            when: vec![When::Value(leader.clone(), numbers::write(leader_epoch))],
-            then: vec![Op::Put { key, value: bytes, lease: None }],
-            otherwise: vec![Op::Get(leader)],
+            when: vec![When::Value(leader.clone(), numbers::write(leader_epoch)), unchanged],
+            then: vec![Op::Put { key: key.clone(), value: bytes, lease: None }],
+            otherwise: vec![Op::Get(leader), Op::Get(key)],
         };
         let reply = self.repeatable(txn).await?;
         if reply.held {
             return Ok(reply.revision);
         }
         let found = reply.got(0).and_then(numbers::read);
-        Err(Conflict::LeaderEpoch { expected: leader_epoch, found }.into())
+        if found != Some(leader_epoch) {
+            return Err(Conflict::LeaderEpoch { expected: leader_epoch, found }.into());
+        }
+        let found = reply.got(1).map(|record| record.mod_revision);
+        Err(Conflict::Document { expected: after, found }.into())
     }
 
     async fn claims(&self, txn: Result<Txn, Error>, expected: Option<u64>) -> Result<Outcome<Vec<Change>>, Error> {
@@ -172,12 +182,17 @@ impl<T: Ledgered> Registry for T {
         })
     }
 
-    fn put_placement(&self, role: Role, bytes: Bytes, leader_epoch: u64) -> Call<'_, u64> {
-        Box::pin(self.ledger().put_led(self.ledger().keys.placement(role), bytes, leader_epoch))
+    fn put_placement(&self, role: Role, bytes: Bytes, fence: Fence) -> Call<'_, u64> {
+        Box::pin(self.ledger().put_led(self.ledger().keys.placement(role), bytes, fence))
     }
 
-    fn put_target(&self, role: Role, bytes: Bytes, leader_epoch: u64) -> Call<'_, u64> {
-        Box::pin(self.ledger().put_led(self.ledger().keys.target(role), bytes, leader_epoch))
+    fn put_target(&self, role: Role, bytes: Bytes, fence: Fence) -> Call<'_, u64> {
+        Box::pin(self.ledger().put_led(self.ledger().keys.target(role), bytes, fence))
+    }
+
+    fn put_policy(&self, policy: &Policy, after: Option<u64>) -> Call<'_, u64> {
+        let (fence, encoded) = (Fence { leader_epoch: policy.leader_epoch, after }, encode(policy));
+        Box::pin(async move { self.ledger().put_led(self.ledger().keys.policy(), encoded?, fence).await })
     }
 
     fn watch(&self) -> watch::Receiver<Arc<View>> {

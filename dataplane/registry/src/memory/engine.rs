@@ -129,6 +129,9 @@ impl Engine {
         match when {
             When::Absent(key) => !self.records.contains_key(key),
             When::Value(key, value) => self.records.get(key).is_some_and(|record| record.value == *value),
+            When::Revision(key, revision) => {
+                self.records.get(key).is_some_and(|record| record.mod_revision == *revision)
+            }
             When::Written { key, mod_revision, lease } => self
                 .records
                 .get(key)

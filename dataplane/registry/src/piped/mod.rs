@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::ready;
+use throng_core::policy::Policy;
 use throng_core::{InstanceId, Role};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::net::unix::pipe;
@@ -25,7 +26,7 @@ pub use self::feed::feed;
 
 use crate::api::{Call, Outcome, Registry};
 use crate::error::Error;
-use crate::model::{Change, ClaimKey, ClaimsRead, Holder, Lease, LeaseId, Member, Own, Placement};
+use crate::model::{Change, ClaimKey, ClaimsRead, Fence, Holder, Lease, LeaseId, Member, Own, Placement};
 use crate::view::{View, unix_now};
 
 /// Longest line: 8,192 claims are about 250 KB.
@@ -187,11 +188,15 @@ impl Registry for PipedRegistry {
         Self::refused()
     }
 
-    fn put_placement(&self, _role: Role, _bytes: Bytes, _leader_epoch: u64) -> Call<'_, u64> {
+    fn put_placement(&self, _role: Role, _bytes: Bytes, _fence: Fence) -> Call<'_, u64> {
         Self::refused()
     }
 
-    fn put_target(&self, _role: Role, _bytes: Bytes, _leader_epoch: u64) -> Call<'_, u64> {
+    fn put_target(&self, _role: Role, _bytes: Bytes, _fence: Fence) -> Call<'_, u64> {
+        Self::refused()
+    }
+
+    fn put_policy(&self, _policy: &Policy, _after: Option<u64>) -> Call<'_, u64> {
         Self::refused()
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use throng_core::{InstanceId, Millis, Role, Slot};
 
-use crate::model::{Claim, Holder, LeaseId, Registered};
+use crate::model::{Claim, Holder, LeaseId, Registered, StoredPolicy};
 use crate::view::{Health, View};
 
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -18,6 +18,7 @@ struct Line {
     revision: u64,
     incarnation: Option<u64>,
     leader_epoch: Option<u64>,
+    policy: Option<StoredPolicy>,
     health: Health,
     members: Vec<(Role, InstanceId, Arc<Registered>)>,
     holders: Vec<Arc<Holder>>,
@@ -56,6 +57,7 @@ pub(super) fn encode(view: &View) -> serde_json::Result<Vec<u8>> {
         revision: view.revision,
         incarnation: view.incarnation,
         leader_epoch: view.leader_epoch,
+        policy: view.policy.clone(),
         health: view.health,
         members: Role::ALL.into_iter().flat_map(of_role).collect(),
         holders: places.holders,
@@ -88,6 +90,7 @@ pub(super) fn decode(line: &[u8]) -> serde_json::Result<View> {
     view.revision = line.revision;
     view.incarnation = line.incarnation;
     view.leader_epoch = line.leader_epoch;
+    view.policy = line.policy;
     view.health = line.health;
     Ok(view)
 }

@@ -14,7 +14,7 @@ use throng_core::routes::{Claims, Owner, Peer, Routes};
 use throng_core::slot::SLOTS;
 use throng_core::{Epoch, InstanceId, Millis, Role, Slot};
 
-use crate::model::{Claim, ClaimKey, Placement, Registered};
+use crate::model::{Claim, ClaimKey, Placement, Registered, StoredPolicy};
 
 /// Least time between two views, so that a burst of changes is shown at most 20 times a second.
 pub(crate) const VIEW_PAUSE_MS: u64 = 50;
@@ -55,6 +55,7 @@ pub struct View {
     pub(crate) users: Arc<Vec<Option<Claim>>>,
     pub(crate) placements: [Option<Placement>; Role::ALL.len()],
     pub(crate) targets: [Option<Placement>; Role::ALL.len()],
+    pub(crate) policy: Option<StoredPolicy>,
     /// The incarnation; none in a new registry, or in one that came back empty.
     pub incarnation: Option<u64>,
     /// The leader epoch; none before the first leader.
@@ -76,6 +77,7 @@ impl View {
             users: nobody,
             placements: [const { None }; Role::ALL.len()],
             targets: [const { None }; Role::ALL.len()],
+            policy: None,
             incarnation: None,
             leader_epoch: None,
             revision: 0,
@@ -138,6 +140,12 @@ impl View {
     #[must_use]
     pub fn target(&self, role: Role) -> Option<&Placement> {
         of_role(&self.targets, role)
+    }
+
+    /// The policy that all Pods follow.
+    #[must_use]
+    pub const fn policy(&self) -> Option<&StoredPolicy> {
+        self.policy.as_ref()
     }
 
     /// The epoch of a claim of this view: none without an incarnation, when a claim gives no right.
@@ -203,6 +211,7 @@ impl PartialEq for View {
             && self.users == other.users
             && self.placements == other.placements
             && self.targets == other.targets
+            && self.policy == other.policy
             && (self.incarnation, self.leader_epoch) == (other.incarnation, other.leader_epoch)
             && (self.revision, self.health) == (other.revision, other.health)
     }

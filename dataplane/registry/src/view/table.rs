@@ -10,7 +10,7 @@ use super::{Health, View};
 use crate::keys::{Key, Keys};
 use crate::kv::Record;
 use crate::ledger::parse_number;
-use crate::model::{Claim, ClaimKey, Holder, Placement, Registered};
+use crate::model::{Claim, ClaimKey, Holder, Placement, Registered, StoredPolicy};
 
 /// Holders kept for sharing before those that nobody refers to are dropped.
 const HOLDERS_KEPT: usize = 256;
@@ -64,6 +64,7 @@ impl Table {
                 *of_role(&mut self.view.targets, role) =
                     record.map(|record| Placement { bytes: record.value, mod_revision: record.mod_revision });
             }
+            Some(Key::Policy) => self.view.policy = record.as_ref().map(policy),
             Some(Key::Incarnation) => self.view.incarnation = record.and_then(|record| parse_number(&record.value)),
             Some(Key::LeaderEpoch) => self.view.leader_epoch = record.and_then(|record| parse_number(&record.value)),
             None => {}
@@ -130,6 +131,11 @@ impl Table {
 
 fn registered(record: &Record) -> Option<Registered> {
     Some(Registered { lease: record.lease?, member: serde_json::from_slice(&record.value).ok()? })
+}
+
+fn policy(record: &Record) -> StoredPolicy {
+    let policy = serde_json::from_slice(&record.value).ok().map(Arc::new);
+    StoredPolicy { policy, mod_revision: record.mod_revision }
 }
 
 const fn of_role<T>(table: &mut [T; Role::ALL.len()], role: Role) -> &mut T {

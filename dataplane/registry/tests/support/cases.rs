@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use throng_core::policy::Rooms;
 use throng_core::{Role, Slot};
-use throng_registry::{Conflict, Error, Lease, MAX_BATCH, Own, Registry};
+use throng_registry::{Conflict, Error, Fence, Lease, MAX_BATCH, Own, Policy, Registry};
 
 use super::*;
 
@@ -34,13 +35,19 @@ cases!(
     a_batch_is_one_to_64_different_keys,
     the_incarnation_is_created_once_and_only_grows,
     a_placement_is_written_only_under_the_current_leader_epoch,
+    a_document_follows_the_one_that_its_writer_read_or_is_refused,
     a_target_stands_beside_the_placement_under_the_same_leader_epoch,
+    a_policy_is_written_like_a_placement_and_seen_by_all,
     leader_epochs_only_grow_and_are_never_taken_twice,
     a_view_shows_claims_of_all_slots_and_its_routes_agree,
     a_burst_of_changes_becomes_few_views,
 );
 
 const TTL_MS: u64 = 1000;
+
+const fn fence(leader_epoch: u64, after: Option<u64>) -> Fence {
+    Fence { leader_epoch, after }
+}
 
 async fn lease(registry: &Arc<dyn Registry>) -> Lease {
     let lease = registry.grant(60_000).await.unwrap();
@@ -255,34 +262,79 @@ async fn a_placement_is_written_only_under_the_current_leader_epoch(registry: Ar
     assert_eq!(registry.placement(Role::Chatroom).await, Ok(None));
     let document = Bytes::from(vec![0xFF; 24 * 1024]);
     let conflict = |expected, found| Err(Error::Conflict(Conflict::LeaderEpoch { expected, found }));
-    assert_eq!(registry.put_placement(Role::Chatroom, document.clone(), 1).await, conflict(1, None));
+    assert_eq!(registry.put_placement(Role::Chatroom, document.clone(), fence(1, None)).await, conflict(1, None));
     let old = registry.next_leader_epoch(0).await.unwrap();
-    let first = registry.put_placement(Role::Chatroom, document.clone(), old).await.unwrap();
+    let first = registry.put_placement(Role::Chatroom, document.clone(), fence(old, None)).await.unwrap();
     let new = registry.next_leader_epoch(0).await.unwrap();
-    assert_eq!(registry.put_placement(Role::Chatroom, Bytes::new(), old).await, conflict(old, Some(new)));
+    let late = registry.put_placement(Role::Chatroom, Bytes::new(), fence(old, Some(first))).await;
+    assert_eq!(late, conflict(old, Some(new)));
     let stored = registry.placement(Role::Chatroom).await.unwrap().unwrap();
     assert_eq!((stored.bytes, stored.mod_revision), (document.clone(), first));
-    assert!(registry.put_placement(Role::Message, Bytes::from_static(b"{}"), new).await.unwrap() > first);
+    let other = registry.put_placement(Role::Message, Bytes::from_static(b"{}"), fence(new, None)).await.unwrap();
+    assert!(other > first);
     let view = seen(&mut views, "both placements", |view| view.placement(Role::Message).is_some()).await;
     assert_eq!(view.placement(Role::Chatroom).map(|placement| &placement.bytes), Some(&document));
     assert_eq!(view.leader_epoch, Some(new));
+}
+
+async fn a_document_follows_the_one_that_its_writer_read_or_is_refused(registry: Arc<dyn Registry>) {
+    let epoch = registry.next_leader_epoch(0).await.unwrap();
+    let document = |text: &'static str| Bytes::from_static(text.as_bytes());
+    let conflict = |expected, found| Err(Error::Conflict(Conflict::Document { expected, found }));
+    let put = |text, after| registry.put_placement(Role::Chatroom, document(text), fence(epoch, after));
+    assert_eq!(put("of nothing", Some(1)).await, conflict(Some(1), None), "there is none that it could follow");
+    let first = put("first", None).await.unwrap();
+    assert_eq!(put("first again", None).await, conflict(None, Some(first)));
+    let second = put("second", Some(first)).await.unwrap();
+    // A request of the same leader that was held up on its way, and one that was sent twice.
+    assert_eq!(put("from an older view", Some(first)).await, conflict(Some(first), Some(second)));
+    assert_eq!(registry.placement(Role::Chatroom).await.unwrap().map(|stored| stored.bytes), Some(document("second")));
+    let target = registry.put_target(Role::Chatroom, document("t"), fence(epoch, None)).await.unwrap();
+    let late = registry.put_target(Role::Chatroom, document("u"), fence(epoch, Some(second))).await;
+    assert_eq!(late, conflict(Some(second), Some(target)), "each document has revisions of its own");
 }
 
 async fn a_target_stands_beside_the_placement_under_the_same_leader_epoch(registry: Arc<dyn Registry>) {
     let mut views = registry.watch();
     let (step, target) = (Bytes::from_static(b"step"), Bytes::from_static(b"target"));
     let conflict = |expected, found| Err(Error::Conflict(Conflict::LeaderEpoch { expected, found }));
-    assert_eq!(registry.put_target(Role::Chatroom, target.clone(), 1).await, conflict(1, None));
+    assert_eq!(registry.put_target(Role::Chatroom, target.clone(), fence(1, None)).await, conflict(1, None));
     let old = registry.next_leader_epoch(0).await.unwrap();
-    let first = registry.put_target(Role::Chatroom, target.clone(), old).await.unwrap();
-    assert!(registry.put_placement(Role::Chatroom, step.clone(), old).await.unwrap() > first);
+    let first = registry.put_target(Role::Chatroom, target.clone(), fence(old, None)).await.unwrap();
+    assert!(registry.put_placement(Role::Chatroom, step.clone(), fence(old, None)).await.unwrap() > first);
     let new = registry.next_leader_epoch(0).await.unwrap();
-    assert_eq!(registry.put_target(Role::Chatroom, Bytes::new(), old).await, conflict(old, Some(new)));
+    let late = registry.put_target(Role::Chatroom, Bytes::new(), fence(old, Some(first))).await;
+    assert_eq!(late, conflict(old, Some(new)));
     let view = seen(&mut views, "both documents", |view| view.placement(Role::Chatroom).is_some()).await;
     assert_eq!(view.placement(Role::Chatroom).map(|stored| &stored.bytes), Some(&step));
     assert_eq!(view.target(Role::Chatroom).map(|stored| &stored.bytes), Some(&target));
     assert_eq!(view.target(Role::Message), None);
     assert_eq!(registry.placement(Role::Chatroom).await.unwrap().map(|stored| stored.bytes), Some(step));
+}
+
+async fn a_policy_is_written_like_a_placement_and_seen_by_all(registry: Arc<dyn Registry>) {
+    let mut views = registry.watch();
+    let policy = |leader_epoch, version, per_s| {
+        let rooms = Rooms { messages_per_s: per_s, protected_types: vec!["gift".into()], ..Rooms::default() };
+        Policy { leader_epoch, version, rooms }
+    };
+    let by_epoch = |expected, found| Err(Error::Conflict(Conflict::LeaderEpoch { expected, found }));
+    assert_eq!(registry.put_policy(&policy(1, 1, 200), None).await, by_epoch(1, None));
+    let old = registry.next_leader_epoch(0).await.unwrap();
+    let first = registry.put_policy(&policy(old, 1, 200), None).await.unwrap();
+    let view = seen(&mut views, "the policy", |view| view.policy().is_some()).await;
+    let stored = view.policy().unwrap();
+    assert_eq!((stored.policy.as_deref(), stored.mod_revision), (Some(&policy(old, 1, 200)), first));
+    let second = registry.put_policy(&policy(old, 2, 50), Some(first)).await.unwrap();
+    let late = registry.put_policy(&policy(old, 2, 400), Some(first)).await;
+    assert_eq!(late, Err(Error::Conflict(Conflict::Document { expected: Some(first), found: Some(second) })));
+    let new = registry.next_leader_epoch(0).await.unwrap();
+    assert_eq!(registry.put_policy(&policy(old, 3, 400), Some(second)).await, by_epoch(old, Some(new)));
+    let view = seen(&mut views, "its change", |view| view.policy().is_some_and(|stored| stored.mod_revision > first));
+    assert_eq!(
+        view.await.policy().and_then(|stored| stored.policy.clone()).map(|read| read.rooms.messages_per_s),
+        Some(50)
+    );
 }
 
 async fn leader_epochs_only_grow_and_are_never_taken_twice(registry: Arc<dyn Registry>) {

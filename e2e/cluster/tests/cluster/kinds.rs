@@ -32,7 +32,7 @@ struct Outcome {
     wrong: Vec<String>,
 }
 
-fn install_kinds() {
+pub(crate) fn install_kinds() {
     let folder = repository().join("crds");
     kubectl(&format!("apply --server-side --force-conflicts -f {}", folder.display())).unwrap();
     kubectl("wait --for=condition=Established --timeout=120s crd/chatroomclusters.throng.dev crd/chatroomoperations.throng.dev")

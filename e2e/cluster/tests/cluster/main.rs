@@ -8,6 +8,7 @@
 )]
 
 mod charts;
+mod commands;
 mod kinds;
 mod nodes;
 mod pods;

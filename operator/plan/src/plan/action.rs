@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use throng_core::Role;
+use throng_core::policy::Policy;
 
 use crate::status::{OperationStatus, Utc};
 use crate::world::{Document, Object};
@@ -107,6 +108,11 @@ pub enum Action {
         role: Role,
         /// The document.
         document: Document,
+    },
+    /// Write the policy that running Pods follow. Only under the leader epoch that it names.
+    WritePolicy {
+        /// The document.
+        policy: Policy,
     },
 }
 

@@ -3,7 +3,8 @@
 //! A look goes through the same steps each time. [`census`] tells Pods that count from those that do not; [`course`] says
 //! which revision has the users and which gets some, by the spec, by what [`operations`] ask for and by what it remembers;
 //! [`size`] says how many Pods each pool wants; [`pool`] brings the two together, with [`birth`] for
-//! new Pods and [`leave`] for those that go; [`slots`] writes placements, [`objects`] what else is owned, [`report`] the
+//! new Pods and [`leave`] for those that go; [`slots`] writes placements, [`policy`] what Pods
+//! follow while they run, [`objects`] what else is owned, [`report`] the
 //! status with its [`conditions`]. [`farewell`] is the other way: a cluster that is to be deleted.
 
 pub mod action;
@@ -16,6 +17,7 @@ mod farewell;
 mod leave;
 mod objects;
 mod operations;
+mod policy;
 mod pool;
 pub mod reason;
 mod report;
@@ -94,6 +96,7 @@ fn live<'a>(look: &Look<'a>, census: &mut Census<'a>, draft: &mut Draft) {
     draft.why.extend(look.course.memory.why.iter().cloned());
     pool::plan(look, census, draft);
     draft.leaves.extend(look.course.routes.sheds.iter().cloned());
+    policy::plan(look, draft);
     slots::plan(look, census, draft);
     objects::plan(look, census, draft);
     if look.world.spec.paused {

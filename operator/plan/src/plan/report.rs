@@ -10,6 +10,7 @@ use crate::status::{
     ClusterStatus, DrainStatus, EventPhase, EventStatus, MAX_COUNT, MovesStatus, PoolStatus, RevisionState,
     RevisionStatus, Utc,
 };
+use crate::world::sample::FRESH_MS;
 
 /// Ages of samples are told in steps of so many seconds, so that a status at rest stays the same.
 const AGE_STEP_S: u64 = 5;
@@ -49,9 +50,18 @@ pub(super) fn report(look: &Look<'_>, census: &Census<'_>, mut draft: Draft) -> 
     let look_again_ms = match () {
         () if busy => BUSY_LOOK_MS,
         () if scales => SCALING_LOOK_MS,
-        () => LOOK_AGAIN_MS,
+        () => LOOK_AGAIN_MS.min(falls_silent_ms(look, census)),
     };
     Plan { actions, conditions: status.conditions.clone(), status, why, look_again_ms }
+}
+
+/// Until the first Pod whose sample is believed now would count as silent, if it said nothing more. Samples come without a
+/// word, and so does their end.
+fn falls_silent_ms(look: &Look<'_>, census: &Census<'_>) -> u64 {
+    let now = look.world.now;
+    let samples = census.all().filter_map(|seat| look.world.samples.get(&seat.pod.uid));
+    let left = samples.filter(|sample| sample.is_fresh(now)).map(|sample| FRESH_MS - now.0.since(sample.at.0) + 1);
+    left.min().unwrap_or(LOOK_AGAIN_MS)
 }
 
 /// While a revision is not stored, its own number: asked for again, it is the same revision.

@@ -20,6 +20,8 @@ use crate::world::{Claim, Document, Documents, Registry};
 const SETTLE_MS: u64 = 60_000;
 /// Users whose slots may be on the way at one time where the spec says nothing, unless a single slot has more.
 const USERS_AT_ONCE: u64 = 500;
+/// The Pods that are silent where there is no registry.
+static NOBODY: BTreeSet<Arc<str>> = BTreeSet::new();
 
 /// Plans the slots of both roles that have some. Nothing moves while the registry is out of reach.
 pub(super) fn plan(look: &Look<'_>, census: &Census<'_>, draft: &mut Draft) {
@@ -140,8 +142,10 @@ fn next(
     }
     let names: BTreeMap<&str, Arc<str>> =
         candidates.iter().map(|seat| (seat.pod.uid.as_str(), Arc::from(seat.name))).collect();
+    let silent = look.world.registry.as_ref().map_or(&NOBODY, |registry| &registry.silent);
     let held = claims.iter().filter_map(|(&slot, claim)| {
         let activity = Activity { rooms: claim.rooms, users: claim.users };
+        let activity = (!silent.contains(&claim.uid)).then_some(activity);
         Some((slot, Held { pod: Arc::clone(names.get(&*claim.uid)?), activity }))
     });
     let users_at_once = look.world.spec.drain.users_per_s.map_or(USERS_AT_ONCE, u64::from);

@@ -15,6 +15,7 @@ pub use operation::Operation;
 pub use pool::PoolSpec;
 pub use rollout::Rollout;
 use serde::{Deserialize, Serialize};
+pub use throng_core::policy::Rooms;
 
 use crate::pools::Pools;
 
@@ -65,25 +66,4 @@ pub struct Drain {
     pub users_per_s: Option<u32>,
     /// Keys of node taints that start a drain of the Pods on the node.
     pub taints: Vec<String>,
-}
-
-/// Policy of rooms, followed by running Pods without a restart.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rooms {
-    /// Messages a second that a room takes in on lanes 2-3.
-    pub messages_per_s: u32,
-    /// Messages a second of one user in one room; 0: no limit.
-    pub user_messages_per_s: u32,
-    /// Messages a second that a client gets on lanes 2-3 if it asks for nothing else.
-    pub downstream_per_s: u32,
-    /// The most that a client may ask for.
-    pub max_downstream_per_s: u32,
-    /// Who is offline leaves after so long ...
-    pub offline_after_ms: u64,
-    /// ... or after so many missed messages.
-    pub offline_after_messages: u32,
-    /// A room without members and messages ends after so long; 0: never.
-    pub idle_ms: u64,
-    /// Message types that travel on lane 1.
-    pub protected_types: Vec<String>,
 }

@@ -1,9 +1,10 @@
 //! What etcd says: who lives, who owns which slot, where slots should be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use throng_core::policy::Policy;
 use throng_core::{Role, Slot};
 
 use super::Document;
@@ -14,10 +15,16 @@ use crate::pools::Pools;
 pub struct Registry {
     /// Living processes, by uid of their Pod.
     pub members: BTreeMap<String, Member>,
+    /// Uids of Pods that have not said lately what their slots carry: those count as the hottest.
+    #[serde(default)]
+    pub silent: BTreeSet<Arc<str>>,
     /// Who owns each slot that somebody owns. That of gateways is empty.
     pub claims: Pools<BTreeMap<Slot, Claim>>,
     /// Where slots should be. That of gateways is empty.
     pub documents: Pools<Documents>,
+    /// The policy that Pods follow; none if there is none, or none that can be read.
+    #[serde(default)]
+    pub policy: Option<Policy>,
 }
 
 /// A living process, under its lease.

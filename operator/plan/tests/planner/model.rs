@@ -278,6 +278,12 @@ impl Model {
                     self.broken_promises.push(format!("{role}: a placement went back"));
                 }
             }
+            Action::WritePolicy { policy } => {
+                let before = self.world.registry.as_mut().unwrap().policy.replace(policy.clone());
+                if before.is_some_and(|before| before.version >= policy.version) {
+                    self.broken_promises.push("a policy went back".to_owned());
+                }
+            }
         }
     }
 

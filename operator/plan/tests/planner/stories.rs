@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use throng_core::policy::Policy;
 use throng_core::{Role, Slot};
 use throng_plan::plan::{Action, Because, Reason};
 use throng_plan::spec::ShapeHash;
 use throng_plan::status::{Condition, DrainCause, Holds, Utc};
+use throng_plan::world::sample::FRESH_MS;
 use throng_plan::world::{Object, Phase};
 
 use crate::model::{DEADLINE_MS, Model};
@@ -393,4 +395,87 @@ fn every_reason_has_a_word_of_its_own_and_a_meaning() {
         assert_eq!(reason.as_str(), format!("{reason:?}"));
         assert!(reason.meaning().ends_with('.'));
     }
+}
+
+#[test]
+fn a_change_of_policy_is_written_for_pods_to_follow_and_touches_none() {
+    let mut model = Model::at_rest([3, 2, 2], 10);
+    let policy = |model: &Model| model.world.registry.as_ref().unwrap().policy.clone().unwrap();
+    assert_eq!((policy(&model).version, &policy(&model).rooms), (1, &model.world.spec.rooms));
+    model.world.spec.rooms.messages_per_s = 50;
+    model.world.spec.rooms.protected_types = vec!["gift".into()];
+    let plan = model.plan();
+    let wanted = Policy { leader_epoch: 1, version: 2, rooms: model.world.spec.rooms.clone() };
+    assert_eq!(plan.actions, [Action::WritePolicy { policy: wanted.clone() }]);
+    let before = model.world.pods.clone();
+    model.step();
+    assert_eq!((policy(&model), &model.world.pods), (wanted, &before));
+    assert_eq!(model.plan().actions, [], "what is written is not written again");
+    // Another leader leaves it as it is.
+    model.world.leader_epoch = 2;
+    assert!(!model.plan().actions.iter().any(|action| matches!(action, Action::WritePolicy { .. })));
+    assert!(model.broken_promises.is_empty(), "{:?}", model.broken_promises);
+}
+
+#[test]
+fn no_policy_is_written_while_the_registry_is_out_of_reach_or_the_cluster_is_paused() {
+    let mut model = Model::at_rest([3, 2, 2], 10);
+    model.world.spec.rooms.messages_per_s = 50;
+    model.world.spec.paused = true;
+    assert_eq!(model.plan().actions, []);
+    model.world.spec.paused = false;
+    model.world.registry = None;
+    assert!(!model.plan().actions.iter().any(|action| matches!(action, Action::WritePolicy { .. })));
+}
+
+#[test]
+fn at_rest_it_looks_again_before_a_silence_could_go_unnoticed() {
+    let mut model = Model::at_rest([3, 2, 2], 10);
+    for pool in [&mut model.world.spec.pools.gateway, &mut model.world.spec.pools.chatroom] {
+        pool.max = pool.min;
+    }
+    model.world.spec.pools.message.max = 2;
+    model.settle();
+    let plan = model.plan();
+    assert_eq!((plan.actions.as_slice(), condition(&plan.conditions, "MetricsStale").status), (&[][..], Holds::False));
+    // Nobody says anything any more, and nothing else happens.
+    let (began, mut look_again_ms) = (model.world.now, plan.look_again_ms);
+    let noticed_ms = loop {
+        model.world.now = Utc(model.world.now.0 + look_again_ms);
+        let plan = model.plan();
+        look_again_ms = plan.look_again_ms;
+        let passed_ms = model.world.now.0.since(began.0);
+        if condition(&plan.conditions, "MetricsStale").status == Holds::True {
+            break passed_ms;
+        }
+        assert!(passed_ms < 60_000, "nobody notices");
+    };
+    assert!(noticed_ms <= FRESH_MS + 1, "{noticed_ms} ms");
+}
+
+#[test]
+fn slots_of_a_pod_that_says_nothing_of_them_move_last() {
+    let mut model = Model::at_rest([2, 2, 2], 0);
+    let quiet = model.uid("live-chatroom-1-0");
+    model.world.registry.as_mut().unwrap().silent = [quiet.as_str().into()].into();
+    model.world.spec.pools.chatroom.min = 4;
+    model.step();
+    model.step();
+    let from = |model: &Model, uid: &str| {
+        let registry = model.world.registry.as_ref().unwrap();
+        let document = registry.documents.chatroom.in_force.as_ref().unwrap();
+        let moves = registry.claims.chatroom.iter().filter(|(slot, claim)| {
+            let to = document.0.owner(**slot).unwrap();
+            *claim.uid == *uid && model.uid(&to.pod) != *uid
+        });
+        moves.count()
+    };
+    // The Pods that are new have got their first slots.
+    let plan = model.plan();
+    let first =
+        plan.actions.iter().find(|action| matches!(action, Action::WritePlacement { role: Role::Chatroom, .. }));
+    model.act(first.expect("slots move to new Pods"));
+    let other = model.uid("live-chatroom-1-1");
+    assert!(from(&model, &other) > 500, "idle slots go at once");
+    assert_eq!(from(&model, &quiet), 0, "of others nobody knows whether they are idle");
 }

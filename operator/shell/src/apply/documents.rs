@@ -1,10 +1,10 @@
-//! Placement documents in etcd, under the leader epoch.
+//! Documents in etcd, under the leader epoch, each after the one that was planned with.
 
 use std::time::Duration;
 
 use throng_core::Role;
 use throng_plan::world::Document;
-use throng_registry::{EtcdRegistry, Registry as _};
+use throng_registry::{EtcdRegistry, Fence, Placement as Stored, Policy, Registry as _, View};
 use tokio::time::timeout;
 
 use super::{Failure, Hands, late_as};
@@ -16,19 +16,26 @@ const SEEN: Duration = Duration::from_secs(1);
 
 impl Hands<'_> {
     pub(super) async fn write_target(&self, role: Role, document: &Document) -> Result<(), Failure> {
-        let (registry, epoch) = (self.etcd()?, document.0.leader_epoch);
-        let bytes = document.0.encode();
-        self.written(registry, registry.put_target(role, bytes, epoch)).await
+        let (registry, view) = self.etcd()?;
+        let fence = fence(document.0.leader_epoch, view.target(role));
+        self.written(registry, registry.put_target(role, document.0.encode(), fence)).await
     }
 
     pub(super) async fn write_placement(&self, role: Role, document: &Document) -> Result<(), Failure> {
-        let (registry, epoch) = (self.etcd()?, document.0.leader_epoch);
-        let bytes = document.0.encode();
-        self.written(registry, registry.put_placement(role, bytes, epoch)).await
+        let (registry, view) = self.etcd()?;
+        let fence = fence(document.0.leader_epoch, view.placement(role));
+        self.written(registry, registry.put_placement(role, document.0.encode(), fence)).await
     }
 
-    fn etcd(&self) -> Result<&EtcdRegistry, Failure> {
-        self.registry.as_ref().map(|(registry, _)| *registry).ok_or(Failure::NoRegistry)
+    pub(super) async fn write_policy(&self, policy: &Policy) -> Result<(), Failure> {
+        let (registry, view) = self.etcd()?;
+        let after = view.policy().map(|stored| stored.mod_revision);
+        self.written(registry, registry.put_policy(policy, after)).await
+    }
+
+    /// The registry, and the view that was planned with.
+    fn etcd(&self) -> Result<(&EtcdRegistry, &View), Failure> {
+        self.registry.as_ref().map(|(registry, view)| (*registry, &**view)).ok_or(Failure::NoRegistry)
     }
 
     async fn written(&self, registry: &EtcdRegistry, call: throng_registry::Call<'_, u64>) -> Result<(), Failure> {
@@ -40,4 +47,9 @@ impl Hands<'_> {
         let _ = timeout(SEEN, seen).await;
         Ok(())
     }
+}
+
+/// A document is written after the one that was planned with, and after no other.
+fn fence(leader_epoch: u64, read: Option<&Stored>) -> Fence {
+    Fence { leader_epoch, after: read.map(|stored| stored.mod_revision) }
 }

@@ -72,6 +72,12 @@ impl Failure {
     /// Whether only the view was old: not worth a word to people.
     #[must_use]
     pub const fn is_passing(&self) -> bool {
-        matches!(self, Self::Deposed | Self::Stale(_) | Self::Late(_))
+        matches!(
+            self,
+            Self::Deposed
+                | Self::Stale(_)
+                | Self::Late(_)
+                | Self::Registry(RegistryError::Conflict(Conflict::Document { .. }))
+        )
     }
 }

@@ -1,7 +1,7 @@
 //! Carries out what a plan asks for. Every action names what must still be true, and every call ends before the right to
 //! make it does.
 //!
-//! [`throng_plan::waves`] says what may be done at the same time; [`objects`], [`pods`], [`documents`], [`operations`] and [`node`] do it; [`failure`] says why
+//! [`throng_runtime`] says what is done at the same time and what a failure stops; [`objects`], [`pods`], [`documents`], [`operations`] and [`node`] do it; [`failure`] says why
 //! something could not be done.
 
 mod documents;
@@ -22,9 +22,10 @@ use k8s_openapi::NamespaceResourceScope;
 use kube::Resource;
 use kube::api::{Api, PatchParams, PostParams};
 use throng_crds::ChatroomCluster;
-use throng_plan::waves::{self, Wave};
-use throng_plan::{Action, World};
+use throng_plan::status::ClusterStatus;
+use throng_plan::{Action, World, waves};
 use throng_registry::{EtcdRegistry, View};
+use throng_runtime::Runtime;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -64,34 +65,41 @@ pub struct Hands<'a> {
     pub metrics: &'a Metrics,
 }
 
-impl Hands<'_> {
-    /// Does all of it in order. The first failure of something that all stand on ends it; an action on one Pod that fails
-    /// is only skipped, or one Pod that does not answer would hold up all the others. Returns the first failure.
-    ///
-    /// # Errors
-    /// The first failure, with what was to be done.
-    pub async fn carry_out(&self, actions: &[Action]) -> Result<(), (String, Failure)> {
-        let mut first = Ok(());
-        for wave in waves::waves(actions) {
-            match wave {
-                Wave::Alone(action) => self.act(action).await?,
-                Wave::Together(actions) => {
-                    let acts: Vec<BoxFuture<'_, _>> =
-                        actions.into_iter().map(|action| self.act(action).boxed()).collect();
-                    let results: Vec<_> = futures::stream::iter(acts).buffered(AT_ONCE).collect().await;
-                    for result in results {
-                        if matches!(&result, Err((_, failure)) if failure.ends_the_pass()) {
-                            return result;
-                        }
-                        first = first.and(result);
-                    }
-                }
-            }
-        }
-        first
+/// What was not done, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {failure}")]
+pub struct Undone {
+    /// What was to be done, for people.
+    pub what: String,
+    /// Why it was not.
+    pub failure: Failure,
+}
+
+impl throng_runtime::Failure for Undone {
+    fn ends_the_pass(&self) -> bool {
+        self.failure.ends_the_pass()
+    }
+}
+
+impl Runtime for Hands<'_> {
+    type Failure = Undone;
+
+    async fn remember(&mut self, status: &ClusterStatus) -> Result<(), Undone> {
+        let written = status::write(&self.api(), self.term, self.cluster, status).await;
+        let written = written.map_err(|failure| Undone { what: "write the status".to_owned(), failure })?;
+        self.watches.clusters.learn(written);
+        Ok(())
     }
 
-    async fn act(&self, action: &Action) -> Result<(), (String, Failure)> {
+    async fn together(&mut self, actions: &[&Action]) -> Vec<Result<(), Undone>> {
+        let hands = &*self;
+        let acts: Vec<BoxFuture<'_, _>> = actions.iter().map(|action| hands.act(action).boxed()).collect();
+        futures::stream::iter(acts).buffered(AT_ONCE).collect().await
+    }
+}
+
+impl Hands<'_> {
+    async fn act(&self, action: &Action) -> Result<(), Undone> {
         let result = self.attempt(action).await;
         let (kind, what) = (waves::kind(action), waves::describe(action));
         let outcome = if result.is_ok() { "done" } else { "failed" };
@@ -103,7 +111,7 @@ impl Hands<'_> {
             }
             Err(failure) => {
                 warn!(cluster = %self.owner().name, kind, what, error = %failure, "not done; it is tried again");
-                Err((what, failure))
+                Err(Undone { what, failure })
             }
         }
     }
@@ -117,7 +125,9 @@ impl Hands<'_> {
                 let birth = crate::render::pod::Birth { name, role: *role, revision: *revision, index: *index, zone };
                 self.create_pod(&birth).await
             }
-            Action::DeletePod { name, uid, most_users_cut, .. } => self.delete_pod(name, uid, *most_users_cut).await,
+            Action::DeletePod { name, uid, because, most_users_cut } => {
+                self.delete_pod(name, uid, *because, *most_users_cut).await
+            }
             Action::LabelServing { name, uid, serving } => self.label_serving(name, uid, *serving).await,
             Action::DrainPod { uid, deadline, users_per_s, .. } => self.drain(uid, *deadline, *users_per_s).await,
             Action::UndrainPod { uid, .. } => self.undrain(uid).await,
@@ -126,6 +136,7 @@ impl Hands<'_> {
             Action::DeleteOperation { name, uid } => self.delete_operation(name, uid).await,
             Action::WriteTarget { role, document } => self.write_target(*role, document).await,
             Action::WritePlacement { role, document } => self.write_placement(*role, document).await,
+            Action::WritePolicy { policy } => self.write_policy(policy).await,
         }
     }
 

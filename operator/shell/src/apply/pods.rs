@@ -5,6 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Patch, Preconditions};
 use serde_json::json;
+use throng_plan::plan::Because;
 use throng_plan::world::Pod as Planned;
 
 use super::objects::{already_exists, is_not_found};
@@ -12,6 +13,9 @@ use super::{Failure, Hands, merge_params, post};
 use crate::names;
 use crate::render::pod::Birth;
 use crate::render::{Owner, pod, revision};
+
+/// A Pod of a cluster that goes may finish what it is at for so long, in seconds.
+const LAST_WORDS_S: u32 = 10;
 
 impl Hands<'_> {
     /// Makes a Pod of its revision. Nothing if there is one of its name.
@@ -39,7 +43,13 @@ impl Hands<'_> {
     }
 
     /// Deletes a Pod, if it is still the same and not more users would be cut off than stated.
-    pub(super) async fn delete_pod(&self, name: &str, uid: &str, most_users_cut: u64) -> Result<(), Failure> {
+    pub(super) async fn delete_pod(
+        &self,
+        name: &str,
+        uid: &str,
+        because: Because,
+        most_users_cut: u64,
+    ) -> Result<(), Failure> {
         let role = self.world.pods.get(name).map(|pod: &Planned| pod.role);
         if let (Some(sample), Some(role)) = (self.heard.sample(uid), role)
             && sample.users(role) > most_users_cut
@@ -51,7 +61,11 @@ impl Hands<'_> {
         }
         let resource_version = self.stored(uid).and_then(|pod| pod.metadata.resource_version.clone());
         let same = Preconditions { uid: Some(uid.to_owned()), resource_version };
-        let params = DeleteParams::default().preconditions(same);
+        let mut params = DeleteParams::default().preconditions(same);
+        if because == Because::ClusterDeleted {
+            // Nobody is left to whom it could hand over what it owns: it would wait for that until its own deadline.
+            params.grace_period_seconds = Some(LAST_WORDS_S);
+        }
         match self.call(self.api::<Pod>().delete(name, &params)).await {
             Ok(deleted) => {
                 if let Some(going) = deleted.left() {

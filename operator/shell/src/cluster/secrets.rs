@@ -73,6 +73,11 @@ impl Secrets {
         self.known.insert(name, Known { at: Instant::now(), entries: Some(Arc::new(entries(secret))) });
     }
 
+    /// Notes that one does not exist.
+    pub fn learn_missing(&mut self, name: &str) {
+        self.known.insert(name.to_owned(), Known { at: Instant::now(), entries: None });
+    }
+
     /// An entry as text, if the Secret has it.
     #[must_use]
     pub fn text(&self, name: &str, entry: &str) -> Option<String> {

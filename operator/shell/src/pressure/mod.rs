@@ -10,12 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use throng_core::{Role, Slot};
 use throng_plan::moves::Activity;
+use throng_plan::status::Utc;
 use throng_plan::world::Sample;
+use throng_plan::world::sample::FRESH_MS;
 use throng_proto::key::PodKey;
+use throng_runtime::registry::Activities;
 use tokio::task::JoinHandle;
 
 use crate::metrics::Metrics;
-use crate::snapshot::registry::Activities;
 
 /// Where a Pod answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +37,8 @@ pub struct Heard {
 #[derive(Debug, Default)]
 struct OfPod {
     sample: Option<Sample>,
-    slots: Option<(Role, BTreeMap<Slot, Activity>)>,
+    /// What its slots carry, and when that was heard.
+    slots: Option<(Utc, Role, BTreeMap<Slot, Activity>)>,
 }
 
 impl Heard {
@@ -56,12 +59,16 @@ impl Heard {
         self.pods().get(uid)?.sample.clone()
     }
 
-    /// What slots carry.
+    /// What slots carry, as far as it was heard so lately that it is still believed.
     #[must_use]
-    pub fn activities(&self) -> Activities {
+    pub fn activities(&self, now: Utc) -> Activities {
         let mut all = Activities::default();
-        for (role, slots) in self.pods().values().filter_map(|pod| pod.slots.as_ref()) {
-            all.of_mut(*role).extend(slots.iter().map(|(slot, activity)| (*slot, *activity)));
+        for (uid, pod) in &*self.pods() {
+            let Some((at, role, slots)) = &pod.slots else { continue };
+            if now.0.since(at.0) <= FRESH_MS {
+                all.pods.insert(uid.clone());
+                all.slots.of_mut(*role).extend(slots.iter().map(|(slot, activity)| (*slot, *activity)));
+            }
         }
         all
     }
@@ -70,8 +77,8 @@ impl Heard {
         self.pods().entry(uid.to_owned()).or_default().sample = Some(sample);
     }
 
-    fn hear_slots(&self, uid: &str, role: Role, slots: BTreeMap<Slot, Activity>) {
-        self.pods().entry(uid.to_owned()).or_default().slots = Some((role, slots));
+    fn hear_slots(&self, uid: &str, at: Utc, role: Role, slots: BTreeMap<Slot, Activity>) {
+        self.pods().entry(uid.to_owned()).or_default().slots = Some((at, role, slots));
     }
 }
 

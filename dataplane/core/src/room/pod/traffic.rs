@@ -93,9 +93,16 @@ impl Pod {
     fn apply_room(&mut self, now: Now, gateway: GatewayNo, changes: RoomChanges) -> RoomApplied {
         let RoomChanges { room: id, full, changes } = changes;
         let nothing = |epoch, moved| RoomApplied { room: id.clone(), epoch, members: 0, refused: vec![], moved };
-        let open = self.slots.get(&Slot::of(id.as_str())).map(|slot| slot.epoch);
-        // An empty list or a leave makes no room.
-        let makes_room = changes.iter().any(|change| change.kind != ChangeKind::Leave);
+        let slot = self.slots.get(&Slot::of(id.as_str()));
+        let open = slot.map(|slot| slot.epoch);
+        let young = slot.is_some_and(|slot| now.mono.since(slot.opened) < self.options.lists_within_ms);
+        // An empty list or a leave makes no room. Nor does who is away, but while this Pod cannot know all rooms yet: else
+        // a room that was destroyed would come back with its last ghost.
+        let makes_room = changes.iter().any(|change| match change.kind {
+            ChangeKind::Join => true,
+            ChangeKind::Away(_) => young,
+            ChangeKind::Leave => false,
+        });
         if (makes_room || open.is_none())
             && let Err(Refusal::Elsewhere(moved)) = self.ensure(now, &id)
         {

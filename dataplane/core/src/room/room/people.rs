@@ -1,6 +1,6 @@
 //! Who is in a room and what they may: members, lists, settings.
 
-use super::{Desk, LINKED_WITHIN_MS, Room};
+use super::{ASK_AGAIN_MS, Desk, LINKED_WITHIN_MS, PATIENCE, Room};
 use crate::room::life::{Overrides, Settings};
 use crate::room::lists::{ListChange, ListEntry, ListName};
 use crate::room::members::{Change, ChangeKind, Effect, GatewayNo};
@@ -66,15 +66,19 @@ impl Room {
         }
     }
 
-    /// Waits no longer for gateways that should have linked or listed by now.
-    pub(super) fn hear_no_longer(&mut self, desk: &Desk<'_>) {
+    /// Asks gateways again that have not listed; waits no longer for those that should have linked by now, and in the end
+    /// for none. A gateway whose link dies is not waited for anyway.
+    pub(super) fn hear_no_longer(&mut self, desk: &mut Desk<'_>) {
         let waited_ms = desk.now.mono.since(self.opened);
         if waited_ms >= LINKED_WITHIN_MS {
             self.heard(GatewayNo::NOWHERE);
         }
-        if waited_ms >= desk.options.lists_within_ms {
+        if waited_ms >= desk.options.lists_within_ms * PATIENCE {
             self.unheard.clear();
             self.entries.touch();
+        } else if self.ask_at <= desk.now.mono {
+            self.ask_at = desk.now.mono + ASK_AGAIN_MS;
+            self.ask_for_lists(desk.out);
         }
     }
 

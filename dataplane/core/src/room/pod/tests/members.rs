@@ -59,10 +59,41 @@ fn a_count_is_provisional_until_the_gateways_have_listed() {
     assert!(scene.pod.describe(scene.now, &room).unwrap().provisional);
     scene.pod.members(scene.now, other, 1, vec![RoomChanges { room: room.clone(), full: true, changes: vec![] }]);
     assert!(!scene.pod.describe(scene.now, &room).unwrap().provisional);
-    let mut silent = Scene::young();
-    silent.join("ana");
-    silent.pass(5_000);
-    assert!(!silent.pod.describe(silent.now, &room).unwrap().provisional);
+}
+
+#[test]
+fn a_gateway_that_does_not_list_is_asked_again_and_not_waited_for_for_ever() {
+    let mut scene = Scene::young();
+    scene.join("ana");
+    let room = scene.room.clone();
+    drop(scene.pod.take_output());
+    scene.pass(29_000);
+    let asked = Output::ListRoom { gateways: vec![scene.gateway], room: room.clone() };
+    assert!(scene.pod.take_output().into_iter().filter(|output| *output == asked).count() >= 20);
+    assert!(scene.pod.describe(scene.now, &room).unwrap().provisional);
+    scene.pass(1_000);
+    assert!(!scene.pod.describe(scene.now, &room).unwrap().provisional);
+    drop(scene.pod.take_output());
+    scene.pass(10_000);
+    assert!(!scene.pod.take_output().contains(&asked));
+
+    let mut gone = Scene::young();
+    gone.join("ana");
+    gone.pod.gateway_lost(gone.now, gone.gateway);
+    gone.pass(3_000);
+    assert!(!gone.pod.describe(gone.now, &room).unwrap().provisional, "its link is dead");
+}
+
+#[test]
+fn who_is_away_brings_no_destroyed_room_back() {
+    let away = |scene: &mut Scene| {
+        let kind = ChangeKind::Away(scene.now.mono);
+        let change = Change { user: user("ana"), session: session("ana"), conn_epoch: 1, kind };
+        scene.batch(false, vec![change]);
+        scene.pod.describe(scene.now, &scene.room.clone()).map_or(0, |room| room.members)
+    };
+    assert_eq!(away(&mut Scene::new()), 0);
+    assert_eq!(away(&mut Scene::young()), 1, "of a young slot not all rooms are known");
 }
 
 #[test]

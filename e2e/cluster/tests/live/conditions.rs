@@ -1,0 +1,45 @@
+//! What is wrong and no schema can know: a condition says what, and what runs goes on.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::Said;
+use crate::people::{Wish, words};
+use crate::world::{World, apply, get, rest, set_pools, spec, until};
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// Each wrong thing, the condition that shows it, and a word of its message.
+pub(crate) fn shown(world: &World) -> Result<Said> {
+    set_pools([2, 2, 2])?;
+    let people = world.people(Wish { cluster: "live", count: 100, name: "wrong", may_cut: false })?;
+    let good = spec("live", [2, 2, 2], 30080, "");
+    let zone = "  events: [{name: final, start: \"2027-01-01T20:00:00\", timeZone: Mars/Olympus, hold: 1h, floor: {gateway: 2}}]";
+    let wrong = [
+        ("UnknownTimeZone", "Mars/Olympus", spec("live", [2, 2, 2], 30080, zone)),
+        (
+            "SecretMissing",
+            "nobody",
+            good.replace("apiKeysSecretRef: {name: live-api}", "apiKeysSecretRef: {name: nobody}"),
+        ),
+        ("RegistryUnreachable", "", good.replace("http://etcd:2379", "http://nowhere:2379")),
+    ];
+    for (reason, word, spec) in &wrong {
+        apply(spec)?;
+        until(&format!("the condition {reason}"), SOON, || {
+            let status = get("crc/live")?["status"].clone();
+            let all = status["conditions"].as_array().cloned().unwrap_or_default();
+            let told = all.iter().any(|one| {
+                one["reason"] == *reason && one["message"].as_str().is_some_and(|message| message.contains(word))
+            });
+            ensure!(told, "{all:?}");
+            Ok(())
+        })?;
+        apply(&good)?;
+        rest("live")?;
+    }
+    let report = people.leave()?;
+    let reasons: Vec<_> = wrong.iter().map(|(reason, ..)| *reason).collect();
+    Ok(Said::Well(format!("{}; {}", reasons.join(", "), words(&report))))
+}

@@ -1,0 +1,91 @@
+//! The operator on a real cluster, with people in its rooms: one scenario after the other on one installation.
+//!
+//! `cargo xtask test --only cluster` starts a cluster and runs this; any other cluster will do too, by `KUBECONFIG`, if it
+//! has the images and its nodes can be reached from here. A scenario that takes nodes, processes or the API server away runs
+//! on our own cluster only, and says so elsewhere. Words on the command line choose scenarios by name.
+
+#![expect(clippy::indexing_slicing, reason = "a JSON value answers null where nothing is")]
+
+mod budget;
+mod conditions;
+mod first;
+mod losses;
+mod nodes;
+mod objects;
+mod operators;
+mod people;
+mod pools;
+mod stores;
+mod world;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::world::World;
+
+/// What a scenario said when all was as promised.
+pub(crate) enum Said {
+    /// Its figures, in words.
+    Well(String),
+    /// It needs what this cluster does not allow.
+    NotRun(&'static str),
+}
+
+type Scenario = fn(&World) -> Result<Said>;
+
+const SCENARIOS: &[(&str, Scenario)] = &[
+    ("from helm install to the first message", first::first_message),
+    ("at rest the operator asks for little", budget::little_at_rest),
+    ("scale-in of each pool, then half of all pools at once", pools::scale_in),
+    ("every node is drained in turn", nodes::drain_each),
+    ("a node is cut off from the network and comes back", nodes::cut_off),
+    ("the leader is killed, is told to end, is upgraded", operators::successors),
+    ("no operator for a while, and a Pod is lost meanwhile", operators::nobody),
+    ("no API server for a while", losses::no_api_server),
+    ("Redis and etcd are killed and start again", stores::restarts),
+    ("people edit and delete what the operator owns", objects::edits),
+    ("two clusters in a namespace, and one is deleted", objects::two_clusters),
+    ("what no schema can know shows as a condition", conditions::shown),
+    ("rights: what was used is what the chart grants", budget::rights),
+];
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let chosen = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
+    let world = match World::connect(words.is_empty()) {
+        Ok(world) => world,
+        Err(error) => {
+            println!("{error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let (mut passed, mut failed, mut left_out) = (0, 0, 0);
+    for (name, scenario) in SCENARIOS.iter().filter(|(name, _)| chosen(name)) {
+        eprintln!("--- {name}");
+        let began = Instant::now();
+        let result = scenario(&world);
+        let seconds = began.elapsed().as_secs_f64();
+        match result {
+            Ok(Said::Well(said)) => {
+                passed += 1;
+                println!("ok      {seconds:6.1} s  {name}: {said}");
+            }
+            Ok(Said::NotRun(why)) => {
+                left_out += 1;
+                println!("not run           {name}: {why}");
+            }
+            Err(error) => {
+                failed += 1;
+                println!("FAILED  {seconds:6.1} s  {name}: {error:#}");
+                world::tell();
+            }
+        }
+    }
+    let verdict = if failed == 0 { "ok" } else { "FAILED" };
+    println!(
+        "test result: {verdict}. {passed} passed; {failed} failed; {left_out} ignored; 0 measured; 0 filtered out"
+    );
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

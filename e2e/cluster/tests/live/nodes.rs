@@ -1,0 +1,88 @@
+//! Nodes go: as people ask for it, and without a word.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use throng_cluster::api::kubectl;
+
+use crate::Said;
+use crate::people::{Wish, words};
+use crate::world::{EVERYBODY, World, pods, rest, set_pools, until};
+
+/// Redis and etcd of a trial have no disk: they stay where they are.
+const ALL_BUT_STORES: &str = "app.kubernetes.io/name!=redis,app.kubernetes.io/name!=etcd";
+/// Users of a lost node are back by then.
+const BACK: Duration = Duration::from_mins(1);
+
+/// `kubectl drain` of each node, one after the other: it ends, and nobody is cut off.
+pub(crate) fn drain_each(world: &World) -> Result<Said> {
+    set_pools([3, 3, 3])?;
+    let people = world.people(Wish { cluster: "live", count: EVERYBODY, name: "drain", may_cut: false })?;
+    let mut times = Vec::new();
+    for node in nodes()? {
+        let began = Instant::now();
+        let drained = kubectl(&format!(
+            "drain {node} --ignore-daemonsets --delete-emptydir-data --force --timeout=240s --pod-selector={ALL_BUT_STORES}"
+        ));
+        times.push(format!("{node} {:.0} s", began.elapsed().as_secs_f64()));
+        let left = drained.and_then(|_| rest("live"));
+        kubectl(&format!("uncordon {node}"))?;
+        left?;
+    }
+    let report = people.leave()?;
+    Ok(Said::Well(format!("{}; {}", times.join(", "), words(&report))))
+}
+
+/// A node without a store loses its network and gets it back: everybody is back in time, and nothing comes twice.
+pub(crate) fn cut_off(world: &World) -> Result<Said> {
+    let Some(cluster) = world.own() else {
+        return Ok(Said::NotRun("nodes of a cluster that is not ours are not cut off"));
+    };
+    set_pools([3, 3, 3])?;
+    let mut stores = pods("app.kubernetes.io/name=redis")?;
+    stores.extend(pods("app.kubernetes.io/name=etcd")?);
+    let has_store = |node: &String| stores.iter().any(|pod| pod["spec"]["nodeName"] == node.as_str());
+    let victim = nodes()?.into_iter().rev().find(|node| !has_store(node)).context("every node has a store")?;
+    let people = world.people(Wish { cluster: "live", count: EVERYBODY, name: "cut", may_cut: true })?;
+    let began = Instant::now();
+    cluster.set_plugged(&victim, false)?;
+    let looked = (|| {
+        until("people notice", BACK, || {
+            ensure!(people.count("ready") < u64::from(EVERYBODY), "nobody noticed: {}", people.now());
+            Ok(())
+        })?;
+        until("everybody is back", world.within(BACK), || people.all_there(EVERYBODY))?;
+        let back = began.elapsed();
+        // Kubernetes notices, and others take the place of the Pods that were on it.
+        until("the Pods of the node are replaced", Duration::from_mins(3), || replaced(&victim))?;
+        Ok::<_, anyhow::Error>(back)
+    })();
+    cluster.set_plugged(&victim, true)?;
+    let back = looked?;
+    let replaced = began.elapsed();
+    kubectl(&format!("wait --for=condition=Ready node/{victim} --timeout=120s"))?;
+    rest("live")?;
+    std::thread::sleep(Duration::from_secs(3));
+    let report = people.leave()?;
+    ensure!(back <= world.within(BACK), "people were back after {back:?}");
+    Ok(Said::Well(format!(
+        "{victim}: everybody back after {:.1} s, Pods replaced after {:.1} s; {}",
+        back.as_secs_f64(),
+        replaced.as_secs_f64(),
+        words(&report)
+    )))
+}
+
+/// Every pool has three serving Pods elsewhere.
+fn replaced(node: &str) -> Result<()> {
+    for role in ["gateway", "chatroom", "message"] {
+        let serving = pods(&format!("throng.dev/cluster=live,throng.dev/role={role},throng.dev/serving=true"))?;
+        let elsewhere = serving.iter().filter(|pod| pod["spec"]["nodeName"] != node).count();
+        ensure!(elsewhere >= 3, "{elsewhere} {role} Pods serve elsewhere");
+    }
+    Ok(())
+}
+
+fn nodes() -> Result<Vec<String>> {
+    Ok(kubectl("get nodes -o name")?.lines().map(|line| line.trim_start_matches("node/").to_owned()).collect())
+}

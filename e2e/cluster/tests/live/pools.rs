@@ -1,0 +1,63 @@
+//! Pools shrink while people are on the Pods that go.
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::Said;
+use crate::people::{People, Wish, words};
+use crate::world::{EVERYBODY, POOLS, World, metric, set_pools};
+
+/// Figures that say how many people a Pod of each pool has.
+const PEOPLE: [&str; 3] = ["throng_gateway_connections", "throng_chatroom_members", "throng_message_users"];
+/// A Pod that goes should have so many.
+const ENOUGH: f64 = 50.0;
+/// Names of rooms are tried until every chatroom Pod owns one.
+const TRIES: u32 = 6;
+
+/// One Pod of each pool goes, then half of all pools at once; nobody may be cut off.
+pub(crate) fn scale_in(world: &World) -> Result<Said> {
+    let mut pools = [3, 3, 3];
+    set_pools(pools)?;
+    let people = everywhere(world)?;
+    let mut fewest = Vec::new();
+    for place in 0..POOLS.len() {
+        fewest.push(fewest_people(place)?);
+        pools[place] -= 1;
+        set_pools(pools)?;
+    }
+    let first = people.leave()?;
+    set_pools([4, 4, 4])?;
+    let people = everywhere(world)?;
+    set_pools([2, 2, 2])?;
+    let second = people.leave()?;
+    Ok(Said::Well(format!(
+        "one Pod of each pool, with at least {fewest:?} people: {}; half of all: {}",
+        words(&first),
+        words(&second)
+    )))
+}
+
+/// Lets everybody in, such that every Pod has enough of them.
+fn everywhere(world: &World) -> Result<People> {
+    let mut last = None;
+    for number in 0..TRIES {
+        let name = format!("crowd{number}");
+        let wish = Wish { cluster: "live", count: EVERYBODY, name: &name, may_cut: false };
+        let people = world.people(wish)?;
+        // Figures of members are a second old at most.
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        match (0..POOLS.len()).try_for_each(|place| fewest_people(place).map(drop)) {
+            Ok(()) => return Ok(people),
+            Err(error) => last = Some(error),
+        }
+        people.leave()?;
+    }
+    Err(last.context("tried at least once")?)
+}
+
+/// How many people the emptiest Pod of a pool has.
+fn fewest_people(place: usize) -> Result<f64> {
+    let found = metric("live", POOLS[place], PEOPLE[place])?;
+    let fewest = found.iter().map(|(_, people)| *people).reduce(f64::min).context("the pool is empty")?;
+    ensure!(fewest >= ENOUGH, "{}: a Pod has too few people to tell anything: {found:?}", POOLS[place]);
+    Ok(fewest)
+}

@@ -1,0 +1,238 @@
+//! The installation that all scenarios share, and how to ask it things.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+use throng_cluster::Cluster;
+use throng_cluster::api::{self, helm, repository};
+
+use crate::people::{People, Wish};
+
+/// Where everything is installed.
+pub(crate) const NAMESPACE: &str = "live";
+/// The key that signs the tokens of users; `examples/quickstart.yaml` has it.
+pub(crate) const SECRET: &str = "throng-dev-only-not-for-production";
+/// Pools in the order of their counts.
+pub(crate) const POOLS: [&str; 3] = ["gateway", "chatroom", "message"];
+/// What the scenarios of issue and README are stated for.
+pub(crate) const EVERYBODY: u32 = 500;
+
+/// The cluster under test.
+pub(crate) struct World {
+    own: Option<Cluster>,
+    /// Every scenario runs.
+    pub(crate) whole: bool,
+    /// Stated lengths of outages, not short ones.
+    pub(crate) full: bool,
+    /// Bounds on time are so many times as wide as promised.
+    pub(crate) slack: f64,
+}
+
+impl World {
+    /// The cluster of `KUBECONFIG`; `THRONG_CLUSTER_DIR` says that it is ours.
+    pub(crate) fn connect(whole: bool) -> Result<Self> {
+        ensure!(
+            std::env::var_os("KUBECONFIG").is_some(),
+            "set KUBECONFIG, or let `cargo xtask test --only cluster` start a cluster"
+        );
+        let own = std::env::var_os("THRONG_CLUSTER_DIR").map(|dir| Cluster::open(Path::new(&dir))).transpose()?;
+        let slack = std::env::var("THRONG_TEST_SLACK").ok().and_then(|slack| slack.parse().ok()).unwrap_or(3.0);
+        Ok(Self { own, whole, full: std::env::var_os("THRONG_TEST_FULL").is_some(), slack })
+    }
+
+    /// The cluster, if it is ours to break.
+    pub(crate) fn own(&self) -> Option<&Cluster> {
+        self.own.as_ref()
+    }
+
+    /// A stated length, or a short one.
+    pub(crate) fn lasts(&self, stated: Duration, short: Duration) -> Duration {
+        if self.full { stated } else { short }
+    }
+
+    /// A bound on time with slack.
+    pub(crate) fn within(&self, promised: Duration) -> Duration {
+        promised.mul_f64(self.slack)
+    }
+
+    /// Lets people in.
+    pub(crate) fn people(&self, wish: Wish<'_>) -> Result<People> {
+        People::come(self, wish)
+    }
+}
+
+/// Installs the charts if they are not there; `flags` are further values.
+pub(crate) fn install(flags: &str) -> Result<()> {
+    let chart = |name: &str| repository().join("helm").join(name).display().to_string();
+    // What another test may have applied without Helm is taken over.
+    helm(&format!(
+        "upgrade --install throng-crds {} --namespace default --take-ownership --wait",
+        chart("throng-crds")
+    ))?;
+    let values = chart("throng/values-quickstart.yaml");
+    helm(&format!(
+        "upgrade --install throng {} --namespace {NAMESPACE} --create-namespace --values {values} --set replicas=2 \
+         --set quickstart.redis.image=throng.test/stores:1 --set quickstart.etcd.image=throng.test/stores:1 \
+         --set peopleRoles.create=true {flags}",
+        chart("throng")
+    ))
+    .map(drop)
+}
+
+/// A cluster of the example, with so many Pods and a port on every node.
+pub(crate) fn spec(name: &str, [gateway, chatroom, message]: [u32; 3], port: u16, more: &str) -> String {
+    let pool = |pods: u32| format!("replicas: {{min: {pods}, max: {pods}}}");
+    let secrets = std::fs::read_to_string(repository().join("examples/quickstart.yaml")).unwrap_or_default();
+    let secrets = secrets.split("---").filter(|part| part.contains("kind: Secret")).collect::<Vec<_>>().join("---");
+    format!(
+        r#"{secrets}
+---
+apiVersion: throng.dev/v1alpha1
+kind: ChatroomCluster
+metadata: {{name: {name}}}
+spec:
+  image: throng:{version}
+  redis: {{url: "redis://redis:6379"}}
+  etcd: {{endpoints: ["http://etcd:2379"]}}
+  auth: {{jwt: {{secretRef: {{name: live-auth}}, algorithms: [HS256]}}, apiKeysSecretRef: {{name: live-api}}}}
+  gateway: {{{gateway}, service: {{type: NodePort, nodePort: {port}, externalTrafficPolicy: Cluster}}}}
+  chatroom: {{{chatroom}}}
+  message: {{{message}}}
+  drain: {{deadline: 60s}}
+{more}
+"#,
+        gateway = pool(gateway),
+        chatroom = pool(chatroom),
+        message = pool(message),
+        version = env!("CARGO_PKG_VERSION"),
+    )
+}
+
+/// Waits until a cluster follows its spec and nothing is on its way.
+pub(crate) fn rest(name: &str) -> Result<()> {
+    until(&format!("the cluster {name} is at rest"), Duration::from_mins(4), || {
+        let cluster = get(&format!("crc/{name}"))?;
+        let (spec, status) = (&cluster["spec"], &cluster["status"]);
+        ensure!(status["observedGeneration"] == cluster["metadata"]["generation"], "the spec was not read yet");
+        for pool in POOLS {
+            let (now, wanted) = (&status["pools"][pool], spec[pool]["replicas"]["min"].as_u64());
+            for count in ["wanted", "pods", "ready"] {
+                ensure!(now[count].as_u64() == wanted, "{pool}: {wanted:?} Pods should be there: {now}");
+            }
+        }
+        ensure!(is(status, "Ready", "True") && is(status, "Progressing", "False"), "{}", status["conditions"]);
+        Ok(())
+    })
+}
+
+/// URLs of a cluster's gateways: the port of its Service on every node.
+pub(crate) fn urls(cluster: &str) -> Result<Vec<String>> {
+    let service = get(&format!("service/{cluster}-gateway"))?;
+    let port = service["spec"]["ports"][0]["nodePort"].as_u64().context("the Service has no port on nodes")?;
+    let nodes: Value = serde_json::from_str(&api::kubectl("get nodes -o json")?)?;
+    let address = |node: &Value| {
+        let addresses = node["status"]["addresses"].as_array()?;
+        let own = addresses.iter().find(|address| address["type"] == "InternalIP")?;
+        Some(format!("ws://{}:{port}/connect", own["address"].as_str()?))
+    };
+    Ok(items(&nodes).iter().filter_map(address).collect())
+}
+
+/// Runs kubectl in the namespace.
+pub(crate) fn kubectl(line: &str) -> Result<String> {
+    api::kubectl(&format!("--namespace {NAMESPACE} {line}"))
+}
+
+/// Applies YAML in the namespace.
+pub(crate) fn apply(yaml: &str) -> Result<()> {
+    api::apply(&format!("--namespace {NAMESPACE} apply"), yaml).map(drop)
+}
+
+/// The sum of a metric of each Pod of a role, with the names of the Pods.
+pub(crate) fn metric(cluster: &str, role: &str, metric: &str) -> Result<Vec<(String, f64)>> {
+    let pods = pods(&format!("throng.dev/cluster={cluster},throng.dev/role={role}"))?;
+    let mut found = Vec::new();
+    for name in pods.iter().filter_map(|pod| pod["metadata"]["name"].as_str()) {
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{name}:7080/proxy/metrics");
+        let text = kubectl(&format!("get --raw {path}"))?;
+        let own = text.lines().filter(|line| line.split(['{', ' ']).next() == Some(metric));
+        let sum = own.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();
+        found.push((name.to_owned(), sum));
+    }
+    Ok(found)
+}
+
+/// Wants so many gateways, chatroom and message Pods, and waits until there are. Installs what is not there.
+pub(crate) fn set_pools(pools: [u32; 3]) -> Result<()> {
+    if api::kubectl("get crd chatroomclusters.throng.dev").is_err() || kubectl("get deployment throng").is_err() {
+        install("--wait --timeout 3m")?;
+    }
+    apply(&spec("live", pools, 30080, ""))?;
+    rest("live")
+}
+
+/// Prints what there is, for whoever looks for the reason of a failure.
+pub(crate) fn tell() {
+    for line in [
+        "get chatroomclusters,pods,lease -o wide",
+        "get chatroomclusters -o jsonpath={.items[*].status.conditions}",
+        "logs -l app.kubernetes.io/name=throng-operator --tail=25 --prefix",
+    ] {
+        eprintln!("$ kubectl {line}\n{}", kubectl(line).unwrap_or_else(|error| format!("{error:#}")));
+    }
+}
+
+/// Whether a condition has this status.
+pub(crate) fn is(status: &Value, kind: &str, holds: &str) -> bool {
+    let conditions = status["conditions"].as_array();
+    conditions.is_some_and(|all| all.iter().any(|one| one["type"] == kind && one["status"] == holds))
+}
+
+/// An object of the namespace.
+pub(crate) fn get(what: &str) -> Result<Value> {
+    Ok(serde_json::from_str(&api::kubectl(&format!(
+        "--namespace {NAMESPACE} --request-timeout=5s get {what} -o json"
+    ))?)?)
+}
+
+/// Pods of the namespace with these labels.
+pub(crate) fn pods(labels: &str) -> Result<Vec<Value>> {
+    Ok(items(&get(&format!("pods -l {labels}"))?).to_vec())
+}
+
+/// The objects of a list.
+pub(crate) fn items(list: &Value) -> &[Value] {
+    list["items"].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Asks until it is so; the last reason why it is not becomes the error.
+pub(crate) fn until(what: &str, within: Duration, mut ask: impl FnMut() -> Result<()>) -> Result<()> {
+    let end = Instant::now() + within;
+    loop {
+        match ask() {
+            Ok(()) => return Ok(()),
+            Err(why) if Instant::now() > end => bail!("not within {within:?}: {what}: {why:#}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(250)),
+        }
+    }
+}
+
+/// Kills the processes of a Pod, which lie in its control group, all but the one that keeps its namespaces open; how many there
+/// were. Only where the cluster runs on this machine.
+pub(crate) fn kill(pod: &str, signal: rustix::process::Signal) -> Result<usize> {
+    let uid = get(&format!("pod/{pod}"))?["metadata"]["uid"].as_str().context("a Pod has a uid")?.to_owned();
+    let mut killed = 0;
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let read = |file: &str| std::fs::read_to_string(entry.path().join(file)).unwrap_or_default();
+        let is_its = read("cgroup").contains(&uid) && read("comm").trim() != "busybox";
+        if let Some(pid) = rustix::process::Pid::from_raw(pid).filter(|_| is_its) {
+            rustix::process::kill_process(pid, signal)?;
+            killed += 1;
+        }
+    }
+    ensure!(killed > 0, "no process of the Pod {pod} was found");
+    Ok(killed)
+}
