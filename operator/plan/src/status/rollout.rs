@@ -25,7 +25,7 @@ pub struct RevisionStatus {
     pub image: String,
     /// Since when it is in this state.
     pub since: Utc,
-    /// When it first served in every pool as the one that has the users. A rollback leads to the one that did last.
+    /// When it first had the users and served in every pool. A rollback goes to such a one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub good_since: Option<Utc>,
     /// Until when it stays warm.
@@ -93,7 +93,7 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(length(max = MAX_LINE)))]
     pub halted_because: Option<String>,
-    /// What kind of sign that was: one of `NotStarting` ends by itself when the Pods start after all.
+    /// What kind of sign that was; `NotStarting` ends by itself when the Pods start after all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halted_for: Option<HaltCause>,
     /// Since when samples of the new revision are too bad; a burst while slots move is not.

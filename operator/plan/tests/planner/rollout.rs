@@ -429,7 +429,9 @@ fn happen(model: &mut Model, happening: &Happening, number: usize) {
     let pod = |model: &Model, n: usize| model.world.pods.keys().nth(n % model.world.pods.len().max(1)).cloned();
     match *happening {
         Happening::Release(shape) => release(model, &format!("shape-{shape}")),
-        Happening::Broken(revision, true) => drop(model.broken.insert(u64::from(revision))),
+        Happening::Broken(revision, true) => {
+            model.broken.insert(u64::from(revision));
+        }
         Happening::Broken(revision, false) => heal(model, u64::from(revision)),
         Happening::Slow(revision, true) => drop(model.says.insert(u64::from(revision), vec![("p99_ms", 900.0)])),
         Happening::Slow(revision, false) => drop(model.says.remove(&u64::from(revision))),

@@ -5,12 +5,12 @@
 //! planner that dies in between does the same once more, with the same outcome. [`stray`] answers those that no cluster does.
 
 mod drain;
+mod nobodys;
 mod rollout;
-mod stray;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use stray::stray;
+pub use nobodys::stray;
 
 use super::Action;
 use super::census::Census;
