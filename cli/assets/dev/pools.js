@@ -42,9 +42,10 @@ export class Pools {
     return made;
   }
 
-  draw({ pods, rooms, rates, bots }) {
+  draw({ pods, rooms, rates, bots, why, file }) {
     for (const role of SORTS) this.pool(role, pods.filter(pod => pod.role === role));
     this.rooms(rooms);
+    this.planner(why, file);
     const { connections, messages_per_s: taken, deliveries_per_s: delivered, egress_mbps: egress } = rates;
     set(
       document.querySelector("#rates"),
@@ -57,6 +58,20 @@ export class Pools {
       const more = `${limited ? `, ${number(limited)} told to wait` : ""}${resumed ? `; ${number(resumed)} came back and missed nothing` : ""}`;
       set(line, `${number(ready)} of ${number(wanted)} bots in ${room}, say ${number(accepted)} of ${number(rate)} msg/s${more}`);
     }
+  }
+
+  // Why the pools are as they are, and what is wrong with the file that they follow.
+  planner(why, file) {
+    const line = document.querySelector("#file");
+    line.hidden = !file;
+    if (file) {
+      set(line, file.problem ? `${file.path}: ${file.problem}; what runs goes on as it was` : `${file.path} says how many there are`);
+      line.className = file.problem ? "problem" : "";
+    }
+    const list = document.querySelector("#why");
+    while (list.children.length > why.length) list.lastChild.remove();
+    while (list.children.length < why.length) list.append(document.createElement("li"));
+    why.forEach((text, at) => set(list.children[at], text));
   }
 
   pool(role, pods) {

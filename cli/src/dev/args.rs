@@ -11,6 +11,7 @@ use clap::Args;
   throng dev                                    open http://127.0.0.1:8080 and chat
   throng dev --bots 2000 --rate 200             beside 2,000 bots that say 200 messages/s
   throng dev --gateways 4 --listen 0.0.0.0:9000
+  throng dev -f examples/live.yaml --bots 2000  a ChatroomCluster as kubectl takes it; edit it, and the pools follow
   throng dev --redis redis://127.0.0.1:6379 --etcd http://127.0.0.1:2379
   throng dev --set gateway.downstream.messages_per_second=40
                                                 any key of docs/configuration.md but node.*")]
@@ -18,8 +19,12 @@ pub(crate) struct DevArgs {
     /// Where the page, `/connect` and `/v1/` are served, by every gateway at once.
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     pub(crate) listen: SocketAddr,
+    /// A file with a `ChatroomCluster`, as `kubectl apply -f` takes it: its replicas, pressure, behavior, events, drain, rooms and
+    /// settings are followed, and followed again whenever the file changes. What one machine cannot do is named at the start.
+    #[arg(short = 'f', long, value_name = "FILE", conflicts_with_all = ["gateways", "chatrooms", "messages", "isolate_gateways"])]
+    pub(crate) file: Option<PathBuf>,
     /// Gateway Pods to begin with.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=64))]
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) gateways: u16,
     /// Chatroom Pods to begin with.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]

@@ -28,6 +28,7 @@ use crate::roles::{Config, Parts, assemble};
 #[derive(Serialize, Deserialize)]
 struct Brief {
     name: String,
+    revision: u64,
     listen: SocketAddr,
     pod_key: String,
     config: Config,
@@ -52,7 +53,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         let brief: Brief = serde_json::from_str(&line).context("this is started by `throng dev --isolate-gateways`")?;
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let (grpc, http) = (TcpListener::bind(loopback)?, TcpListener::bind(loopback)?);
-        let identity = identity(Role::Gateway, &brief.name, grpc.local_addr()?, http.local_addr()?)?;
+        let identity = identity(Role::Gateway, &brief.name, brief.revision, grpc.local_addr()?, http.local_addr()?)?;
         let started =
             Started { instance: identity.instance.to_string(), grpc: grpc.local_addr()?, http: http.local_addr()? };
         let registry = Arc::new(PipedRegistry::new(input));
@@ -93,7 +94,7 @@ pub(crate) struct Child {
 
 /// Starts a gateway process and feeds it. The returned task ends when the child does.
 pub(crate) async fn start(
-    name: &str,
+    (name, revision): (&str, u64),
     listen: SocketAddr,
     pod_key: &str,
     config: &Config,
@@ -108,7 +109,7 @@ pub(crate) async fn start(
         .context("cannot start a gateway process")?;
     let mut input = process.stdin.take().context("standard input is a pipe")?;
     let output = process.stdout.take().context("standard output is a pipe")?;
-    let brief = Brief { name: name.to_owned(), listen, pod_key: pod_key.to_owned(), config: config.clone() };
+    let brief = Brief { name: name.to_owned(), revision, listen, pod_key: pod_key.to_owned(), config: config.clone() };
     input.write_all(format!("{}\n", serde_json::to_string(&brief)?).as_bytes()).await?;
     let views = registry.watch();
     tokio::spawn(throng_registry::feed(views, input));

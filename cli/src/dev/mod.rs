@@ -1,30 +1,38 @@
 //! `throng dev`: a whole cluster in one process, for people who try it out and for the tests.
 //!
-//! [`world`] holds the Pods, [`pod`] runs one on a thread of its own with real sockets to the others, [`planner`] decides
-//! with the production planner where slots should be, [`web`] serves the page, [`pools`] has its figures. [`port`] keeps the
-//! public port; [`bots`] fill a room with people who [`talk`].
+//! [`given`] is the cluster that is asked for, by flags or by a [`file`](mod@file) that is followed, [`wishes`] what the buttons of the
+//! page add to that, [`recipe`] what its Pods run with. [`local`] is the runtime: it asks the planner that clusters on
+//! Kubernetes have what to do, and does it to the [`fleet`], in which each [`pod`] is a thread with real sockets to the
+//! others. [`control`] is what all of these share, [`web`] serves the page, [`pools`] has its figures. [`port`] keeps the public
+//! port; [`bots`] fill a room with people who [`talk`], and [`leave`] tidies up.
 
 mod args;
 mod bots;
 mod child;
+mod control;
+mod file;
+mod fleet;
+mod given;
+mod leave;
+mod local;
 mod outside;
-mod planner;
 mod pod;
 mod pools;
 mod port;
+mod recipe;
 mod talk;
 mod web;
-mod world;
+mod wishes;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use serde::Serialize;
-use throng_core::Role;
-use throng_node::config::Sources;
+use throng_core::{Millis, Role};
+use throng_plan::status::Utc;
 use throng_proto::key::PodKey;
 use throng_registry::{EtcdOptions, EtcdRegistry, MemoryRegistry, Registry};
 use throng_store::MemoryDb;
@@ -33,14 +41,20 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use args::DevArgs;
 pub(crate) use child::run as run_child;
 
-use crate::{logs, roles, token};
+use crate::{logs, token};
 use bots::{Bots, LOBBY};
+use control::Control;
+use fleet::Fleet;
+use given::Given;
+use local::Local;
 use pod::{Ingredients, Stores};
 use port::Port;
-use world::World;
+use recipe::Recipe;
 
 /// Key of the server API in dev.
 pub(crate) const DEV_API_KEY: &str = "throng-dev-api-key";
+/// What keys of all runs begin with in a Redis and an etcd.
+const NAMESPACE: &str = "throng-dev";
 /// The cluster must serve within so long, or it says why not.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
@@ -56,26 +70,26 @@ pub(crate) fn run(args: &DevArgs) -> Result<ExitCode> {
 
 async fn start(args: &DevArgs) -> Result<ExitCode> {
     let began = Instant::now();
+    let given = asked(args)?;
+    let recipe = Recipe::new(args);
+    let config = recipe.config(args.file.as_ref().map(|_| &given)).map_err(|problem| anyhow!(problem))?;
     let port = Port::take(args.listen)?;
     let listen = port.address();
-    let mut config = roles::dev_config(&Sources { file: args.config.clone(), sets: args.sets.clone() })?;
-    bots::make_room(args, &mut config)?;
-    let config = Arc::new(config);
-    let cluster = format!("dev-{}", uuid::Uuid::new_v4().simple());
-    let registry = registry(args, &cluster)?;
-    outside::answers(args, &*registry, &cluster).await?;
+    // Each run is a cluster of its own in an etcd and a Redis.
+    let unique = format!("{}-{}", given.name, uuid::Uuid::new_v4().simple());
+    let registry = registry(args, &unique)?;
+    outside::answers(args, &*registry, &unique).await?;
     let stores = match &args.redis {
-        Some(url) => Stores::Redis { url: url.clone(), cluster },
+        Some(url) => Stores::Redis { url: url.clone(), cluster: unique.clone() },
         None => Stores::Memory(MemoryDb::founded()),
     };
     let pod_key_text = uuid::Uuid::new_v4().to_string();
     let pod_key = PodKey::new(&pod_key_text).context("a generated key is visible ASCII")?;
     let stop = CancellationToken::new();
 
-    let world = Arc::new_cyclic(|world| {
-        let page = web::router(world.clone());
-        World::new(Ingredients {
-            config,
+    let control = Arc::new_cyclic(|control| {
+        let page = web::router(control.clone());
+        let fleet = Fleet::new(Ingredients {
             registry: Arc::clone(&registry),
             stores,
             pod_key,
@@ -83,34 +97,63 @@ async fn start(args: &DevArgs) -> Result<ExitCode> {
             isolate_gateways: args.isolate_gateways,
             listen,
             page,
-        })
+        });
+        Control::new(&given, args.file.as_ref(), Arc::new(config), fleet)
     });
-    let expected = planner::Expected { chatrooms: usize::from(args.chatrooms), messages: usize::from(args.messages) };
-    let planning = tokio::spawn(planner::run(registry, Arc::clone(&world), expected, stop.clone()));
-    add_all(&world, args).await?;
-    wait_ready(&world).await?;
-    report(&world, args, listen, began.elapsed())?;
-    if args.bots > 0 {
-        world.send_bots(Bots::start(args, &format!("ws://{}/connect", near(listen)))?);
-    }
-
-    let tidying = tokio::spawn(tidy(Arc::clone(&world)));
-    wait_for_end(args.json).await?;
-    tidying.abort();
-    eprintln!("ending");
-    let ending = Arc::clone(&world);
-    tokio::task::spawn_blocking(move || ending.stop()).await?;
+    let local = Local::new(Arc::clone(&control), registry, args.isolate_gateways);
+    let planning = tokio::spawn(local.run(stop.clone()));
+    let lived = live(args, &control, (listen, began), given, recipe).await;
+    // First the planner, or it would replace what ends.
     stop.cancel();
     let _ = planning.await;
-    Ok(ExitCode::SUCCESS)
+    tokio::task::spawn_blocking(move || control.fleet.stop()).await?;
+    leave::nothing_behind(args, &unique).await;
+    lived.map(|()| ExitCode::SUCCESS)
 }
 
-/// In memory, or in the etcd that was named. Each run is a cluster of its own there.
+/// From the first Pod until somebody ends it, or nothing starts.
+async fn live(
+    args: &DevArgs,
+    control: &Arc<Control>,
+    (listen, began): (SocketAddr, Instant),
+    given: Given,
+    recipe: Recipe,
+) -> Result<()> {
+    wait_ready(control).await?;
+    report(control, args, listen, began.elapsed())?;
+    let following = args.file.clone().map(|path| tokio::spawn(file::watch(path, given, recipe, Arc::clone(control))));
+    if args.bots > 0 {
+        control.fleet.send_bots(Bots::start(args, &format!("ws://{}/connect", near(listen)))?);
+    }
+    wait_for_end(args.json).await?;
+    eprintln!("ending");
+    following.inspect(tokio::task::JoinHandle::abort);
+    Ok(())
+}
+
+/// The cluster that is asked for. Of a file, what one machine cannot do of it is said.
+fn asked(args: &DevArgs) -> Result<Given> {
+    let Some(path) = &args.file else {
+        return given::by_flags([args.gateways, args.chatrooms, args.messages]).map_err(|problem| anyhow!(problem));
+    };
+    let given = given::by_file(path, None).map_err(|problem| anyhow!("{}: {problem}", path.display()))?;
+    eprintln!("{}: on this machine: {}", path.display(), given.not_here());
+    given.flaws.iter().for_each(|flaw| eprintln!("{}: {flaw}", path.display()));
+    Ok(given)
+}
+
+/// Unix time.
+fn now() -> Utc {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Utc(Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))
+}
+
+/// In memory, or in the etcd that was named.
 fn registry(args: &DevArgs, cluster: &str) -> Result<Arc<dyn Registry>> {
     if args.etcd.is_empty() {
         return Ok(Arc::new(MemoryRegistry::new()));
     }
-    let registry = EtcdRegistry::new(EtcdOptions::new(args.etcd.clone(), "throng-dev", cluster));
+    let registry = EtcdRegistry::new(EtcdOptions::new(args.etcd.clone(), NAMESPACE, cluster));
     Ok(Arc::new(registry.context("cannot use this etcd")?))
 }
 
@@ -124,39 +167,21 @@ fn near(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-async fn add_all(world: &Arc<World>, args: &DevArgs) -> Result<()> {
-    let pools = [(Role::Chatroom, args.chatrooms), (Role::Message, args.messages), (Role::Gateway, args.gateways)];
-    let world = Arc::clone(world);
-    tokio::task::spawn_blocking(move || {
-        for (role, count) in pools {
-            for _ in 0..count {
-                world.add(role)?;
-            }
-        }
-        Ok(())
-    })
-    .await?
-}
-
-async fn wait_ready(world: &World) -> Result<()> {
+async fn wait_ready(control: &Control) -> Result<()> {
     let began = Instant::now();
     loop {
-        let reasons = world.unready();
+        let reasons = control.fleet.unready(&control.spec().pools);
         if reasons.is_empty() {
             return Ok(());
+        }
+        // Nothing that does not start at first will start later.
+        if let Some(failure) = control.not_started() {
+            bail!(failure);
         }
         if began.elapsed() > READY_WITHIN {
             bail!("not ready within {READY_WITHIN:?}: {}", reasons.join("; "));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-async fn tidy(world: Arc<World>) {
-    let mut timer = tokio::time::interval(Duration::from_millis(500));
-    loop {
-        timer.tick().await;
-        world.tidy();
     }
 }
 
@@ -180,11 +205,11 @@ struct ReadyPod {
     http: String,
 }
 
-fn report(world: &World, args: &DevArgs, listen: SocketAddr, took: Duration) -> Result<()> {
+fn report(control: &Control, args: &DevArgs, listen: SocketAddr, took: Duration) -> Result<()> {
     let url = format!("ws://{listen}/connect");
     let http = format!("http://{listen}");
     if args.json {
-        let pods = world.living().into_iter();
+        let pods = control.fleet.living().into_iter();
         let pods = pods.map(|(name, role, pid, http)| ReadyPod { name, role, pid, http: format!("http://{http}") });
         let ready = Ready {
             urls: vec![url.clone()],
@@ -203,13 +228,17 @@ fn report(world: &World, args: &DevArgs, listen: SocketAddr, took: Duration) -> 
         (0, _) => String::new(),
         (bots, rate) => format!("\n{bots} bots are on their way to the room {LOBBY}, to say {rate} messages/s."),
     };
-    let page = match (args.gateways, args.isolate_gateways) {
-        (0, _) => "none without a gateway".to_owned(),
-        (_, true) => "none with --isolate-gateways".to_owned(),
-        (_, false) => format!("{http}/"),
+    let page = if args.isolate_gateways { "none with --isolate-gateways".to_owned() } else { format!("{http}/") };
+    let file =
+        args.file.as_ref().map_or_else(String::new, |file| format!("\nEdit {} and they follow.", file.display()));
+    let living = control.fleet.living();
+    let [gateways, chatrooms, messages] = Role::ALL.map(|role| living.iter().filter(|pod| pod.1 == role).count());
+    let kept = match &args.redis {
+        Some(_) => "rooms are kept in Redis until it ends",
+        None => "everything is in memory",
     };
     println!(
-        "Throng dev is ready ({} ms): {} gateways, {} chatroom and {} message Pods.{bots}
+        "Throng dev is ready ({} ms): {gateways} gateways, {chatrooms} chatroom and {messages} message Pods.{file}{bots}
 
   page    {page}
   connect {url}
@@ -219,11 +248,8 @@ fn report(world: &World, args: &DevArgs, listen: SocketAddr, took: Duration) -> 
 Chat from another terminal, in the project's folder:
   examples/python/chat.py --url {url} --token {token} --room {LOBBY}
 
-NOT FOR PRODUCTION: fixed keys; without --redis everything is in memory. Ctrl-C ends it and leaves nothing behind.",
+NOT FOR PRODUCTION: fixed keys; {kept}. Ctrl-C ends it and leaves nothing behind.",
         took.as_millis(),
-        args.gateways,
-        args.chatrooms,
-        args.messages,
     );
     Ok(())
 }

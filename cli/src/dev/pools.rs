@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 use throng_core::Role;
+use throng_plan::spec::pool::Target;
 use throng_proto::link::{DescribeReply, PressureSample};
 
 /// One Pod.
@@ -40,25 +41,22 @@ pub(crate) struct Rates {
     pub(crate) egress_mbps: f64,
 }
 
-/// What a Pod should carry at most, by role and name of the load: the defaults of `ChatroomCluster`.
-const fn targets(role: Role) -> &'static [(&'static str, f64)] {
-    match role {
-        Role::Gateway => &[("connections", 40_000.0), ("egress_mbps", 800.0), ("cpu_percent", 70.0)],
-        Role::Chatroom => &[("members", 1_500_000.0), ("joins_per_second", 20_000.0), ("cpu_percent", 70.0)],
-        Role::Message => &[("users", 500_000.0), ("deliveries_per_second", 2_000_000.0), ("cpu_percent", 70.0)],
-    }
-}
-
 /// The largest share of a target, in percent; none if no load is known.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a percentage for people")]
-fn pressure_percent(role: Role, load: &HashMap<String, f64>) -> Option<u64> {
-    let shares = targets(role).iter().filter_map(|(name, target)| Some(load.get(*name)? / target));
+fn pressure_percent(targets: &[Target], load: &HashMap<String, f64>) -> Option<u64> {
+    let shares = targets.iter().filter_map(|target| Some(load.get(target.load)? / target.per_pod));
     shares.reduce(f64::max).map(|share| (share * 100.0).round() as u64)
 }
 
 /// A living Pod.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts, well below 2^53")]
-pub(crate) fn row(name: &str, role: Role, sample: &PressureSample, described: Option<&DescribeReply>) -> PodRow {
+pub(crate) fn row(
+    name: &str,
+    role: Role,
+    sample: &PressureSample,
+    described: Option<&DescribeReply>,
+    targets: &[Target],
+) -> PodRow {
     let users = match role {
         Role::Gateway => "connections",
         Role::Chatroom => "members",
@@ -79,7 +77,7 @@ pub(crate) fn row(name: &str, role: Role, sample: &PressureSample, described: Op
         rooms: described.map(|described| described.slots.iter().map(|slot| u64::from(slot.rooms)).sum()),
         // What is left to drain: of a role that owns slots, these.
         slots: (role != Role::Gateway).then_some(sample.left),
-        pressure_percent: pressure_percent(role, &sample.load),
+        pressure_percent: pressure_percent(targets, &sample.load),
         note,
     }
 }
@@ -92,7 +90,8 @@ pub(crate) fn dead(name: &str, role: Role, seconds: u64) -> PodRow {
         state: "dead",
         users: None,
         rooms: None,
-        slots: None,
+        // Of a role that owns slots it certainly serves none.
+        slots: (role != Role::Gateway).then_some(0),
         pressure_percent: None,
         note: format!("ended {seconds} s ago"),
     }
@@ -126,18 +125,22 @@ mod tests {
         PressureSample { load, left, ..PressureSample::default() }
     }
 
+    fn targets(role: Role) -> Vec<Target> {
+        crate::dev::given::by_flags([1, 1, 1]).unwrap().spec.pools.of(role).targets.clone()
+    }
+
     #[test]
     fn the_largest_share_is_the_pressure() {
         let gateway = sample(&[("connections", 2_000.0), ("egress_mbps", 80.0), ("cpu_percent", 35.0)], 2_000);
-        let row = row("g", Role::Gateway, &gateway, None);
+        let row = row("g", Role::Gateway, &gateway, None, &targets(Role::Gateway));
         assert_eq!((row.users, row.slots, row.pressure_percent), (Some(2_000), None, Some(50)));
-        assert_eq!(pressure_percent(Role::Message, &HashMap::new()), None);
+        assert_eq!(pressure_percent(&targets(Role::Message), &HashMap::new()), None);
     }
 
     #[test]
     fn a_chatroom_pod_has_slots_and_a_draining_one_says_what_is_left() {
         let chatroom = PressureSample { draining: true, ..sample(&[("members", 3.0)], 17) };
-        let row = row("c", Role::Chatroom, &chatroom, None);
+        let row = row("c", Role::Chatroom, &chatroom, None, &targets(Role::Chatroom));
         assert_eq!((row.state, row.users, row.slots), ("draining", Some(3), Some(17)));
         assert!(row.note.starts_with("17 left"), "{}", row.note);
     }

@@ -1,6 +1,6 @@
 //! The page of `throng dev` and what its buttons do. Served by whichever gateway answers.
 
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
@@ -9,11 +9,10 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use rust_embed::RustEmbed;
 use serde::{Deserialize, Serialize};
-use throng_core::Role;
 
 use super::bots::BotsRow;
+use super::control::Control;
 use super::pools::{PodRow, Rates};
-use super::world::World;
 use crate::token;
 
 #[derive(RustEmbed)]
@@ -30,6 +29,18 @@ pub(crate) struct PageState {
     pub(crate) rates: Rates,
     pub(crate) rooms: Vec<RoomRow>,
     pub(crate) bots: Option<BotsRow>,
+    /// What the planner says, the most important line first.
+    pub(crate) why: Vec<String>,
+    /// The file that says what there should be.
+    pub(crate) file: Option<FileRow>,
+}
+
+/// A file that is followed.
+#[derive(Clone, Serialize)]
+pub(crate) struct FileRow {
+    pub(crate) path: String,
+    /// Why what it says now is not followed.
+    pub(crate) problem: Option<String>,
 }
 
 /// One room. What is delivered is measured by clients: without bots in the room nobody knows it.
@@ -47,15 +58,15 @@ pub(crate) struct RoomRow {
     pub(crate) owner: String,
 }
 
-/// The router. It holds the world weakly: gateways hold the router, and the world holds the gateways.
-pub(crate) fn router(world: Weak<World>) -> Router {
+/// The router. It holds the cluster weakly: gateways hold the router, and the cluster holds the gateways.
+pub(crate) fn router(control: Weak<Control>) -> Router {
     Router::new()
         .route("/", get(|| async { asset("index.html") }))
         .route("/dev/{file}", get(|Path(file): Path<String>| async move { asset(&file) }))
         .route("/dev/token", get(dev_token))
         .route("/dev/state", get(state))
         .route("/dev/pods/{verb}", post(act))
-        .with_state(world)
+        .with_state(control)
 }
 
 fn asset(name: &str) -> Response {
@@ -78,15 +89,18 @@ struct Who {
 }
 
 async fn dev_token(Query(who): Query<Who>) -> Response {
+    if let Err(error) = throng_core::UserId::new(&who.user) {
+        return (StatusCode::BAD_REQUEST, format!("user: {error}\n")).into_response();
+    }
     match token::sign(token::DEV_SECRET, &who.user, 1, &[], TOKEN_S) {
         Ok(token) => token.into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
 
-async fn state(State(world): State<Weak<World>>) -> Response {
-    match world.upgrade() {
-        Some(world) => Json(world.page_state().await).into_response(),
+async fn state(State(control): State<Weak<Control>>) -> Response {
+    match control.upgrade() {
+        Some(control) => Json(control.page_state().await).into_response(),
         None => gone(),
     }
 }
@@ -97,29 +111,30 @@ struct Target {
     name: String,
 }
 
-async fn act(State(world): State<Weak<World>>, Path(verb): Path<String>, Json(target): Json<Target>) -> Response {
-    let Some(world) = world.upgrade() else { return gone() };
-    let done = tokio::task::spawn_blocking(move || act_now(&world, &verb, &target.name)).await;
-    match done {
+async fn act(State(control): State<Weak<Control>>, Path(verb): Path<String>, Json(target): Json<Target>) -> Response {
+    let Some(control) = control.upgrade() else { return gone() };
+    // A client that does not wait for the answer does not take back what it asked for.
+    match tokio::spawn(async move { control.act(&verb, &target.name).await }).await {
         Ok(Ok(())) => StatusCode::NO_CONTENT.into_response(),
         Ok(Err(error)) => (StatusCode::BAD_REQUEST, format!("{error:#}\n")).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
 }
 
-fn act_now(world: &Arc<World>, verb: &str, name: &str) -> anyhow::Result<()> {
-    match verb {
-        "add" => {
-            let role = Role::from_text(name).ok_or_else(|| anyhow::anyhow!("there is no role {name:?}"))?;
-            world.add(role).map(|_| ())
-        }
-        "drain" => world.drain(name, true),
-        "undrain" => world.drain(name, false),
-        "kill" => world.kill(name),
-        _ => anyhow::bail!("a Pod can be added, drained, undrained and killed, not {verb:?}"),
-    }
-}
-
 fn gone() -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, "throng dev is ending\n").into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_gets_a_token_that_would_be_refused() {
+        let status = async |user: &str| dev_token(Query(Who { user: user.to_owned() })).await.status();
+        assert_eq!(status("ana").await, StatusCode::OK);
+        for user in ["", "a\nb", &"x".repeat(129)] {
+            assert_eq!(status(user).await, StatusCode::BAD_REQUEST, "{user:?}");
+        }
+    }
 }

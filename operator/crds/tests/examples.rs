@@ -18,6 +18,10 @@ fn every_example_is_valid() {
         }
         let text = std::fs::read_to_string(&path).unwrap();
         for object in serde_saphyr::from_multiple::<Value>(&text).unwrap() {
+            if object["apiVersion"] == "v1" {
+                // What an example needs beside it, such as its Secrets, the API server knows without us.
+                continue;
+            }
             let kind = kind_of(&object).unwrap_or_else(|| panic!("{}: neither kind", path.display()));
             let stored = admit(object, None).unwrap_or_else(|problems| panic!("{}: {problems:?}", path.display()));
             match kind {
@@ -35,5 +39,5 @@ fn every_example_is_valid() {
         }
     }
     let count = |kind| seen.iter().filter(|seen| **seen == kind).count();
-    assert_eq!((count(Kind::Cluster), count(Kind::Operation)), (3, 9), "an example is missing or new");
+    assert_eq!((count(Kind::Cluster), count(Kind::Operation)), (5, 9), "an example is missing or new");
 }

@@ -13,11 +13,11 @@ use etcd_server::EtcdServer;
 use throng_core::Role;
 use throng_core::placement::{PlacedPod, Placement};
 use throng_crds::ChatroomCluster;
-use throng_operator::cluster::etcd::{Etcd, known_epoch};
+use throng_operator::cluster::etcd::Etcd;
 use throng_operator::cluster::secrets::Secrets;
 use throng_operator::render::Owner;
-use throng_operator::snapshot::registry::{Activities, registry};
 use throng_registry::{Fence, Registry as _};
+use throng_runtime::registry::{Activities, known_epoch, registry};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 

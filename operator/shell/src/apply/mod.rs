@@ -1,7 +1,7 @@
 //! Carries out what a plan asks for. Every action names what must still be true, and every call ends before the right to
 //! make it does.
 //!
-//! [`throng_plan::waves`] says what may be done at the same time; [`objects`], [`pods`], [`documents`] and [`node`] do it; [`failure`] says why
+//! [`throng_runtime`] says what is done at the same time and what a failure stops; [`objects`], [`pods`], [`documents`] and [`node`] do it; [`failure`] says why
 //! something could not be done.
 
 mod documents;
@@ -21,9 +21,10 @@ use k8s_openapi::NamespaceResourceScope;
 use kube::Resource;
 use kube::api::{Api, PatchParams, PostParams};
 use throng_crds::ChatroomCluster;
-use throng_plan::waves::{self, Wave};
-use throng_plan::{Action, World};
+use throng_plan::status::ClusterStatus;
+use throng_plan::{Action, World, waves};
 use throng_registry::{EtcdRegistry, View};
+use throng_runtime::Runtime;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -63,34 +64,41 @@ pub struct Hands<'a> {
     pub metrics: &'a Metrics,
 }
 
-impl Hands<'_> {
-    /// Does all of it in order. The first failure of something that all stand on ends it; an action on one Pod that fails
-    /// is only skipped, or one Pod that does not answer would hold up all the others. Returns the first failure.
-    ///
-    /// # Errors
-    /// The first failure, with what was to be done.
-    pub async fn carry_out(&self, actions: &[Action]) -> Result<(), (String, Failure)> {
-        let mut first = Ok(());
-        for wave in waves::waves(actions) {
-            match wave {
-                Wave::Alone(action) => self.act(action).await?,
-                Wave::Together(actions) => {
-                    let acts: Vec<BoxFuture<'_, _>> =
-                        actions.into_iter().map(|action| self.act(action).boxed()).collect();
-                    let results: Vec<_> = futures::stream::iter(acts).buffered(AT_ONCE).collect().await;
-                    for result in results {
-                        if matches!(&result, Err((_, failure)) if failure.ends_the_pass()) {
-                            return result;
-                        }
-                        first = first.and(result);
-                    }
-                }
-            }
-        }
-        first
+/// What was not done, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {failure}")]
+pub struct Undone {
+    /// What was to be done, for people.
+    pub what: String,
+    /// Why it was not.
+    pub failure: Failure,
+}
+
+impl throng_runtime::Failure for Undone {
+    fn ends_the_pass(&self) -> bool {
+        self.failure.ends_the_pass()
+    }
+}
+
+impl Runtime for Hands<'_> {
+    type Failure = Undone;
+
+    async fn remember(&mut self, status: &ClusterStatus) -> Result<(), Undone> {
+        let written = status::write(&self.api(), self.term, self.cluster, status).await;
+        let written = written.map_err(|failure| Undone { what: "write the status".to_owned(), failure })?;
+        self.watches.clusters.learn(written);
+        Ok(())
     }
 
-    async fn act(&self, action: &Action) -> Result<(), (String, Failure)> {
+    async fn together(&mut self, actions: &[&Action]) -> Vec<Result<(), Undone>> {
+        let hands = &*self;
+        let acts: Vec<BoxFuture<'_, _>> = actions.iter().map(|action| hands.act(action).boxed()).collect();
+        futures::stream::iter(acts).buffered(AT_ONCE).collect().await
+    }
+}
+
+impl Hands<'_> {
+    async fn act(&self, action: &Action) -> Result<(), Undone> {
         let result = self.attempt(action).await;
         let (kind, what) = (waves::kind(action), waves::describe(action));
         let outcome = if result.is_ok() { "done" } else { "failed" };
@@ -102,7 +110,7 @@ impl Hands<'_> {
             }
             Err(failure) => {
                 warn!(cluster = %self.owner().name, kind, what, error = %failure, "not done; it is tried again");
-                Err((what, failure))
+                Err(Undone { what, failure })
             }
         }
     }

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use throng_core::Role;
-use throng_core::placement::Placement;
 use throng_registry::{Credentials, EtcdOptions, EtcdRegistry, Pem, Registry as _, Tls, View};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -67,18 +65,6 @@ impl Etcd {
     pub fn views(&self) -> watch::Receiver<Arc<View>> {
         self.views.clone()
     }
-}
-
-/// The largest leader epoch that the documents of a view name: the next one is to be larger, in an emptied etcd too.
-#[must_use]
-pub fn known_epoch(view: &View) -> u64 {
-    let documents = Role::ALL.into_iter().flat_map(|role| [view.placement(role), view.target(role)]).flatten();
-    documents
-        .filter_map(|stored| Placement::decode(&stored.bytes).ok())
-        .map(|document| document.leader_epoch)
-        .chain(view.policy().and_then(|stored| stored.policy.as_ref()).map(|policy| policy.leader_epoch))
-        .max()
-        .unwrap_or(0)
 }
 
 fn opened_with(owner: &Owner<'_>, secrets: &Secrets) -> OpenedWith {

@@ -16,15 +16,17 @@ use throng_crds::validate::{self, Validated};
 use throng_plan::status::{Condition, Utc, set_condition};
 use throng_plan::{Plan, World, plan};
 use throng_registry::{Registry as _, View};
+use throng_runtime::registry::known_epoch;
+use throng_runtime::{Runtime as _, carry_out};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::etcd::{Etcd, known_epoch};
+use super::etcd::Etcd;
 use super::secrets::Secrets;
 use super::statements::{self, Reason, statement};
-use crate::apply::{Failure, Hands, status};
+use crate::apply::{Failure, Hands, Undone, status};
 use crate::events::{self, Teller};
 use crate::kube_api::Clients;
 use crate::lease::{Leadership, Term};
@@ -252,16 +254,8 @@ impl Worker {
         view: Option<Arc<View>>,
     ) -> Look {
         let before = cluster.status.clone().unwrap_or_default();
-        if plan.status != before && !self.write_status(cluster, term, plan).await {
-            return Look::Failed;
-        }
-        let mut told = events::of_conditions(&before.conditions, &plan.conditions);
-        told.extend(plan.actions.iter().filter_map(events::of_action));
-        if self.failures == 0 {
-            self.shared.teller.tell(cluster, told);
-        }
         let pod_key = self.pod_key(cluster);
-        let hands = Hands {
+        let mut hands = Hands {
             clients: &self.shared.clients,
             watches: &self.shared.watches,
             term,
@@ -273,14 +267,25 @@ impl Worker {
             heard: self.streams.heard(),
             metrics: &self.shared.metrics,
         };
-        let result = hands.carry_out(&plan.actions).await;
+        if plan.status != before
+            && let Err(undone) = hands.remember(&plan.status).await
+        {
+            self.say_unwritten(&undone.failure);
+            return Look::Failed;
+        }
+        let mut told = events::of_conditions(&before.conditions, &plan.conditions);
+        told.extend(plan.actions.iter().filter_map(events::of_action));
+        if self.failures == 0 {
+            self.shared.teller.tell(cluster, told);
+        }
+        let result = carry_out(&mut hands, &plan.actions).await;
         self.secrets.forget_missing(&names::key_secret(owner(cluster).name));
         match result {
             Ok(()) => {
                 self.failed = None;
                 Look::Done(Duration::from_millis(plan.look_again_ms))
             }
-            Err((what, failure)) => {
+            Err(Undone { what, failure }) => {
                 if failure.lost_epoch() {
                     self.epoch = None;
                 }
@@ -292,21 +297,12 @@ impl Worker {
         }
     }
 
-    async fn write_status(&self, cluster: &ChatroomCluster, term: Term, plan: &Plan) -> bool {
-        let api = Api::namespaced(self.shared.clients.usual.clone(), &self.key.namespace);
-        match status::write(&api, term, cluster, &plan.status).await {
-            Ok(written) => {
-                self.shared.watches.clusters.learn(written);
-                true
-            }
-            Err(Failure::Stale(why)) => {
+    fn say_unwritten(&self, failure: &Failure) {
+        match failure {
+            Failure::Stale(why) => {
                 debug!(cluster = %self.key, why, "the cluster was written by somebody else: looks again");
-                false
             }
-            Err(failure) => {
-                warn!(cluster = %self.key, error = %failure, "the status was not written");
-                false
-            }
+            failure => warn!(cluster = %self.key, error = %failure, "the status was not written"),
         }
     }
 

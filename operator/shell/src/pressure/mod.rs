@@ -14,10 +14,10 @@ use throng_plan::status::Utc;
 use throng_plan::world::Sample;
 use throng_plan::world::sample::FRESH_MS;
 use throng_proto::key::PodKey;
+use throng_runtime::registry::Activities;
 use tokio::task::JoinHandle;
 
 use crate::metrics::Metrics;
-use crate::snapshot::registry::Activities;
 
 /// Where a Pod answers.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,17 +1,15 @@
 //! The stream of one Pod.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use throng_core::{Role, Slot};
-use throng_plan::moves::Activity;
+use throng_core::Role;
 use throng_plan::status::Utc;
-use throng_plan::world::Sample;
 use throng_proto::key::PodKey;
 use throng_proto::link::node_client::NodeClient;
-use throng_proto::link::{DescribeRequest, PressureRequest, PressureSample};
+use throng_proto::link::{DescribeRequest, PressureRequest};
+use throng_runtime::sample::{sample, slots};
 use tokio::time::{Instant, sleep, timeout};
 use tonic::Status;
 use tonic::transport::Endpoint;
@@ -73,30 +71,20 @@ impl Stream {
         self.metrics.streams.inc();
         let _open = Open(&self.metrics);
         let mut asked: Option<Instant> = None;
-        while let Some(sample) = timeout(SILENT, samples.message()).await.map_err(late)?? {
+        while let Some(said) = timeout(SILENT, samples.message()).await.map_err(late)?? {
             self.metrics.samples.inc();
-            self.heard.hear_sample(&self.uid, converted(sample));
+            self.heard.hear_sample(&self.uid, sample(said, Utc::of(Timestamp::now())));
             if self.place.role != Role::Gateway && asked.is_none_or(|asked| asked.elapsed() >= SLOTS_EVERY) {
                 asked = Some(Instant::now());
                 let described = timeout(SILENT, client.describe(DescribeRequest {})).await.map_err(late)??;
-                let slots = described.into_inner().slots.into_iter().filter_map(|said| {
-                    let slot = u16::try_from(said.slot).ok().and_then(Slot::new)?;
-                    Some((slot, Activity { rooms: u64::from(said.rooms), users: said.users }))
-                });
                 self.heard.hear_slots(
                     &self.uid,
                     Utc::of(Timestamp::now()),
                     self.place.role,
-                    slots.collect::<BTreeMap<_, _>>(),
+                    slots(&described.into_inner().slots),
                 );
             }
         }
         Ok(())
     }
-}
-
-/// A sample as the planner takes it, dated now.
-fn converted(sample: PressureSample) -> Sample {
-    let load = sample.load.into_iter().filter(|(_, load)| load.is_finite()).collect();
-    Sample { at: Utc::of(Timestamp::now()), load, left: sample.left }
 }

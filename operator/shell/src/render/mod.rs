@@ -19,6 +19,7 @@ mod settings;
 
 pub use mounts::secrets;
 pub use owner::Owner;
+pub use settings::behavior;
 
 #[cfg(test)]
 mod tests;

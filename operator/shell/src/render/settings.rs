@@ -29,16 +29,29 @@ pub(super) fn settings(owner: &Owner<'_>, role: Role, revision: u64) -> Settings
     if role != Role::Gateway {
         redis(&owner.spec.redis, &mut all);
     }
+    if role == Role::Gateway {
+        keys(owner.spec, &mut all);
+    }
+    for (key, value) in behavior(owner.spec, role) {
+        all.entry(key).or_insert(value);
+    }
+    all
+}
+
+/// Settings that say how a process behaves, whatever it stands on.
+#[must_use]
+pub fn behavior(spec: &ChatroomClusterSpec, role: Role) -> Settings {
+    let mut all = Settings::new();
     let given = match role {
         Role::Gateway => {
-            gateway(owner.spec, &mut all);
-            &owner.spec.gateway.settings
+            gateway(spec, &mut all);
+            &spec.gateway.settings
         }
         Role::Chatroom => {
-            rooms(&owner.spec.rooms, &mut all);
-            &owner.spec.chatroom.settings
+            rooms(&spec.rooms, &mut all);
+            &spec.chatroom.settings
         }
-        Role::Message => &owner.spec.message.settings,
+        Role::Message => &spec.message.settings,
     };
     // A key of the operator's own never is among those given: a rule of the schema refuses it.
     for (key, value) in given {
@@ -91,9 +104,9 @@ fn redis(redis: &Redis, all: &mut Settings) {
     }
 }
 
-fn gateway(spec: &ChatroomClusterSpec, all: &mut Settings) {
+fn keys(spec: &ChatroomClusterSpec, all: &mut Settings) {
     let mut set = |key: &str, value: String| drop(all.insert(format!("gateway.{key}"), value));
-    let (auth, downstream) = (&spec.auth, &spec.rooms.downstream);
+    let auth = &spec.auth;
     set("auth.jwt_dir", text(&mounts::directory(At::Jwt)));
     let algorithms = auth.jwt.algorithms.iter().map(|algorithm| match algorithm {
         Algorithm::ES256 => "ES256",
@@ -114,6 +127,11 @@ fn gateway(spec: &ChatroomClusterSpec, all: &mut Settings) {
     if !auth.origins.is_empty() {
         set("origins", list(&auth.origins));
     }
+}
+
+fn gateway(spec: &ChatroomClusterSpec, all: &mut Settings) {
+    let mut set = |key: &str, value: String| drop(all.insert(format!("gateway.{key}"), value));
+    let downstream = &spec.rooms.downstream;
     if let Some(users) = spec.drain.users_per_second {
         set("drain_per_s", users.to_string());
     }

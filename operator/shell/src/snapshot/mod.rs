@@ -1,12 +1,11 @@
 //! From what was seen to the world of the planner. Pure: the same sight gives the same world.
 //!
 //! Nothing that an API server lets through makes a conversion fail: what is missing has a careful meaning, what is strange
-//! is left out and counted. [`pod`], [`node`] and [`owned`] convert objects, [`registry`] what etcd says.
+//! is left out and counted. [`pod`], [`node`] and [`owned`] convert objects; what etcd says, `throng_runtime::registry` does.
 
 pub mod node;
 pub mod owned;
 pub mod pod;
-pub mod registry;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,8 +22,8 @@ use throng_plan::World;
 use throng_plan::status::{Condition, Utc, set_condition};
 use throng_plan::world::{Cluster, Sample};
 use throng_registry::View;
+use throng_runtime::registry::{self, Activities};
 
-use self::registry::Activities;
 use crate::names;
 use crate::render::Owner;
 

@@ -47,6 +47,15 @@ pub fn registry(view: &View, activities: &Activities) -> Registry {
     }
 }
 
+/// The largest leader epoch that the documents of a view name: the next one is to be larger, in an emptied etcd too.
+#[must_use]
+pub fn known_epoch(view: &View) -> u64 {
+    let documents = Role::ALL.into_iter().flat_map(|role| [view.placement(role), view.target(role)]).flatten();
+    let epochs = documents.filter_map(|stored| Some(document(&stored.bytes)?.0.leader_epoch));
+    let of_policy = view.policy().and_then(|stored| stored.policy.as_ref()).map(|policy| policy.leader_epoch);
+    epochs.chain(of_policy).max().unwrap_or(0)
+}
+
 /// Slots whose owner lives, with its Pod. A claim of a dead process is nobody's.
 fn claims(view: &View, role: Role, activities: &Activities) -> BTreeMap<Slot, Claim> {
     let claim = |(slot, claim): (Slot, &throng_registry::Claim)| {

@@ -1,0 +1,280 @@
+//! `throng dev -f`: a cluster by the file that `kubectl` takes, which is followed while people talk.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test says so by failing"
+)]
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use throng_e2e::dev::{Dev, binary, root};
+
+const SOON: Duration = Duration::from_secs(20);
+/// Slots move and gateways send their clients away at a pace.
+const MOVES: Duration = Duration::from_mins(2);
+
+/// A file of a cluster, and what it says.
+struct File {
+    _folder: TempDir,
+    path: PathBuf,
+}
+
+/// Sizes as they stand in a file: gateways, chatroom and message Pods.
+fn yaml(sizes: [&str; 3], more: &str) -> String {
+    let [gateway, chatroom, message] = sizes;
+    format!(
+        "apiVersion: throng.dev/v1alpha1
+kind: ChatroomCluster
+metadata: {{name: live}}
+spec:
+  image: throng:0.1.0
+  redis: {{url: \"redis://redis:6379\"}}
+  etcd: {{endpoints: [\"http://etcd:2379\"]}}
+  auth: {{jwt: {{secretRef: {{name: live-auth}}}}}}
+  gateway: {{replicas: {{{gateway}}}}}
+  chatroom: {{replicas: {{{chatroom}}}}}
+  message: {{replicas: {{{message}}}}}
+  drain: {{deadline: 30s}}
+  rooms: {{upstream: {{userMessagesPerSecond: 100}}}}
+{more}"
+    )
+}
+
+fn fixed(size: u32) -> String {
+    format!("min: {size}, max: {size}")
+}
+
+impl File {
+    fn new(text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cluster.yaml");
+        std::fs::write(&path, text).unwrap();
+        Self { _folder: folder, path }
+    }
+
+    fn start(&self, more: &[&str]) -> Dev {
+        let mut args = vec!["-f", self.path.to_str().unwrap()];
+        args.extend_from_slice(more);
+        Dev::start(&args).unwrap()
+    }
+
+    fn write(&self, text: &str) {
+        std::fs::write(&self.path, text).unwrap();
+    }
+
+    fn sizes(&self, sizes: [u32; 3]) {
+        let [gateway, chatroom, message] = sizes.map(fixed);
+        self.write(&yaml([&gateway, &chatroom, &message], ""));
+    }
+}
+
+/// What the page is fed with. A gateway that leaves may take an answer with it.
+fn state(dev: &Dev) -> Option<Value> {
+    let answer = dev.http("GET", "/dev/state", "").ok()?;
+    let (_, body) = answer.split_once("\r\n\r\n")?;
+    serde_json::from_str(&body[body.find('{')?..=body.rfind('}')?]).ok()
+}
+
+/// Gateways, chatroom and message Pods that run, and how many Pods of any kind leave.
+fn running(state: &Value) -> ([usize; 3], usize) {
+    let pods = || state["pods"].as_array().unwrap().iter();
+    let count = |role: &str| pods().filter(|pod| pod["role"] == role && pod["state"] == "running").count();
+    (["gateway", "chatroom", "message"].map(count), pods().filter(|pod| pod["state"] == "draining").count())
+}
+
+fn until(dev: &Dev, what: &str, within: Duration, is: impl Fn(&Value) -> bool) -> Value {
+    let end = Instant::now() + within;
+    let mut last = None;
+    while Instant::now() < end {
+        if let Some(state) = state(dev) {
+            if is(&state) {
+                return state;
+            }
+            last = Some(state);
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    panic!("not within {within:?}: {what}; last {last:#?}");
+}
+
+fn at_rest(dev: &Dev, sizes: [usize; 3]) -> Value {
+    until(dev, &format!("{sizes:?} Pods run and none leaves"), MOVES, |state| running(state) == (sizes, 0))
+}
+
+/// A person in Python, who listens to a room until so many messages have come, and says each.
+fn listener(dev: &Dev, user: &str, count: usize) -> std::process::Child {
+    Command::new("python3")
+        .arg(root().join("examples/python/chat.py"))
+        .args([
+            "--url",
+            &dev.ready.url,
+            "--token",
+            &dev.token(user).unwrap(),
+            "--room",
+            "r",
+            "--count",
+            &count.to_string(),
+        ])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Says the next message in the room, until it is taken: its key makes it safe to say it again.
+fn say(dev: &Dev, number: usize) {
+    let message = json!({"from": "ana", "data": number, "lane": 1, "key": number.to_string()});
+    let began = Instant::now();
+    while !dev.api("POST", "/v1/rooms/r/messages", &message).is_ok_and(|(status, _)| status < 300) {
+        assert!(began.elapsed() < SOON, "the room takes message {number}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn pools_follow_the_file_while_people_talk_and_nobody_misses_a_word() {
+    const WORDS: usize = 60;
+    let file = File::new(&yaml([&fixed(1), &fixed(1), &fixed(1)], ""));
+    let dev = file.start(&["--bots", "60", "--rate", "20"]);
+    assert!(dev.ready.pods.iter().any(|pod| pod.name == "live-gateway-1-0"), "{:?}", dev.ready.pods);
+    until(&dev, "the bots are there", SOON, |state| state["bots"]["ready"] == 60);
+    let listeners: Vec<_> = ["ben", "cem", "dan"].map(|user| listener(&dev, user, WORDS)).into();
+    let members = |room: &Value| room["members"] == 3;
+    let began = Instant::now();
+    while !dev.api("GET", "/v1/rooms/r", &Value::Null).is_ok_and(|(_, room)| members(&room)) {
+        assert!(began.elapsed() < SOON, "the listeners are in the room");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let mut said = 0;
+    // Each step speaks while the pools change, and waits until they have the size of the file.
+    for sizes in [[3, 3, 2], [1, 2, 1], [2, 1, 2], [1, 1, 1]] {
+        file.sizes(sizes);
+        let wanted = sizes.map(|size| size as usize);
+        let began = Instant::now();
+        let mut rest = 0;
+        while rest < 3 {
+            assert!(began.elapsed() < MOVES, "{wanted:?}: {:#?}", state(&dev));
+            if said < WORDS - 5 {
+                said += 1;
+                say(&dev, said);
+            }
+            let there = state(&dev).is_some_and(|state| running(&state) == (wanted, 0));
+            rest = if there { rest + 1 } else { 0 };
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        println!("{wanted:?} after {:?}", began.elapsed());
+    }
+    ((said + 1)..=WORDS).for_each(|number| say(&dev, number));
+    let expected: Vec<String> = (1..=WORDS).map(|number| number.to_string()).collect();
+    for child in listeners {
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let heard: Vec<&str> = text.lines().filter_map(|line| line.rsplit(": ").next()).collect();
+        assert_eq!(heard, expected, "{text}{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let bots = until(&dev, "every bot is there", SOON, |state| state["bots"]["ready"] == 60);
+    assert_eq!(bots["bots"]["refused"], 0, "{}", bots["bots"]);
+}
+
+#[test]
+fn a_pool_grows_when_its_pods_carry_too_much() {
+    let text = yaml(["min: 1, max: 3", &fixed(1), &fixed(1)], "").replace(
+        "gateway: {replicas",
+        "gateway: {pressure: {connections: 40, cpuPercent: 100, egressMbps: 100000}, replicas",
+    );
+    let file = File::new(&text);
+    let dev = file.start(&["--bots", "100", "--rate", "5"]);
+    let grown = until(&dev, "three gateways", MOVES, |state| running(state).0[0] == 3);
+    assert!(grown["why"].to_string().contains("gateway: 3 wanted"), "{}", grown["why"]);
+}
+
+#[test]
+fn what_is_drained_or_killed_is_replaced_because_the_file_says_how_many() {
+    let file = File::new(&yaml([&fixed(2), &fixed(2), &fixed(2)], ""));
+    let dev = file.start(&[]);
+    dev.act("drain", "live-chatroom-1-0").unwrap();
+    let replaced = |name: &'static str| {
+        move |state: &Value| {
+            let living = state["pods"].as_array().unwrap().iter().filter(|pod| pod["state"] != "dead");
+            running(state) == ([2, 2, 2], 0) && living.clone().all(|pod| pod["name"] != name)
+        }
+    };
+    until(&dev, "another chatroom Pod took its place", MOVES, replaced("live-chatroom-1-0"));
+    let _ = dev.act("kill", "live-message-1-0");
+    until(&dev, "another message Pod took its place", MOVES, |state| {
+        running(state) == ([2, 2, 2], 0)
+            && state["pods"].as_array().unwrap().iter().any(|pod| pod["name"] == "live-message-1-2")
+    });
+    dev.act("add", "gateway").unwrap();
+    at_rest(&dev, [3, 2, 2]);
+    file.sizes([2, 2, 1]);
+    at_rest(&dev, [2, 2, 1]);
+}
+
+#[test]
+fn a_file_that_cannot_be_followed_changes_nothing_and_says_what_is_wrong() {
+    let file = File::new(&yaml([&fixed(1), &fixed(1), &fixed(1)], ""));
+    let dev = file.start(&[]);
+    let good = |sizes: [&str; 3]| yaml(sizes, "");
+    let one = fixed(1);
+    let cases = [
+        ("spec: [".to_owned(), "YAML"),
+        (good(["min: 3, max: 2", &one, &one]), "spec.gateway.replicas"),
+        (yaml([&one, &one, &one], "  gatewy: {}\n"), "gatewy"),
+        (good([&one, &one, &one]).replace("name: live}", "name: other}"), "metadata.name"),
+        (good([&one, &one, &one]).replace("message: {", "message: {settings: {no_such_key: \"1\"}, "), "no_such_key"),
+    ];
+    for (text, place) in cases {
+        file.write(&text);
+        let said = until(&dev, place, SOON, |state| state["file"]["problem"].to_string().contains(place));
+        assert_eq!(running(&said), ([1, 1, 1], 0), "{place}");
+    }
+    file.sizes([2, 1, 1]);
+    let well = at_rest(&dev, [2, 1, 1]);
+    assert_eq!(well["file"]["problem"], Value::Null);
+}
+
+#[test]
+fn a_file_is_refused_at_the_start_as_an_api_server_would() {
+    let refused = |text: &str| {
+        let file = File::new(text);
+        let mut command = Command::new(binary().unwrap());
+        let output = command.args(["dev", "--json", "--listen", "127.0.0.1:0", "-f"]).arg(&file.path).output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let one = fixed(1);
+    let said = refused(&yaml([&one, &one, &one], "  rollout: {canaryPercent: [50, 20]}\n"));
+    assert!(said.contains("cluster.yaml") && said.contains("spec.rollout.canaryPercent"), "{said}");
+    let said = refused("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n");
+    assert!(said.contains("kind: ChatroomCluster"), "{said}");
+}
+
+#[test]
+fn the_example_runs_and_says_what_one_machine_cannot_do() {
+    let mut child = Command::new(binary().unwrap())
+        .args(["dev", "--json", "--listen", "127.0.0.1:0", "-f"])
+        .arg(root().join("examples/live.yaml"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
+    let ready: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(ready["pods"].as_array().unwrap().len(), 6);
+    drop(child.stdin.take());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let lines: Vec<&str> = said.lines().filter(|line| line.contains("on this machine")).collect();
+    assert!(lines.len() == 1 && lines[0].contains("throng:0.1.0") && lines[0].contains("no Service"), "{said}");
+}
