@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 
 /// A running cluster. Dropping it closes its standard input, which ends it; if that fails it is killed.
@@ -90,6 +91,12 @@ impl Dev {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Ctrl-C.
+    pub fn interrupt(&self) -> Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.pid())?).context("a process has a number")?;
+        Ok(kill_process(pid, Signal::INT)?)
     }
 
     /// Asks it to end and waits; whether it ended by itself with success.

@@ -10,6 +10,7 @@ pub mod client;
 pub mod cluster;
 pub mod dev;
 pub mod raw;
+pub mod stores;
 pub mod talk;
 pub mod tokens;
 

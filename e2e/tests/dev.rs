@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test says so by failing")]
 
+use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use throng_e2e::browser::Browser;
 use throng_e2e::client::Client;
 use throng_e2e::dev::{Dev, binary, root};
+use throng_e2e::stores::Stores;
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -62,6 +64,37 @@ fn it_leaves_nothing_behind_and_says_when_its_port_is_taken() {
     assert!(complaint.contains(&address) && complaint.contains("--listen"), "{complaint}");
     assert!(dev.end(SOON).unwrap(), "it ends by itself when asked to");
     assert!(std::net::TcpStream::connect(&address).is_err(), "nobody listens any more");
+}
+
+/// The page and its buttons are served by gateways: without one nobody could ask for another.
+#[test]
+fn the_last_gateway_is_replaced_when_it_is_killed() {
+    let dev = Dev::start(&["--gateways", "1"]).unwrap();
+    let alone = dev.ready.pods.iter().find(|pod| pod.role == "gateway").unwrap();
+    // The answer may die with the gateway that was asked.
+    let _ = dev.act("kill", &alone.name);
+    let began = Instant::now();
+    while !dev.http("GET", "/dev/state", "").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+        assert!(began.elapsed() < 3 * SOON, "no gateway serves the page any more");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Each run is a cluster of its own in a Redis and an etcd, which nobody will ask for again.
+#[test]
+fn ctrl_c_leaves_no_key_in_redis_and_etcd() {
+    let stores = Stores::start().unwrap();
+    let args = stores.args();
+    let mut dev = Dev::start(&args.each_ref().map(String::as_str)).unwrap();
+    let said = dev.api("POST", "/v1/rooms/r/messages", &json!({"data": 1, "lane": 1, "ack": "stored"})).unwrap();
+    assert_eq!(said.0, 200, "{}", said.1);
+    // One that dies without a goodbye gives nothing back.
+    dev.act("kill", "dev-message-1-0").unwrap();
+    let (redis, etcd) = stores.keys().unwrap();
+    assert!(redis > 0 && etcd > 0, "the run uses both: {redis}, {etcd}");
+    dev.interrupt().unwrap();
+    assert!(dev.wait(3 * SOON).unwrap(), "it ends by itself when asked to");
+    assert_eq!(stores.keys().unwrap(), (0, 0), "keys are left in Redis, etcd");
 }
 
 #[test]
@@ -192,4 +225,130 @@ async fn two_panes_of_the_page_really_chat() {
     page.until("document.querySelectorAll('.messages')[0].textContent.includes('ben: hello ana')", SOON).await.unwrap();
     page.until("document.querySelectorAll('.pod').length === 6", SOON).await.unwrap();
     page.until("document.querySelector('#rooms tbody').textContent.includes('lobby')", SOON).await.unwrap();
+}
+
+/// What the documents say of `sealed` and gaps, in the client that was written from them.
+#[test]
+fn the_client_in_python_moves_its_cursor_forward_only() {
+    let frames = json!([
+        {"segment": {"room": "r", "epoch": 7, "messages": [{"lane": 2, "seq": 4}], "gaps": [
+            {"epoch": 7, "lane": 3, "from": 1, "to": 9}, {"epoch": 5, "lane": 0, "from": 1, "to": 8}]}},
+        {"sealed": {"room": "r", "epoch": 7, "last": [0, 0, 4, 9], "next_epoch": 9}},
+        {"segment": {"room": "r", "epoch": 9, "messages": [{"lane": 2, "seq": 1}]}},
+        {"sealed": {"room": "r", "epoch": 7, "last": [0, 0, 6, 9], "next_epoch": 9}},
+        {"segment": {"room": "r", "epoch": 7, "messages": [{"lane": 2, "seq": 6}], "gaps": [
+            {"epoch": 7, "lane": 2, "from": 5, "to": 5}]}},
+    ]);
+    let script = "
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import chat
+client = chat.Chat('ws://x', 'token', 'r', lambda message: None)
+for frame in json.loads(sys.argv[2]):
+    client._take(frame)
+    print(json.dumps([client.cursor['epoch'], client.cursor['seq']]))
+";
+    let folder = root().join("examples/python");
+    let output =
+        Command::new("python3").args(["-B", "-c", script]).arg(folder).arg(frames.to_string()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let cursors: Vec<Value> =
+        String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (before, after) = (json!([7, [0, 0, 4, 9]]), json!([9, [0, 0, 1, 0]]));
+    assert_eq!(cursors, [before, json!([9, [0, 0, 0, 0]]), after.clone(), after.clone(), after]);
+}
+
+/// Waits until both people of the page are in the room.
+async fn both_are_connected(page: &mut Browser) {
+    let connected =
+        "[...document.querySelectorAll('.state')].filter(s => s.textContent.startsWith('connected')).length === 2";
+    page.until(connected, Duration::from_secs(15)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_opens_its_new_connection_before_it_closes_the_old_one() {
+    let dev = Dev::start(&[]).unwrap();
+    let mut page = Browser::open(&dev.ready.http).await.unwrap();
+    both_are_connected(&mut page).await;
+    // What is opened and closed from here on, in its order.
+    let watch = "(() => {
+        window.seen = [];
+        const Real = WebSocket;
+        window.WebSocket = class extends Real {
+            constructor(...given) { super(...given); this.addEventListener('open', () => seen.push('open')); }
+        };
+        const close = Real.prototype.close;
+        Real.prototype.close = function (...given) { seen.push('close'); return close.apply(this, given); };
+    })()";
+    page.eval(watch).await.unwrap();
+    dev.act("add", "gateway").unwrap();
+    for pod in dev.ready.pods.iter().filter(|pod| pod.role == "gateway") {
+        dev.act("drain", &pod.name).unwrap();
+    }
+    let moved =
+        "['ana', 'ben'].every(user => document.querySelector('#log').textContent.includes(`${user} connected: moved`))";
+    page.until(moved, 6 * SOON).await.unwrap();
+    page.until("seen.filter(what => what === 'close').length >= 2", SOON).await.unwrap();
+    let seen = page.eval("seen.join(' ')").await.unwrap();
+    let mut more = 0;
+    for what in seen.as_str().unwrap().split(' ') {
+        more += if what == "open" { 1 } else { -1 };
+        assert!(more >= 0, "one was closed before another was open: {seen}");
+    }
+    let log = page.eval("document.querySelector('#log').textContent").await.unwrap();
+    assert!(!log.as_str().unwrap().contains("disconnected"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_kicked_from_the_page_does_not_come_back_by_itself() {
+    let dev = Dev::start(&[]).unwrap();
+    let mut page = Browser::open(&dev.ready.http).await.unwrap();
+    both_are_connected(&mut page).await;
+    let kicked = dev.api("POST", "/v1/users/ana/kick", &Value::Null).unwrap();
+    assert_eq!((kicked.0, &kicked.1["connections"]), (200, &json!(1)));
+    let removed = "document.querySelector('.state').textContent.includes('an administrator removed you')";
+    page.until(removed, SOON).await.unwrap();
+    // Longer than the first attempts to come back would take.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(page.eval(removed).await.unwrap(), true);
+    let members = dev.api("GET", "/v1/rooms/lobby/members", &Value::Null).unwrap().1;
+    let users: Vec<&Value> = members["members"].as_array().unwrap().iter().map(|member| &member["user"]).collect();
+    assert!(users.contains(&&json!("ben")), "{members}");
+}
+
+#[test]
+fn the_client_in_python_enters_again_when_it_was_taken_out_of_the_room() {
+    let dev = Dev::start(&[]).unwrap();
+    let room_has = |field: &str, value: Value| {
+        let began = Instant::now();
+        while dev.api("GET", "/v1/rooms/r", &Value::Null).unwrap().1[field] != value {
+            assert!(began.elapsed() < 3 * SOON, "{field} is not {value}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let mut client = Command::new("python3")
+        .arg(root().join("examples/python/chat.py"))
+        .args(["--url", &dev.ready.url, "--token", &dev.token("ben").unwrap(), "--room", "r", "--count", "3"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = client.stdin.take().unwrap();
+    room_has("members", json!(1));
+    writeln!(input, "before").unwrap();
+    room_has("seq", json!([0, 0, 1, 0]));
+    let kicked = dev.api("POST", "/v1/rooms/r/kick", &json!({"user": "ben"})).unwrap();
+    assert_eq!(kicked.0, 200, "{}", kicked.1);
+    room_has("members", json!(0));
+    let said = dev.api("POST", "/v1/rooms/r/messages", &json!({"from": "ana", "data": "meanwhile"})).unwrap();
+    assert_eq!(said.0, 200, "{}", said.1);
+    writeln!(input, "after").unwrap();
+    let began = Instant::now();
+    while client.try_wait().unwrap().is_none() && began.elapsed() < 6 * SOON {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let _ = client.kill();
+    let output = client.wait_with_output().unwrap();
+    let heard = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(heard, "2/1 ben: {\"text\": \"before\"}\n2/2 ana: \"meanwhile\"\n2/3 ben: {\"text\": \"after\"}\n");
 }

@@ -149,6 +149,8 @@ class Chat:
         self.answers = {}
         self.waiting = {}
         self.unsent = queue.Queue()
+        # Messages that were refused because we are not in the room.
+        self.rejoin = []
         # Where publishes go; none while there is no connection.
         self.socket = None
         # When to change to another gateway, once this one has said that it stops.
@@ -192,6 +194,10 @@ class Chat:
         socket_ = self._connect()
         try:
             while not done():
+                if self.rejoin:
+                    self._join(socket_, {"since": self.cursor})
+                    while self.rejoin:
+                        self.unsent.put(self.rejoin.pop(0))
                 if self.leave_at is not None and time.monotonic() >= self.leave_at:
                     # The new connection stands before the old one goes.
                     old, socket_ = socket_, self._connect()
@@ -228,7 +234,10 @@ class Chat:
                 return
         else:
             self.resume = self._ask(socket_, {"hello": {"token": self.token}})["resume"]
-        joined = self._ask(socket_, {"join": {"room": self.room, "history": 20}})
+        self._join(socket_, {"history": 20})
+
+    def _join(self, socket_, past):
+        joined = self._ask(socket_, {"join": {"room": self.room, **past}})
         for message in joined.get("messages", []):
             self.on_message(message)
         self.cursor = {"epoch": joined["epoch"], "seq": joined["seq"]}
@@ -278,7 +287,7 @@ class Chat:
         if "segment" in frame:
             self._segment(frame["segment"])
         elif "sealed" in frame:
-            self.cursor = {"epoch": frame["sealed"]["next_epoch"], "seq": [0, 0, 0, 0]}
+            self._enter_epoch(frame["sealed"]["next_epoch"])
         elif "goaway" in frame:
             self.resume = frame["goaway"]["resume"]
             self.leave_at = time.monotonic() + random.uniform(0, frame["goaway"]["after_ms"] / 1000)
@@ -292,16 +301,23 @@ class Chat:
             print(f"! {frame['error']['code']}: {frame['error']['message']}", file=sys.stderr)
 
     def _refused(self, publish, error):
-        if error["code"] in ("limited", "unavailable", "not_stored"):
+        if error["code"] == "not_joined":
+            # Taken out of the room meanwhile, as offline or by an administrator: enter again, then say it again.
+            self.rejoin.append(publish)
+        elif error["code"] in ("limited", "unavailable", "not_stored"):
             timer = threading.Timer(error.get("retry_ms", 500) / 1000, self.unsent.put, [publish])
             timer.daemon = True
             timer.start()
         else:
             print(f"! {error['code']}: {error['message']}", file=sys.stderr)
 
+    def _enter_epoch(self, epoch):
+        # Only ever forward: what is said of an epoch that has ended, or said again, moves no cursor.
+        if self.cursor is None or epoch > self.cursor["epoch"]:
+            self.cursor = {"epoch": epoch, "seq": [0, 0, 0, 0]}
+
     def _segment(self, segment):
-        if self.cursor is None or segment["epoch"] > self.cursor["epoch"]:
-            self.cursor = {"epoch": segment["epoch"], "seq": [0, 0, 0, 0]}
+        self._enter_epoch(segment["epoch"])
         seq = self.cursor["seq"]
         for message in segment["messages"]:
             # What comes late of an epoch that has ended moves no cursor.

@@ -2,6 +2,9 @@
 
 const wait = ms => new Promise(done => setTimeout(done, ms));
 
+// Close codes after which a client does not come back by itself.
+const FINAL = { 4005: "an administrator removed you; reload the page to come back", 4008: "you are connected elsewhere" };
+
 export class Client {
   // options: url, token() -> promise of a JWT, rooms, onState, onMessage(room, message, "history" or nothing), onGap, onEvent
   constructor(options) {
@@ -12,17 +15,20 @@ export class Client {
     this.resume = null;
     this.failures = 0;
     this.stopped = false;
+    // Where publishes go, and the connection that has said hello last: only its segments count.
+    this.socket = null;
+    this.newest = null;
   }
 
   async start() {
     while (!this.stopped) {
       try {
         await this.session();
-        this.failures = 0;
       } catch (error) {
         this.failures += 1;
         this.options.onState("disconnected", error.message);
       }
+      if (this.stopped) return;
       const longest = Math.min(10_000, 250 * 2 ** Math.min(this.failures, 6));
       await wait(this.retryMs ?? Math.random() * longest);
       this.retryMs = undefined;
@@ -31,25 +37,45 @@ export class Client {
 
   stop() {
     this.stopped = true;
-    this.socket?.close(1000);
+    this.newest?.close(1000);
   }
 
-  // One connection, from hello to its end.
+  // From hello to a loss, over as many gateways as ask to be left in between.
   async session() {
-    const socket = await this.open();
-    const ended = new Promise(done => socket.addEventListener("close", done));
-    this.listen(socket);
     const hadResume = this.resume !== null;
-    await this.hello(socket);
+    let link = await this.enter();
+    this.options.onState("connected", hadResume ? "resumed" : "");
+    for (;;) link = await this.move(link, await Promise.race([link.lost, link.away]));
+  }
+
+  // A connection that has said hello and is in its rooms.
+  async enter() {
+    const socket = await this.open();
+    const link = this.listen(socket);
+    try {
+      await this.hello(socket);
+    } catch (error) {
+      socket.close(1000);
+      throw error;
+    }
     this.socket = socket;
     this.failures = 0;
-    this.options.onState("connected", hadResume ? "resumed" : "");
-    const close = await ended;
-    if (this.socket === socket) {
-      this.failWaiting("the connection was lost");
-      this.readRetry(close);
-      if (close.code === 4001) this.resume = null;
-      throw new Error(`closed (${close.code}${close.reason ? ` ${close.reason}` : ""})`);
+    return link;
+  }
+
+  // This gateway is about to stop: the new connection stands before the old one goes.
+  async move(old, goaway) {
+    this.resume = goaway.resume;
+    this.options.onState("connected", `moving (${goaway.reason})`);
+    try {
+      await Promise.race([old.lost, wait(Math.random() * goaway.after_ms * 0.8)]);
+      const link = await this.enter();
+      // What was asked on the old one is answered there.
+      for (let tries = 0; tries < 20 && this.waitsOn(old.socket); tries += 1) await wait(50);
+      this.options.onState("connected", "moved");
+      return link;
+    } finally {
+      old.socket.close(1000);
     }
   }
 
@@ -63,6 +89,7 @@ export class Client {
   }
 
   async hello(socket) {
+    this.newest = socket;
     if (this.resume) {
       const rooms = Object.fromEntries(this.cursors);
       try {
@@ -101,17 +128,22 @@ export class Client {
     const id = this.nextId++;
     return new Promise((done, fail) => {
       const timer = setTimeout(() => { this.waiting.delete(id); fail(new Error("no answer within 10 s")); }, 10_000);
-      this.waiting.set(id, { done, fail, timer });
+      this.waiting.set(id, { socket, done, fail, timer });
       socket.send(JSON.stringify({ id, ...command }));
     });
   }
 
-  failWaiting(why) {
-    for (const { fail, timer } of this.waiting.values()) {
-      clearTimeout(timer);
-      fail(new Error(why));
+  waitsOn(socket) {
+    return [...this.waiting.values()].some(entry => entry.socket === socket);
+  }
+
+  failWaiting(socket, error) {
+    for (const [id, entry] of this.waiting) {
+      if (entry.socket !== socket) continue;
+      this.waiting.delete(id);
+      clearTimeout(entry.timer);
+      entry.fail(error);
     }
-    this.waiting.clear();
   }
 
   readRetry(close) {
@@ -123,13 +155,36 @@ export class Client {
     }
   }
 
+  // Reads a connection. `away` resolves with a goaway, `lost` fails with the reason of its end.
   listen(socket) {
-    socket.addEventListener("message", event => {
-      for (const line of event.data.split("\n")) if (line) this.take(socket, JSON.parse(line));
+    const link = { socket };
+    link.away = new Promise(done => { link.leave = done; });
+    link.lost = new Promise((_, fail) => {
+      socket.addEventListener("close", close => {
+        const error = new Error(this.ended(socket, close));
+        this.failWaiting(socket, error);
+        fail(error);
+      });
     });
+    // Nobody may be waiting for the end of one that was left.
+    link.lost.catch(() => {});
+    socket.addEventListener("message", event => {
+      for (const line of event.data.split("\n")) if (line) this.take(link, JSON.parse(line));
+    });
+    return link;
   }
 
-  take(socket, frame) {
+  // Why a connection has ended; what follows from it if it is the newest.
+  ended(socket, close) {
+    if (socket === this.newest) {
+      this.readRetry(close);
+      if (close.code === 4001) this.resume = null;
+      if (FINAL[close.code]) this.stopped = true;
+    }
+    return FINAL[close.code] ?? `closed (${close.code}${close.reason ? ` ${close.reason}` : ""})`;
+  }
+
+  take(link, frame) {
     if (frame.ok || frame.error) {
       const entry = this.waiting.get(frame.id);
       if (!entry) return;
@@ -137,20 +192,23 @@ export class Client {
       clearTimeout(entry.timer);
       if (frame.ok) entry.done(frame.ok);
       else entry.fail(Object.assign(new Error(frame.error.message), frame.error));
-    } else if (frame.segment) this.segment(frame.segment);
+    } else if (frame.event) this.options.onEvent(frame.event);
+    else if (frame.goaway) link.leave(frame.goaway);
+    // What an old connection still brings comes on the new one too.
+    else if (link.socket !== this.newest) return;
+    else if (frame.segment) this.segment(frame.segment);
     else if (frame.sealed) this.sealed(frame.sealed);
-    else if (frame.event) this.options.onEvent(frame.event);
-    else if (frame.goaway) this.move(socket, frame.goaway);
   }
 
   segment({ room, epoch, messages, gaps = [] }) {
     const cursor = this.cursorOf(room, epoch);
     for (const message of messages) {
-      if (message.seq > cursor.seq[message.lane] || message.from) this.options.onMessage(room, message);
-      cursor.seq[message.lane] = Math.max(cursor.seq[message.lane], message.seq);
+      this.options.onMessage(room, message);
+      // What comes late of an epoch that has ended moves no cursor.
+      if (epoch === cursor.epoch) cursor.seq[message.lane] = Math.max(cursor.seq[message.lane], message.seq);
     }
     for (const gap of gaps) {
-      if (gap.epoch === epoch) cursor.seq[gap.lane] = Math.max(cursor.seq[gap.lane], gap.to);
+      if (gap.epoch === cursor.epoch) cursor.seq[gap.lane] = Math.max(cursor.seq[gap.lane], gap.to);
       this.options.onGap(room, gap);
     }
   }
@@ -166,13 +224,5 @@ export class Client {
       this.cursors.set(room, cursor);
     }
     return cursor;
-  }
-
-  // The server is about to leave: open the new connection first, then close the old one.
-  async move(old, goaway) {
-    this.resume = goaway.resume;
-    await wait(Math.random() * goaway.after_ms * 0.8);
-    this.options.onState("connected", `moving (${goaway.reason})`);
-    old.close(1000);
   }
 }

@@ -44,7 +44,11 @@ class Pane {
     root.querySelector(".like").addEventListener("click", () => this.send("like", {}, 3));
     this.client = new Client({
       url: location.origin.replace(/^http/, "ws") + "/connect",
-      token: () => fetch(`/dev/token?user=${this.user}`).then(reply => reply.text()),
+      token: async () => {
+        const reply = await fetch(`/dev/token?user=${encodeURIComponent(this.user)}`);
+        if (!reply.ok) throw new Error(await reply.text());
+        return reply.text();
+      },
       rooms: [ROOM],
       onState: (state, why) => this.show(state, why),
       onMessage: (room, message, past) => this.take(message, past),

@@ -4,7 +4,7 @@
 //! page add to that, [`recipe`] what its Pods run with. [`local`] is the runtime: it asks the planner that clusters on
 //! Kubernetes have what to do, and does it to the [`fleet`], in which each [`pod`] is a thread with real sockets to the
 //! others. [`control`] is what all of these share, [`web`] serves the page, [`pools`] has its figures. [`port`] keeps the public
-//! port; [`bots`] fill a room with people who [`talk`].
+//! port; [`bots`] fill a room with people who [`talk`], and [`leave`] tidies up.
 
 mod args;
 mod bots;
@@ -13,6 +13,7 @@ mod control;
 mod file;
 mod fleet;
 mod given;
+mod leave;
 mod local;
 mod outside;
 mod pod;
@@ -52,6 +53,8 @@ use recipe::Recipe;
 
 /// Key of the server API in dev.
 pub(crate) const DEV_API_KEY: &str = "throng-dev-api-key";
+/// What keys of all runs begin with in a Redis and an etcd.
+const NAMESPACE: &str = "throng-dev";
 /// The cluster must serve within so long, or it says why not.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
@@ -77,7 +80,7 @@ async fn start(args: &DevArgs) -> Result<ExitCode> {
     let registry = registry(args, &unique)?;
     outside::answers(args, &*registry, &unique).await?;
     let stores = match &args.redis {
-        Some(url) => Stores::Redis { url: url.clone(), cluster: unique },
+        Some(url) => Stores::Redis { url: url.clone(), cluster: unique.clone() },
         None => Stores::Memory(MemoryDb::founded()),
     };
     let pod_key_text = uuid::Uuid::new_v4().to_string();
@@ -99,21 +102,33 @@ async fn start(args: &DevArgs) -> Result<ExitCode> {
     });
     let local = Local::new(Arc::clone(&control), registry, args.isolate_gateways);
     let planning = tokio::spawn(local.run(stop.clone()));
-    wait_ready(&control).await?;
-    report(&control, args, listen, began.elapsed())?;
-    let following = args.file.clone().map(|path| tokio::spawn(file::watch(path, given, recipe, Arc::clone(&control))));
-    if args.bots > 0 {
-        control.fleet.send_bots(Bots::start(args, &format!("ws://{}/connect", near(listen)))?);
-    }
-
-    wait_for_end(args.json).await?;
-    eprintln!("ending");
-    following.inspect(tokio::task::JoinHandle::abort);
+    let lived = live(args, &control, (listen, began), given, recipe).await;
     // First the planner, or it would replace what ends.
     stop.cancel();
     let _ = planning.await;
     tokio::task::spawn_blocking(move || control.fleet.stop()).await?;
-    Ok(ExitCode::SUCCESS)
+    leave::nothing_behind(args, &unique).await;
+    lived.map(|()| ExitCode::SUCCESS)
+}
+
+/// From the first Pod until somebody ends it, or nothing starts.
+async fn live(
+    args: &DevArgs,
+    control: &Arc<Control>,
+    (listen, began): (SocketAddr, Instant),
+    given: Given,
+    recipe: Recipe,
+) -> Result<()> {
+    wait_ready(control).await?;
+    report(control, args, listen, began.elapsed())?;
+    let following = args.file.clone().map(|path| tokio::spawn(file::watch(path, given, recipe, Arc::clone(control))));
+    if args.bots > 0 {
+        control.fleet.send_bots(Bots::start(args, &format!("ws://{}/connect", near(listen)))?);
+    }
+    wait_for_end(args.json).await?;
+    eprintln!("ending");
+    following.inspect(tokio::task::JoinHandle::abort);
+    Ok(())
 }
 
 /// The cluster that is asked for. Of a file, what one machine cannot do of it is said.
@@ -138,7 +153,7 @@ fn registry(args: &DevArgs, cluster: &str) -> Result<Arc<dyn Registry>> {
     if args.etcd.is_empty() {
         return Ok(Arc::new(MemoryRegistry::new()));
     }
-    let registry = EtcdRegistry::new(EtcdOptions::new(args.etcd.clone(), "throng-dev", cluster));
+    let registry = EtcdRegistry::new(EtcdOptions::new(args.etcd.clone(), NAMESPACE, cluster));
     Ok(Arc::new(registry.context("cannot use this etcd")?))
 }
 
@@ -218,6 +233,10 @@ fn report(control: &Control, args: &DevArgs, listen: SocketAddr, took: Duration)
         args.file.as_ref().map_or_else(String::new, |file| format!("\nEdit {} and they follow.", file.display()));
     let living = control.fleet.living();
     let [gateways, chatrooms, messages] = Role::ALL.map(|role| living.iter().filter(|pod| pod.1 == role).count());
+    let kept = match &args.redis {
+        Some(_) => "rooms are kept in Redis until it ends",
+        None => "everything is in memory",
+    };
     println!(
         "Throng dev is ready ({} ms): {gateways} gateways, {chatrooms} chatroom and {messages} message Pods.{file}{bots}
 
@@ -229,7 +248,7 @@ fn report(control: &Control, args: &DevArgs, listen: SocketAddr, took: Duration)
 Chat from another terminal, in the project's folder:
   examples/python/chat.py --url {url} --token {token} --room {LOBBY}
 
-NOT FOR PRODUCTION: fixed keys; without --redis everything is in memory. Ctrl-C ends it and leaves nothing behind.",
+NOT FOR PRODUCTION: fixed keys; {kept}. Ctrl-C ends it and leaves nothing behind.",
         took.as_millis(),
     );
     Ok(())

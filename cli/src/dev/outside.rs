@@ -16,7 +16,7 @@ const WITHIN: Duration = Duration::from_secs(5);
 pub(super) async fn answers(args: &DevArgs, registry: &dyn Registry, cluster: &str) -> Result<()> {
     if let Some(url) = &args.redis {
         let instance = InstanceId::new("throng-dev").context("a name")?;
-        let options = RedisOptions::standalone(url, "throng-dev", cluster, instance);
+        let options = RedisOptions::standalone(url, super::NAMESPACE, cluster, instance);
         let store = RedisStore::open(options).context("--redis")?;
         // Without the password that may stand before it.
         let named = url.rsplit_once('@').map_or(url.as_str(), |(_, address)| address);

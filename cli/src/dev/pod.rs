@@ -58,7 +58,7 @@ impl Stores {
         Ok(match self {
             Self::Memory(db) => Arc::new(db.store(instance.clone())),
             Self::Redis { url, cluster } => {
-                let options = RedisOptions::standalone(url, "throng-dev", cluster, instance.clone());
+                let options = RedisOptions::standalone(url, super::NAMESPACE, cluster, instance.clone());
                 Arc::new(RedisStore::open(options).context("cannot use this Redis")?)
             }
         })

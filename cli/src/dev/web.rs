@@ -89,6 +89,9 @@ struct Who {
 }
 
 async fn dev_token(Query(who): Query<Who>) -> Response {
+    if let Err(error) = throng_core::UserId::new(&who.user) {
+        return (StatusCode::BAD_REQUEST, format!("user: {error}\n")).into_response();
+    }
     match token::sign(token::DEV_SECRET, &who.user, 1, &[], TOKEN_S) {
         Ok(token) => token.into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
@@ -120,4 +123,18 @@ async fn act(State(control): State<Weak<Control>>, Path(verb): Path<String>, Jso
 
 fn gone() -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, "throng dev is ending\n").into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_gets_a_token_that_would_be_refused() {
+        let status = async |user: &str| dev_token(Query(Who { user: user.to_owned() })).await.status();
+        assert_eq!(status("ana").await, StatusCode::OK);
+        for user in ["", "a\nb", &"x".repeat(129)] {
+            assert_eq!(status(user).await, StatusCode::BAD_REQUEST, "{user:?}");
+        }
+    }
 }

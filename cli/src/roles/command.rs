@@ -213,6 +213,15 @@ mod tests {
     }
 
     #[test]
+    fn the_key_that_an_error_gives_as_an_example_exists() {
+        let set = |set: &str| config::load::<File>(&Sources { file: None, sets: vec![set.to_owned()] });
+        let error = set("nonsense").unwrap_err().to_string();
+        let example = error.split("--set ").nth(2).and_then(|rest| rest.split(';').next()).unwrap();
+        assert!(example.contains('='), "{error}");
+        set(example).unwrap();
+    }
+
+    #[test]
     fn the_example_of_the_documents_reads() {
         let text = include_str!("../../../docs/configuration.md");
         let example = text.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
@@ -222,6 +231,7 @@ mod tests {
         let read: File = config::load(&sources).unwrap();
         assert_eq!(read.chatroom.rooms.messages_per_second, Some(400));
         assert_eq!(read.gateway.auth.jwt.len(), 1);
+        assert_eq!(read.gateway.auth.check(), Ok(()));
     }
 
     #[test]

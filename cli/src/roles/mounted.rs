@@ -28,6 +28,9 @@ fn entries(directory: &Path) -> Result<Vec<(String, String)>> {
         let name = entry?.file_name().to_string_lossy().into_owned();
         if !name.starts_with('.') {
             let text = text(&directory.join(&name))?;
+            if text.trim().is_empty() {
+                bail!("{} is empty: fill in this entry of its Secret", directory.join(&name).display());
+            }
             entries.push((name, text));
         }
     }
@@ -124,6 +127,19 @@ q9UU8I5mEovUf86QZ7kOBIjJwqnzD1omageEHWwHdBO6B+dFabmdT9POxg==
         assert!(format!("{:#}", of(&shared, Algorithm::ES256).unwrap_err()).contains("main"));
         assert_eq!(of(&shared, Algorithm::HS256).unwrap().jwt.len(), 1);
         assert!(format!("{:#}", of(&directory(&[]), Algorithm::HS256).unwrap_err()).contains("empty"));
+        for unfilled in ["", " ", "\n"] {
+            let mounted = directory(&[("main", unfilled)]);
+            let said = format!("{:#}", of(&mounted, Algorithm::HS256).unwrap_err());
+            assert!(said.contains("gateway.auth.jwt_dir") && said.contains("main is empty"), "{said}");
+            let mut resume = Auth { resume_dir: Some(mounted.path().into()), ..Auth::default() };
+            assert!(format!("{:#}", read_keys(&mut resume).unwrap_err()).contains("main is empty"));
+            let mut api = Auth { api_keys_dir: Some(mounted.path().into()), ..Auth::default() };
+            assert!(format!("{:#}", read_keys(&mut api).unwrap_err()).contains("main is empty"));
+        }
+        let short = directory(&[("main", "short")]);
+        let mut auth = Auth { resume_dir: Some(short.path().into()), ..Auth::default() };
+        read_keys(&mut auth).unwrap();
+        assert!(auth.check().unwrap_err().to_string().contains("(main)"), "the gateway refuses it when it starts");
         let broken = directory(&[("main", "-----BEGIN PUBLIC KEY-----\n????\n-----END PUBLIC KEY-----")]);
         assert!(of(&broken, Algorithm::ES256).is_err());
     }

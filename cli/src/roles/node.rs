@@ -142,12 +142,16 @@ impl Node {
 
     /// The key between Pods.
     pub(super) fn key_between_pods(&self) -> Result<String> {
-        match (&self.pod_key, &self.pod_key_file) {
-            (Some(key), None) => Ok(key.0.clone()),
-            (None, Some(file)) => mounted::text(file).context("node.pod_key_file"),
+        let (name, key) = match (&self.pod_key, &self.pod_key_file) {
+            (Some(key), None) => ("node.pod_key", key.0.clone()),
+            (None, Some(file)) => ("node.pod_key_file", mounted::text(file).context("node.pod_key_file")?),
             (None, None) => bail!("node.pod_key is missing: give every Pod of the cluster the same key"),
             (Some(_), Some(_)) => bail!("give node.pod_key or node.pod_key_file, not both"),
+        };
+        if key.trim().is_empty() {
+            bail!("{name} is empty, so that anybody could speak as a Pod: give every Pod the same long random text");
         }
+        Ok(key)
     }
 
     /// Redis if one is named; else memory, which ends with this process.
@@ -250,6 +254,23 @@ mod tests {
         assert_eq!(options.wait_replicas, 2);
         assert_eq!(options.tls, RedisTls { ca: Some("/s/ca.pem".into()), identity: None });
         assert!(of(&["redis=[\"rediss://redis:6379\"]", "redis_key_file=/s/k.pem"]).is_err());
+    }
+
+    #[test]
+    fn a_key_between_pods_that_was_never_filled_in_is_refused() {
+        let key = |sets: &[&str]| node(sets).unwrap().key_between_pods();
+        assert_eq!(key(&["pod_key=long"]).unwrap(), "long");
+        for (sets, name) in
+            [(&["pod_key="][..], "node.pod_key is empty"), (&["pod_key=\" \""], "node.pod_key is empty")]
+        {
+            let said = key(sets).unwrap_err().to_string();
+            assert!(said.starts_with(name) && said.contains("give every Pod"), "{said}");
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("pod-key");
+        std::fs::write(&file, "\n").unwrap();
+        let said = key(&[&format!("pod_key_file={}", file.display())]).unwrap_err().to_string();
+        assert!(said.starts_with("node.pod_key_file is empty"), "{said}");
     }
 
     #[test]

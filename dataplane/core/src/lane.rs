@@ -58,8 +58,23 @@ impl serde::Serialize for Lane {
 
 impl<'de> serde::Deserialize<'de> for Lane {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let number = u8::deserialize(deserializer)?;
-        Self::from_number(number).ok_or_else(|| serde::de::Error::custom("a lane is 0, 1, 2 or 3"))
+        deserializer.deserialize_u8(Number)
+    }
+}
+
+/// Reads the number of a lane; its errors name the four that there are.
+struct Number;
+
+impl serde::de::Visitor<'_> for Number {
+    type Value = Lane;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a lane: 0, 1, 2 or 3")
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Lane, E> {
+        let lane = u8::try_from(number).ok().and_then(Lane::from_number);
+        lane.ok_or_else(|| E::invalid_value(serde::de::Unexpected::Unsigned(number), &self))
     }
 }
 

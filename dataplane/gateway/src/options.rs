@@ -67,6 +67,56 @@ pub struct Auth {
     pub api_keys_dir: Option<PathBuf>,
 }
 
+/// Fewest bytes of a secret that signs resume tokens: as many as the MAC that it makes (RFC 2104, section 3).
+pub const MIN_RESUME_SECRET_BYTES: usize = 32;
+
+/// A secret that anybody could guess. The words name it and never repeat it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WeakSecret {
+    /// The key of tokens holds nothing: a secret that was never filled in.
+    #[error(
+        "gateway.auth.jwt[{at}]{named}: its key is empty, so that anybody could sign tokens: give the secret that your \
+         application signs with"
+    )]
+    EmptyJwt {
+        /// Its place in the list, mounted keys behind those that are written.
+        at: usize,
+        /// Its id, for people; empty if it has none.
+        named: String,
+    },
+    /// The secret of resume tokens can be found by trying.
+    #[error(
+        "gateway.auth.resume[{at}] ({id}): its secret has {bytes} bytes, and signs who a user is: give at least \
+         {MIN_RESUME_SECRET_BYTES} random ones, as openssl rand -base64 32 makes them"
+    )]
+    ShortResume {
+        /// Its place in the list, mounted keys behind those that are written.
+        at: usize,
+        /// Its id.
+        id: String,
+        /// How long it is.
+        bytes: usize,
+    },
+}
+
+impl Auth {
+    /// Refuses secrets that were never filled in, and those of resume tokens that are too short, wherever they came from.
+    pub fn check(&self) -> Result<(), WeakSecret> {
+        if let Some((at, key)) = self.jwt.iter().enumerate().find(|(_, key)| key.key.0.trim().is_empty()) {
+            let named = key.id.as_ref().map_or_else(String::new, |id| format!(" ({id})"));
+            return Err(WeakSecret::EmptyJwt { at, named });
+        }
+        let short = |key: &ResumeKey| key.secret.0.trim().len() < MIN_RESUME_SECRET_BYTES;
+        match self.resume.iter().enumerate().find(|(_, key)| short(key)) {
+            Some((at, key)) => {
+                Err(WeakSecret::ShortResume { at, id: key.id.clone(), bytes: key.secret.0.trim().len() })
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 /// A key that signs tokens, with the one algorithm it may be used with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -201,6 +251,27 @@ mod tests {
         assert_eq!(serde_json::from_str::<Options>(&text).unwrap(), Options::default());
         assert!(serde_json::from_str::<Options>(r#"{"reactor":1}"#).is_err());
         assert!(serde_json::from_str::<Options>(r#"{"limits":{"queue_byte":1}}"#).is_err());
+    }
+
+    #[test]
+    fn a_secret_that_was_never_filled_in_or_is_short_is_refused_and_named() {
+        let jwt = |key: &str| JwtKey { id: None, algorithm: Algorithm::HS256, key: Secret(key.into()) };
+        let resume = |secret: &str| ResumeKey { id: "k1".into(), secret: Secret(secret.into()) };
+        let said = |auth: Auth| auth.check().unwrap_err().to_string();
+        for empty in ["", "  ", "\n"] {
+            let said = said(Auth { jwt: vec![jwt("good"), jwt(empty)], ..Auth::default() });
+            assert!(said.contains("gateway.auth.jwt[1]") && said.contains("give the secret"), "{said}");
+            let mounted = JwtKey { id: Some("main".into()), ..jwt(empty) };
+            assert!(Auth { jwt: vec![mounted], ..Auth::default() }.check().unwrap_err().to_string().contains("(main)"));
+        }
+        for short in ["", " ", "tangerine", &"x".repeat(31), &format!("{:<40}", "padded")] {
+            let said = said(Auth { resume: vec![resume(short)], ..Auth::default() });
+            assert!(said.contains("gateway.auth.resume[0] (k1)") && said.contains("at least 32"), "{said}");
+            assert!(!said.contains("tangerine"), "{said}");
+        }
+        let good = Auth { jwt: vec![jwt("k")], resume: vec![resume(&"x".repeat(32))], ..Auth::default() };
+        assert_eq!(good.check(), Ok(()));
+        assert_eq!(Auth::default().check(), Ok(()), "no key at all opens nothing");
     }
 
     #[test]

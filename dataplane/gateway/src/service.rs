@@ -20,6 +20,7 @@ use crate::gauge::Gauge;
 use crate::guard::Guard;
 use crate::handle::{Handle, State};
 use crate::hub::{Hub, Settings};
+use crate::options::WeakSecret;
 use crate::reactor::{Handed, Reactor, Wiring};
 use crate::runner::{Inputs, Runner, ShardEnd};
 use crate::shard::Shared;
@@ -64,6 +65,9 @@ pub enum Error {
     /// A key in the configuration.
     #[error(transparent)]
     Key(#[from] BadKey),
+    /// A secret in the configuration that anybody could guess.
+    #[error(transparent)]
+    Weak(#[from] WeakSecret),
     /// No listener, or more than 64.
     #[error("a gateway has 1 to 64 reactors, each with a listener")]
     Reactors,
@@ -88,6 +92,7 @@ impl Service {
         if reactors == 0 || reactors > 64 {
             return Err(Error::Reactors);
         }
+        deps.options.auth.check()?;
         let mut options = deps.options.clone();
         let share = |total: u32| total.div_ceil(u32::try_from(reactors).unwrap_or(1));
         options.drain_per_s = share(options.drain_per_s);

@@ -1,7 +1,7 @@
 //! Configuration in layers: defaults, then a YAML file, then the environment, then flags; the later wins.
 //!
-//! Environment variables start with `THRONG_`, levels are parted by two underscores: `THRONG_GATEWAY__MAX_RATE=40`.
-//! Flags are `--set gateway.max_rate=40`. A key that nobody knows is an error that names the place it came from.
+//! Environment variables start with `THRONG_`, levels are parted by two underscores: `THRONG_GATEWAY__PING_MS=30000`.
+//! Flags are `--set gateway.ping_ms=30000`. A key that nobody knows is an error that names the place it came from.
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ pub enum ConfigError {
     #[error("there is no configuration file {0}")]
     NoFile(PathBuf),
     /// A `--set` without a value.
-    #[error("--set takes key=value, as in --set gateway.max_rate=40; {0:?} is not of that form")]
+    #[error("--set takes key=value, as in --set gateway.ping_ms=30000; {0:?} is not of that form")]
     Set(String),
     /// Unknown key, wrong type, bad value.
     #[error("configuration: {0}")]
@@ -72,9 +72,22 @@ impl Provider for Flag<'_> {
     }
 }
 
+/// A file whose keys are named as they stand in it, without the profile that the library puts them under.
+struct Named<P>(P);
+
+impl<P: Provider> Provider for Named<P> {
+    fn metadata(&self) -> Metadata {
+        self.0.metadata().interpolater(|_: &Profile, keys: &[&str]| keys.join("."))
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        self.0.data()
+    }
+}
+
 fn merge_file(figment: Figment, file: &Path) -> Result<Figment, ConfigError> {
     if file.is_file() {
-        Ok(figment.merge(Yaml::file_exact(file)))
+        Ok(figment.merge(Named(Yaml::file_exact(file))))
     } else {
         Err(ConfigError::NoFile(file.to_path_buf()))
     }
@@ -134,6 +147,19 @@ mod tests {
         let sources = Sources { file: Some(file.path().into()), sets: Vec::new() };
         let error = load::<Config>(&sources).unwrap_err().to_string();
         assert!(error.contains("max_rat") && error.contains("max_rate"), "{error}");
+        assert!(!error.contains("default."), "{error}");
+    }
+
+    #[test]
+    fn a_key_of_a_file_is_named_as_it_stands_there() {
+        for (text, key) in
+            [("gateway: {max_rate: many}\n", "gateway.max_rate"), ("gateway: {max_rat: 3}\n", "gateway.max_rat")]
+        {
+            let file = file(text);
+            let sources = Sources { file: Some(file.path().into()), sets: Vec::new() };
+            let error = load::<Config>(&sources).unwrap_err().to_string();
+            assert!(error.contains(&format!("\"{key}\"")) && !error.contains("default."), "{error}");
+        }
     }
 
     #[test]

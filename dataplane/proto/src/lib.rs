@@ -9,6 +9,7 @@ pub mod client;
 pub mod codes;
 pub mod convert;
 pub mod key;
+pub mod words;
 
 /// The gRPC between Pods, generated from `proto/link.proto`.
 #[allow(missing_docs, clippy::all, clippy::pedantic, clippy::nursery, unreachable_pub)]

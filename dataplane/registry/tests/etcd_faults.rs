@@ -338,3 +338,15 @@ async fn of_two_processes_that_race_for_64_claims_exactly_one_wins_each() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_is_erased_is_all_of_one_cluster_and_nothing_of_the_next() {
+    let server = EtcdServer::start();
+    let (gone, _views) = begun(EtcdOptions::new(vec![server.url()], "test", "one")).await;
+    let (stays, _others) = begun(EtcdOptions::new(vec![server.url()], "test", "one-more")).await;
+    assert_eq!(gone.erase(PATIENCE).await, Ok(1));
+    assert_eq!(gone.erase(PATIENCE).await, Ok(0));
+    assert_eq!(stays.erase(PATIENCE).await, Ok(1), "another cluster whose name begins alike has kept its key");
+    drop(server);
+    assert!(gone.erase(Duration::from_millis(200)).await.unwrap_err().is_temporary());
+}

@@ -27,8 +27,9 @@ impl Content {
     pub(super) fn new(from: Option<&str>, kind: Option<&str>, data: Option<&RawValue>) -> Result<Self, ApiError> {
         let from = input::user("from", from.unwrap_or(DEFAULT_FROM))?.as_str().to_owned();
         let kind = kind.unwrap_or(DEFAULT_KIND).to_owned();
-        if kind.is_empty() || kind.len() > MAX_KIND_BYTES {
-            return Err(ApiError::bad_request(format!("type has 1 to {MAX_KIND_BYTES} bytes")));
+        if !is_kind(&kind) {
+            let message = format!("type has 1 to {MAX_KIND_BYTES} bytes and no control characters");
+            return Err(ApiError::bad_request(message));
         }
         let data = compact(data.map_or("null", RawValue::get));
         if data.len() > MAX_DATA_BYTES {
@@ -40,6 +41,11 @@ impl Content {
         }
         Ok(Self { from, kind, data: data.into() })
     }
+}
+
+/// Whether a message may be of this kind: the client protocol refuses the same.
+pub(super) fn is_kind(kind: &str) -> bool {
+    !kind.is_empty() && kind.len() <= MAX_KIND_BYTES && !kind.chars().any(char::is_control)
 }
 
 /// A JSON text without white space between its parts: frames to clients are lines, so a line break must not travel.
@@ -107,6 +113,9 @@ mod tests {
         assert_eq!(code(Content::new(Some(""), None, None)), ErrorCode::BadId);
         assert_eq!(code(Content::new(None, Some(""), None)), ErrorCode::BadRequest);
         assert_eq!(code(Content::new(None, Some(&"k".repeat(65)), None)), ErrorCode::BadRequest);
+        for kind in ["a\nb", "\t", "a\u{85}"] {
+            assert_eq!(code(Content::new(None, Some(kind), None)), ErrorCode::BadRequest, "{kind:?}");
+        }
         let large = raw(&format!("\"{}\"", "x".repeat(MAX_DATA_BYTES - 1)));
         assert_eq!(code(Content::new(None, None, Some(&large))), ErrorCode::TooLarge);
     }

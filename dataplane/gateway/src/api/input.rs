@@ -10,6 +10,7 @@ use throng_core::room::{ListName, Role};
 use throng_core::{RoomId, UserId};
 use throng_proto::by_name::ByName;
 use throng_proto::codes::ErrorCode;
+use throng_proto::words::for_people;
 
 use super::error::ApiError;
 use super::{Api, MAX_BODY_BYTES};
@@ -85,7 +86,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
         query.map(|query| Self(query.0)).map_err(|error| {
             // What lies behind it names the parameter; the words before that are the library's.
             let cause =
-                std::error::Error::source(&error).map_or_else(|| "it does not read".into(), ToString::to_string);
+                std::error::Error::source(&error).map_or_else(|| "it does not read".into(), |cause| for_people(&cause));
             ApiError::bad_request(format!("the query: {cause}"))
         })
     }
@@ -113,7 +114,8 @@ impl<T: DeserializeOwned> FromRequest<Api> for Body<T> {
         })?;
         let body = if body.is_empty() { &b"{}"[..] } else { &body };
         let read = serde_json::from_slice::<ByName<T>>(body);
-        read.map(|ByName(body)| Self(body)).map_err(|error| ApiError::bad_request(format!("the body: {error}")))
+        read.map(|ByName(body)| Self(body))
+            .map_err(|error| ApiError::bad_request(format!("the body: {}", for_people(&error))))
     }
 }
 

@@ -34,7 +34,7 @@ impl From<MembersReply> for MembersView {
     }
 }
 
-/// A page of members, by name.
+/// A page of members, in the order of the owner's hash: one that does not change while people come and go.
 pub(super) async fn page(
     State(api): State<Api>,
     params: Params,

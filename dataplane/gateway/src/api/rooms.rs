@@ -8,6 +8,7 @@ use throng_proto::convert::MAX_KIND_BYTES;
 use throng_proto::link::admin_request::Command;
 use throng_proto::link::{AdminReply, ListRoomsRequest, RoomDescription, RoomSettings};
 
+use super::content::is_kind;
 use super::error::ApiError;
 use super::input::{self, Body, Nothing, Page, Params, Query};
 use super::{Api, pages, unix_now};
@@ -53,9 +54,10 @@ impl Settings {
             }
             Some(types) => types,
         };
-        let fits = |kind: &String| !kind.is_empty() && kind.len() <= MAX_KIND_BYTES;
-        if types.len() > MAX_PROTECTED_TYPES || !types.iter().all(fits) {
-            let message = format!("protected_types has at most {MAX_PROTECTED_TYPES} of 1 to {MAX_KIND_BYTES} bytes");
+        if types.len() > MAX_PROTECTED_TYPES || !types.iter().all(|kind| is_kind(kind)) {
+            let message = format!(
+                "protected_types has at most {MAX_PROTECTED_TYPES} of 1 to {MAX_KIND_BYTES} bytes without control characters"
+            );
             return Err(ApiError::bad_request(message));
         }
         Ok(RoomSettings {

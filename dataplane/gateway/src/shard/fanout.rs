@@ -194,28 +194,30 @@ impl<T: Transport> Shard<T> {
         self.close_failed();
     }
 
-    /// Something beside the messages. A count waits a moment for the next segment, others go at once.
+    /// Something beside the messages. A count waits a moment for the next segment, others go at once and leave a count
+    /// that waits where it is.
     pub(super) fn event(&mut self, name: &RoomId, event: Arc<Event>) {
         let Some(number) = self.room_of.get(name).copied() else { return };
-        let by = self.now + EVENT_WAIT_MS;
-        let waits = event.kind == "count";
-        let Some(room) = self.room_mut(number) else { return };
-        let before = room.event.replace((event, by));
-        if let Some((before, by)) = before.filter(|_| waits) {
-            // The newer count holds; the names of both are worth showing, but not at any price.
-            let _ = before;
-            room.event = room.event.take().map(|(event, _)| (event, by));
-        }
-        if !waits {
+        if event.kind != "count" {
             self.flush_room(number);
-            self.flush_event(number);
+            self.send_event(number, &event);
+            return;
         }
+        let by = self.now + EVENT_WAIT_MS;
+        let Some(room) = self.room_mut(number) else { return };
+        // The newer count holds, for which nobody waits longer. The names of both are worth showing, but not at any price.
+        let by = room.event.take().map_or(by, |(_, by)| by);
+        room.event = Some((event, by));
     }
 
     /// Sends an event that waited in vain for a segment.
     pub(super) fn flush_event(&mut self, number: u32) {
         let Some((event, _)) = self.room_mut(number).and_then(|room| room.event.take()) else { return };
-        let reply = Reply { id: 0, body: Body::Event(Box::new(Event::clone(&event))) };
+        self.send_event(number, &event);
+    }
+
+    fn send_event(&mut self, number: u32, event: &Event) {
+        let reply = Reply { id: 0, body: Body::Event(Box::new(event.clone())) };
         let frames: [Bytes; 2] = Format::ALL.map(|format| reply_frame(format, &reply));
         for conn in self.subscribers(number) {
             if let Some(frame) = frames.get(self.format_of(conn).index()) {

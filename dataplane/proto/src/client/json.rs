@@ -19,6 +19,7 @@ use super::{
     Sealed,
 };
 use crate::codes::ErrorCode;
+use crate::words::for_people;
 
 // ---- reading
 
@@ -135,7 +136,7 @@ fn read_many(message: &[u8], each: &mut impl FnMut(Result<Request, ReadError>)) 
         none = false;
         match raw {
             Ok(raw) => each(read_one(raw.get().as_bytes())),
-            Err(error) => return each(Err(ReadError::bad(0, format!("not JSON: {error}")))),
+            Err(error) => return each(Err(ReadError::bad(0, format!("not JSON: {}", for_people(&error))))),
         }
     }
     if none {
@@ -145,7 +146,7 @@ fn read_many(message: &[u8], each: &mut impl FnMut(Result<Request, ReadError>)) 
 
 fn read_one(object: &[u8]) -> Result<Request, ReadError> {
     let ByName(raw): ByName<RawRequest<'_>> = serde_json::from_slice(object)
-        .map_err(|error| ReadError::bad(id_of(object), format!("not a command: {error}")))?;
+        .map_err(|error| ReadError::bad(id_of(object), format!("not a command: {}", for_people(&error))))?;
     let id = raw.id;
     let mut commands = Vec::with_capacity(1);
     commands.extend(raw.hello.map(|ByName(hello)| hello.check()));

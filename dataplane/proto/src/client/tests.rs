@@ -113,6 +113,7 @@ fn a_list_is_no_object_wherever_an_object_belongs() {
         let id = if text.starts_with('[') { 0 } else { 7 };
         assert_eq!((error.id, error.code), (id, ErrorCode::BadRequest), "{text}");
         assert!(!error.message.contains("struct"), "{text}: {error}");
+        assert!(!["expected u", "a sequence"].iter().any(|word| error.message.contains(word)), "{text}: {error}");
     }
 }
 

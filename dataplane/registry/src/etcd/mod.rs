@@ -51,6 +51,18 @@ impl EtcdRegistry {
         let kv = EtcdKv { link, views, watching: tokio::spawn(watcher.run()) };
         Ok(Self { ledger: Arc::new(Ledger { keys, kv }) })
     }
+
+    /// Deletes every key of the cluster, for whoever made one to throw it away; returns how many there were. Nobody may
+    /// use it any more: what is written afterwards stays. [`Error::Unavailable`] may mean that it was done: repeat it.
+    pub async fn erase(&self, within: Duration) -> Result<u64, Error> {
+        let Ledger { keys, kv } = &*self.ledger;
+        let delete = |client: etcd_client::Client| async move {
+            let all = etcd_client::DeleteOptions::new().with_prefix();
+            client.kv_client().delete(keys.prefix(), Some(all)).await
+        };
+        let deleted = kv.link.call(within, delete).await.map_err(Failure::repeatable)?;
+        Ok(u64::try_from(deleted.deleted()).unwrap_or(0))
+    }
 }
 
 impl Ledgered for EtcdRegistry {

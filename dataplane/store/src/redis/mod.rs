@@ -2,10 +2,11 @@
 //!
 //! [`names`] says which keys there are and which share a hash tag; [`command`] turns writes into one Function call a tag,
 //! `functions.lua` carries them out under their fence; [`load`] reads rooms back; [`own`] holds the ownership keys. [`link`]
-//! keeps two connections: one for ownership, one for everything that may take long. [`failure`] and [`health`] judge what
+//! keeps two connections: one for ownership, one for everything that may take long. [`erase`] deletes all of it. [`failure`] and [`health`] judge what
 //! Redis says.
 
 mod command;
+mod erase;
 mod failure;
 mod health;
 mod link;

@@ -32,6 +32,13 @@ impl Names {
         Ok(Self { prefix: format!("{namespace}/{cluster}") })
     }
 
+    /// What matches every key of the cluster and no other, as `SCAN` reads it.
+    pub(super) fn pattern(&self) -> String {
+        let special = |c: char| matches!(c, '*' | '?' | '[' | ']' | '\\').then_some('\\');
+        let literal: String = self.prefix.chars().flat_map(|c| special(c).into_iter().chain([c])).collect();
+        literal + "/*"
+    }
+
     pub(super) fn birth(&self) -> String {
         self.own("birth")
     }

@@ -153,14 +153,34 @@ async fn a_store_without_its_file_warns() {
     assert!(description.warnings[0].contains("appendonly yes"), "{description:?}");
 }
 
+/// The commands that docs/configuration.md asks for, as they stand there: the user of the test has these and no other.
+fn documented_rights() -> String {
+    let page = include_str!("../../../../docs/configuration.md");
+    let asked = page.split("and the commands `").nth(1).and_then(|rest| rest.split('`').next()).unwrap();
+    assert!(asked.split_whitespace().all(|right| right.starts_with('+')), "{asked}");
+    asked.to_owned()
+}
+
+/// Every command that the library calls, and every one that is sent beside it, must be among the rights: a case that no
+/// test comes to would be refused in somebody's cluster.
+#[test]
+fn the_documents_ask_for_every_command_that_is_used() {
+    let rights = documented_rights();
+    let rights: Vec<&str> = rights.split_whitespace().filter_map(|right| right.strip_prefix('+')).collect();
+    let library = include_str!("../../src/redis/functions.lua");
+    let called = library.split("call('").skip(1).filter_map(|rest| rest.split('\'').next()).map(str::to_lowercase);
+    let called: std::collections::BTreeSet<String> = called.collect();
+    assert!(called.len() > 10, "{called:?}");
+    for command in &called {
+        assert!(rights.contains(&command.as_str()), "docs/configuration.md does not ask for +{command}");
+    }
+}
+
 #[tokio::test]
 async fn users_of_the_acl_get_in_and_others_are_told_why_not() {
     let server = RedisServer::start(&[]);
-    // The rights that the documentation asks for.
-    let rights = "on >s3cret ~test/acl/* resetchannels -@all +fcall +function|load +get +pttl +del +hget +hmget +hgetall +hscan \
-                  +zrange +xrange +xrevrange +info +wait +ping +set +setnx +hset +hsetnx +hdel +hkeys +hincrby \
-                  +unlink +xadd +xdel +pexpire +zadd +zremrangebyscore +zremrangebyrank +time";
-    let mut acl = vec!["ACL", "SETUSER", "throng"];
+    let mut acl = vec!["ACL", "SETUSER", "throng", "on", ">s3cret", "~test/acl/*", "resetchannels", "-@all"];
+    let rights = documented_rights();
     acl.extend(rights.split_whitespace());
     server.command(&acl);
     server.command(&["ACL", "SETUSER", "default", "off"]);
@@ -372,4 +392,38 @@ async fn slots_that_move_between_nodes_are_followed() {
     let written = write(&store, 1, vec![mute("eve")]).await.unwrap();
     assert!(!written.emptied);
     assert_eq!(store.load(room(), 9).await.unwrap().unwrap().lists.len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_erased_is_all_of_one_cluster_and_nothing_of_the_next() {
+    let mut server = RedisServer::start(&[]);
+    let of =
+        |cluster: &str| RedisStore::open(RedisOptions { cluster: cluster.into(), ..options(&server, "") }).unwrap();
+    // Names that begin alike, and one that a pattern taken from another would match.
+    let (gone, longer, matched) = (of("a*c"), of("a*cd"), of("abc"));
+    for store in [&gone, &longer, &matched] {
+        store.ready(Duration::from_secs(5)).await.unwrap();
+        store.birth().await.unwrap();
+        let batch = Batch::of(vec![mute("bob"), append(1, message(Lane::Control, 1, 1, "1"))]);
+        store.write(slot(), Epoch(1), batch).await.unwrap();
+    }
+    // More than a step of the scan sees at once.
+    for number in 0..2_500 {
+        server.command(&["SET", &format!("test/a*c/{{own}}:extra:{number}"), "1"]);
+    }
+    let all = || match server.command(&["DBSIZE"]) {
+        redis::Value::Int(all) => u64::try_from(all).unwrap(),
+        other => panic!("{other:?}"),
+    };
+    let before = all();
+    let erased = gone.erase(Duration::from_secs(10)).await.unwrap();
+    assert!(erased > 2_500, "{erased}");
+    assert_eq!(all(), before - erased);
+    assert_eq!(gone.erase(Duration::from_secs(10)).await.unwrap(), 0);
+    for other in [&longer, &matched] {
+        assert!(other.load(room(), 9).await.unwrap().is_some(), "another cluster has lost its room");
+    }
+    server.kill();
+    let late = gone.erase(Duration::from_millis(200)).await;
+    assert!(matches!(late, Err(StoreError::Unavailable { .. })), "{late:?}");
 }

@@ -8,12 +8,12 @@ use throng_core::Role;
 use throng_crds::admit::Problem;
 use throng_crds::validate::{self, Validated};
 use throng_crds::{ChatroomCluster, ChatroomOperation};
-use throng_operator::snapshot::registry::Activities;
 use throng_operator::snapshot::{Objects, Sight, world};
 use throng_plan::plan::Plan;
 use throng_plan::pools::Pools;
 use throng_plan::status::{Condition, Utc};
 use throng_plan::{World, plan};
+use throng_runtime::registry::Activities;
 
 use super::assumed;
 use super::changes::{Change, changes, short};

@@ -117,3 +117,29 @@ fn a_join_that_fails_is_answered_and_can_be_tried_again() {
         assert_eq!((&line["id"], &line["error"]["code"]), (&json!(id), &json!("unavailable")));
     }
 }
+
+#[test]
+fn a_count_that_waits_outlives_what_is_said_at_once_and_comes_by_its_time() {
+    let event = |kind: &'static str, members: Option<u64>| {
+        let room = RoomId::new("r").unwrap();
+        let event = throng_proto::client::Event { room: Some(room.clone()), kind, members, ..Default::default() };
+        ToShard::Event(room, Arc::new(event))
+    };
+    let kinds = |lines: &[Value]| -> Vec<String> {
+        lines.iter().filter_map(|line| line["event"]["kind"].as_str()).map(str::to_owned).collect()
+    };
+    let mut shard = shard_with(options());
+    let ana = shard.enter("ana", "r", 0);
+    shard.lines(ana);
+    shard.from_hub(event("count", Some(2)));
+    shard.from_hub(event("deleted", None));
+    shard.turn();
+    assert_eq!(kinds(&shard.lines(ana)), ["deleted"], "a count waits for a segment");
+    shard.at(START + 300);
+    shard.from_hub(event("count", Some(3)));
+    shard.at(START + 501);
+    shard.turn();
+    let lines = shard.lines(ana);
+    assert_eq!(kinds(&lines), ["count"], "no segment came within half a second of the first count");
+    assert_eq!(lines[0]["event"]["members"], 3);
+}
