@@ -91,8 +91,6 @@ impl Control<'_> {
             format!("--token-auth-file={}", self.path_text("pki/tokens.csv")),
             "--authorization-mode=Node,RBAC".to_owned(),
             "--allow-privileged=true".to_owned(),
-            // Whoever names an owner whose deletion the object holds back needs a right for that: stricter than usual, as some are.
-            "--enable-admission-plugins=OwnerReferencesPermissionEnforcement".to_owned(),
             format!("--service-cluster-ip-range={SERVICES}"),
             "--kubelet-preferred-address-types=InternalIP".to_owned(),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),

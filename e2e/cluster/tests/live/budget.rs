@@ -13,7 +13,7 @@ use crate::world::{NAMESPACE, World, get, pods, set_pools};
 const OPERATOR: &str = "system:serviceaccount:live:throng";
 /// Calls a second of each operator at rest, beside those of its Lease.
 const AT_REST_PER_S: f64 = 1.0;
-/// Rights that are used without a call: what looks at them.
+/// Rights that no call uses, and what looks at them on API servers that are stricter than ours.
 const LOOKED_AT: [(Right<'_>, &str); 1] = [(
     Right("throng.dev", "chatroomclusters/finalizers", "update"),
     "the admission plugin OwnerReferencesPermissionEnforcement, when an object names its owner",
