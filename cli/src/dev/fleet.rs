@@ -148,9 +148,8 @@ impl Fleet {
         let until = Instant::now() + KILLED_WITHIN;
         // Nobody is kept waiting for the Pods meanwhile.
         while Instant::now() < until {
-            match self.lock().by_name.get_mut(name) {
-                Some(pod) if !pod.kill() => {}
-                _ => return,
+            if self.lock().by_name.get_mut(name).is_none_or(Pod::kill) {
+                return;
             }
             std::thread::sleep(Duration::from_millis(5));
         }
