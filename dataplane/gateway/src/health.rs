@@ -76,7 +76,9 @@ mod tests {
         let counters = Counters::default();
         let before = Seen::now(&counters);
         let mut counts = Counts { commands, ..Counts::default() };
-        delays.iter().for_each(|(ms, messages)| counts.delayed(*ms, *messages));
+        for (ms, messages) in delays {
+            counts.delayed(*ms, *messages);
+        }
         for (code, times) in errors {
             (0..*times).for_each(|_| counts.failed(*code));
         }
