@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	helm "helm.sh/helm/v4/pkg/cmd"
 	"k8s.io/component-base/cli"
 	kubectl "k8s.io/kubectl/pkg/cmd"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
@@ -42,12 +43,24 @@ func program(name string) *cobra.Command {
 		return kubectl.NewDefaultKubectlCommand()
 	case "kube-dns":
 		return newDNSCommand()
+	case "helm":
+		return newHelmCommand()
 	}
 	return nil
 }
 
+// newHelmCommand makes Helm's command. It reads the command line while it is made, as plugins and defaults depend on it.
+func newHelmCommand() *cobra.Command {
+	command, err := helm.NewRootCmd(os.Stdout, os.Args[1:], helm.SetupLogging)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	return command
+}
+
 func main() {
-	names := []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl", "kube-dns"}
+	names := []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl", "kube-dns", "helm"}
 	if !slices.Contains(names, path.Base(os.Args[0])) {
 		os.Args = os.Args[1:]
 	}

@@ -1,7 +1,8 @@
-//! Kubernetes, a small DNS and Helm, compiled from their Go modules and kept for later clusters.
+//! Kubernetes, a small DNS and Helm, compiled as one Go program and kept for later clusters.
 //!
-//! `kube/` is a Go module of this repository: one program that is every component of Kubernetes and the cluster's DNS, all versions pinned by its
-//! `go.sum`. The folder of the result is named by a sum over everything that went in, so a changed version is built anew and an
+//! `kube/` is a Go module of this repository: one program that is every component of Kubernetes, the cluster's DNS and Helm, all versions pinned by
+//! its `go.sum`. Helm 4.1 is the newest that is made from the client libraries of Kubernetes 1.35; a newer one would have them compiled twice.
+//! The folder of the result is named by a sum over everything that went in, so a changed version is built anew and an
 //! unchanged one is found. Without a warm Go build cache it takes a quarter of an hour of two cores, with one some seconds.
 
 use std::path::{Path, PathBuf};
@@ -19,11 +20,17 @@ const FILES: [(&str, &str); 4] = [
     ("go.mod", include_str!("../kube/go.mod")),
     ("go.sum", include_str!("../kube/go.sum")),
 ];
-/// Programs with a module of their own; their own `go.mod` pins what they are made of, Go's checksum database holds them to it.
-const TOOLS: [(&str, &str); 1] = [("helm", "helm.sh/helm/v4/cmd/helm@v4.3.1")];
 /// The names that `kube` is called by.
-const COMPONENTS: [&str; 7] =
-    ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl", "kube-dns"];
+const COMPONENTS: [&str; 8] = [
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "kubectl",
+    "kube-dns",
+    "helm",
+];
 /// The oldest Go that compiles all of it, as minor version of Go 1.
 const GO_MINOR: u32 = 26;
 /// From this minor version on, Go fetches the version that a module asks for, unless `GOTOOLCHAIN=local` forbids it.
@@ -51,14 +58,8 @@ pub fn build(cache: &Path) -> Result<PathBuf> {
     let minor = minor.split('.').next().unwrap_or_default();
     let stamp =
         format!("-s -w -X {info}.gitVersion=v{} -X {info}.gitMajor={major} -X {info}.gitMinor={minor}", version());
-    timed("kube", || {
-        run(go(&source).args(["build", "-trimpath", "-ldflags", &stamp, "-o"]).arg(done.join("kube")).arg("."))
-    })?;
-    for (name, module) in TOOLS {
-        timed(name, || {
-            run(go(&source).env("GOBIN", &done).args(["install", "-trimpath", "-ldflags", "-s -w", module]))
-        })?;
-    }
+    run(go(&source).args(["build", "-trimpath", "-ldflags", &stamp, "-o"]).arg(done.join("kube")).arg("."))
+        .context("compiling Kubernetes")?;
     for component in COMPONENTS {
         let link = done.join(component);
         if !link.is_symlink() {
@@ -109,17 +110,10 @@ fn go(source: &Path) -> Command {
     command
 }
 
-fn timed(what: &str, work: impl FnOnce() -> Result<String>) -> Result<()> {
-    let began = Instant::now();
-    work().with_context(|| format!("compiling {what}"))?;
-    eprintln!("{:6.1} s  {what}", began.elapsed().as_secs_f64());
-    Ok(())
-}
-
 /// A sum over all that the programs are made from.
 fn key() -> String {
     let mut all = String::new();
-    for (name, text) in FILES.iter().chain(&TOOLS) {
+    for (name, text) in FILES {
         all.push_str(name);
         all.push('\0');
         all.push_str(text);
