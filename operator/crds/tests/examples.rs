@@ -1,17 +1,39 @@
 //! Every example is admitted as an API server would, and converts for the planner without a flaw.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use throng_crds::admit::{admit, kind_of};
 use throng_crds::rules::Kind;
 use throng_crds::validate;
 
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+#[test]
+fn the_applications_of_argo_cd_name_what_is_here_in_the_order_in_which_it_is_needed() {
+    let text = std::fs::read_to_string(repository().join("examples/gitops/applications.yaml")).unwrap();
+    let applications = serde_saphyr::from_multiple::<Value>(&text).unwrap();
+    let wave = |application: &Value| application["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"].clone();
+    assert_eq!(applications.iter().map(wave).collect::<Vec<_>>(), ["-2", "-1", "0"]);
+    let path = |application: &Value| application["spec"]["source"]["path"].as_str().unwrap().to_owned();
+    let paths: Vec<String> = applications.iter().map(path).collect();
+    assert_eq!(paths, ["helm/throng-crds", "helm/throng", "examples/gitops/clusters"]);
+    assert!(paths.iter().all(|path| repository().join(path).is_dir()));
+    // What it sets, the chart knows.
+    let values = std::fs::read_to_string(repository().join("helm/throng/values.schema.json")).unwrap();
+    let schema: Value = serde_json::from_str(&values).unwrap();
+    let set = applications[1]["spec"]["source"]["helm"]["valuesObject"].as_object().unwrap();
+    assert!(set.keys().all(|key| schema["properties"].get(key).is_some()), "{set:?}");
+}
+
 #[test]
 fn every_example_is_valid() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let folders =
+        ["examples", "examples/gitops/clusters"].map(|folder| std::fs::read_dir(repository().join(folder)).unwrap());
     let mut seen = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
+    for entry in folders.into_iter().flatten() {
         let path = entry.unwrap().path();
         if path.extension().is_none_or(|extension| extension != "yaml") {
             continue;
@@ -39,5 +61,5 @@ fn every_example_is_valid() {
         }
     }
     let count = |kind| seen.iter().filter(|seen| **seen == kind).count();
-    assert_eq!((count(Kind::Cluster), count(Kind::Operation)), (5, 9), "an example is missing or new");
+    assert_eq!((count(Kind::Cluster), count(Kind::Operation)), (6, 9), "an example is missing or new");
 }

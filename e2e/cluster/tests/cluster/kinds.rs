@@ -175,7 +175,9 @@ fn the_kinds_explain_themselves_and_are_listed_by_their_category() {
 fn every_example_is_accepted() {
     install_kinds();
     let mut files = 0;
-    for entry in std::fs::read_dir(repository().join("examples")).unwrap() {
+    let folders =
+        ["examples", "examples/gitops/clusters"].map(|folder| std::fs::read_dir(repository().join(folder)).unwrap());
+    for entry in folders.into_iter().flatten() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "yaml") {
             let said = kubectl(&format!("apply --dry-run=server --validate=strict -f {}", path.display())).unwrap();
@@ -183,7 +185,7 @@ fn every_example_is_accepted() {
             files += 1;
         }
     }
-    assert!(files >= 5);
+    assert!(files >= 8);
 }
 
 #[test]
