@@ -11,7 +11,7 @@ use crate::world::Object;
 pub enum Wave<'a> {
     /// Something that what follows stands on: if it fails, nothing follows.
     Alone(&'a Action),
-    /// Actions on Pods, at the same time.
+    /// Actions at the same time. One that fails is skipped.
     Together(Vec<&'a Action>),
 }
 
@@ -26,9 +26,15 @@ pub fn waves(actions: &[Action]) -> Vec<Wave<'_>> {
                 waves.push(Wave::Together(together));
             }
         }
-        waves.extend(run.iter().filter(|action| rank(action).is_none()).map(Wave::Alone));
+        let apart = |action| if is_stood_on(action) { Wave::Alone(action) } else { Wave::Together(vec![action]) };
+        waves.extend(run.iter().filter(|action| rank(action).is_none()).map(apart));
     }
     waves
+}
+
+/// Whether what follows needs it. A Service that is refused (its node port is taken) keeps no lost Pod from being replaced.
+const fn is_stood_on(action: &Action) -> bool {
+    !matches!(action, Action::Apply(Object::Service { .. } | Object::NetworkPolicy { .. }))
 }
 
 /// Place of an action among those on Pods; none: it is about more than one Pod.

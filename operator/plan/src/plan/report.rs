@@ -21,7 +21,7 @@ pub(super) fn report(look: &Look<'_>, census: &Census<'_>, mut draft: Draft) -> 
     let actions = draft.actions();
     let mut status = ClusterStatus {
         observed_generation: world.cluster.generation,
-        next_revision: next_revision(look),
+        next_revision: revision::next(look.world),
         drains: drains(census),
         events: events(look),
         revisions: revisions(look, census),
@@ -62,11 +62,6 @@ fn falls_silent_ms(look: &Look<'_>, census: &Census<'_>) -> u64 {
     let samples = census.all().filter_map(|seat| look.world.samples.get(&seat.pod.uid));
     let left = samples.filter(|sample| sample.is_fresh(now)).map(|sample| FRESH_MS - now.0.since(sample.at.0) + 1);
     left.min().unwrap_or(LOOK_AGAIN_MS)
-}
-
-/// While a revision is not stored, its own number: asked for again, it is the same revision.
-fn next_revision(look: &Look<'_>) -> u64 {
-    if look.course.asked.new { look.course.asked.number } else { revision::next(look.world) }
 }
 
 fn totals(status: &mut ClusterStatus) {

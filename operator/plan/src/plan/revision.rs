@@ -1,5 +1,6 @@
 //! Which revision the spec asks for.
 
+use crate::status::RevisionStatus;
 use crate::world::World;
 
 /// The revision of the spec's shape.
@@ -11,13 +12,18 @@ pub(super) struct Asked {
     pub(super) new: bool,
 }
 
-/// Finds the revision of the spec's shape; of several the latest. A shape that is not known gets the next number.
+/// Finds the revision of the spec's shape; of several the latest. One that was deleted is remembered by the status, and stored
+/// again under its number: its Pods run, and are what the spec asks for. A shape that is not known gets the next number.
 pub(super) fn asked(world: &World) -> Asked {
     let known = world.revisions.iter().rev().find(|(_, revision)| revision.hash == world.spec.shape);
-    match known {
-        Some((&number, _)) => Asked { number, new: false },
-        None => Asked { number: next(world), new: true },
+    if let Some((&number, _)) = known {
+        return Asked { number, new: false };
     }
+    let of_shape = |revision: &&RevisionStatus| revision.hash == world.spec.shape.as_str();
+    let unused = |revision: &&RevisionStatus| !world.revisions.contains_key(&revision.number);
+    let remembered =
+        world.status.revisions.iter().filter(of_shape).filter(unused).map(|revision| revision.number).max();
+    Asked { number: remembered.unwrap_or_else(|| next(world)), new: true }
 }
 
 /// Number that the next new revision gets. Larger than all that were ever stored, named or remembered.

@@ -8,6 +8,7 @@ use throng_plan::plan::{Action, Reason};
 use throng_plan::spec::ShapeHash;
 use throng_plan::spec::operation::{Action as Asks, Pace};
 use throng_plan::status::{Holds, OperationPhase, RevisionState, RolloutPhase, Utc};
+use throng_plan::world::Object;
 
 use crate::model::Model;
 use crate::properties::look;
@@ -155,6 +156,48 @@ fn a_halt_for_pods_that_do_not_start_ends_when_they_do() {
     model.broken.clear();
     model.world.pods.values_mut().for_each(|pod| pod.trouble = None);
     until(&mut model, "it is done", |model| model.world.status.revision == Some(2));
+}
+
+#[test]
+fn a_rollout_that_a_person_holds_goes_on_by_a_person_only() {
+    let mut model = careful(10);
+    model.broken.insert(2);
+    release(&mut model, "shape-2");
+    model.step();
+    model.ask("hold", Asks::Pause);
+    model.steps(100);
+    assert_eq!(phase(&model), Some(RolloutPhase::Paused), "Pods that do not start change nothing of it");
+    model.ask("force", Asks::Promote);
+    model.steps(2);
+    let status = &model.world.operations["force"].status;
+    assert_eq!(
+        (status.phase, phase(&model)),
+        (OperationPhase::Failed, Some(RolloutPhase::Paused)),
+        "{}",
+        status.message
+    );
+    heal(&mut model, 2);
+    model.steps(100);
+    assert_eq!(phase(&model), Some(RolloutPhase::Paused));
+    model.ask("go", Asks::Resume);
+    until(&mut model, "it is done", |model| model.world.status.revision == Some(2));
+}
+
+#[test]
+fn a_revision_that_somebody_deletes_is_stored_again_under_its_number_and_moves_nobody() {
+    let mut model = careful(10);
+    release(&mut model, "shape-2");
+    until(&mut model, "it is done", |model| model.world.status.revision == Some(2) && phase(model).is_none());
+    let pods: Vec<String> = model.world.pods.keys().cloned().collect();
+    model.world.revisions.remove(&2);
+    model.world.owned.retain(|object| !matches!(object, Object::ControllerRevision { number: 2, .. }));
+    model.steps(3);
+    assert!(model.world.revisions.contains_key(&2));
+    model.steps(60);
+    assert_eq!((phase(&model), model.world.status.revision), (None, Some(2)));
+    assert!(pods.iter().all(|name| model.world.pods.contains_key(name)), "they stay");
+    release(&mut model, "shape-3");
+    until(&mut model, "another is done", |model| model.world.status.revision == Some(3));
 }
 
 #[test]

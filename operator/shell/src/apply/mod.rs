@@ -29,6 +29,7 @@ use throng_runtime::Runtime;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use crate::events::{self, Told};
 use crate::kube_api::{CALL, Clients};
 use crate::lease::Term;
 use crate::metrics::Metrics;
@@ -63,6 +64,8 @@ pub struct Hands<'a> {
     pub heard: &'a Heard,
     /// What counts.
     pub metrics: &'a Metrics,
+    /// What there is to tell of the actions that were done.
+    pub told: Vec<Told>,
 }
 
 /// What was not done, and why.
@@ -94,7 +97,10 @@ impl Runtime for Hands<'_> {
     async fn together(&mut self, actions: &[&Action]) -> Vec<Result<(), Undone>> {
         let hands = &*self;
         let acts: Vec<BoxFuture<'_, _>> = actions.iter().map(|action| hands.act(action).boxed()).collect();
-        futures::stream::iter(acts).buffered(AT_ONCE).collect().await
+        let results: Vec<Result<(), Undone>> = futures::stream::iter(acts).buffered(AT_ONCE).collect().await;
+        let done = actions.iter().zip(&results).filter(|(_, result)| result.is_ok());
+        self.told.extend(done.filter_map(|(action, _)| events::of_action(action)));
+        results
     }
 }
 

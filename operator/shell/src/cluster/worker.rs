@@ -266,6 +266,7 @@ impl Worker {
             pod_key: pod_key.as_deref(),
             heard: self.streams.heard(),
             metrics: &self.shared.metrics,
+            told: Vec::new(),
         };
         if plan.status != before
             && let Err(undone) = hands.remember(&plan.status).await
@@ -274,11 +275,9 @@ impl Worker {
             return Look::Failed;
         }
         let mut told = events::of_conditions(&before.conditions, &plan.conditions);
-        told.extend(plan.actions.iter().filter_map(events::of_action));
-        if self.failures == 0 {
-            self.shared.teller.tell(cluster, told);
-        }
         let result = carry_out(&mut hands, &plan.actions).await;
+        told.append(&mut hands.told);
+        self.shared.teller.tell(cluster, told);
         self.secrets.forget_missing(&names::key_secret(owner(cluster).name));
         match result {
             Ok(()) => {

@@ -45,7 +45,8 @@ fn heed(world: &World, census: &Census<'_>, rollout: &mut RolloutStatus, why: &m
             go_on(world, rollout);
             why.push(format!("the Pods of revision {} start after all: the rollout goes on", rollout.to));
         }
-        (RolloutPhase::Halted, _) | (_, None) => {}
+        // One that a person holds: Pods that do not start take nothing from anybody, and when they start nothing may go on by itself.
+        (RolloutPhase::Halted, _) | (_, None) | (RolloutPhase::Paused, Some((HaltCause::NotStarting, _))) => {}
         (_, Some((cause, because))) => {
             why.push(format!("the rollout of revision {} halts: {because}", rollout.to));
             rollout.phase = RolloutPhase::Halted;

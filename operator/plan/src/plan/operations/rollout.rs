@@ -55,13 +55,13 @@ pub(super) fn promote(world: &World, memory: &mut Memory, asks: &Operation, stat
             let because = rollout.halted_because.as_deref().unwrap_or("it is not healthy");
             fail(status, format!("the rollout has halted: {because}. Create a Resume first, or a Rollback"));
         }
-        RolloutPhase::Starting => {
+        RolloutPhase::Starting | RolloutPhase::Paused if rollout.target_percent == 0 => {
             let message =
                 "no Pod of the new revision serves yet in every pool: try again when the rollout is in its canary";
             fail(status, message.to_owned());
         }
         RolloutPhase::Promoting => succeed(status, format!("everybody moves to revision {} already", rollout.to)),
-        RolloutPhase::Canary | RolloutPhase::Paused => {
+        RolloutPhase::Starting | RolloutPhase::Canary | RolloutPhase::Paused => {
             course::promote(world, rollout);
             rollout.operation = Some(asks.name.clone());
             memory.why.push(format!("revision {} is promoted by operation {}", rollout.to, asks.name));
