@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use throng_gateway::api::{self, ApiDeps, Calls};
+use throng_gateway::api::{self, ApiDeps, ApiKeys, Calls};
+use throng_gateway::options::Secret;
 use throng_gateway::{Deps, Handle, Load, Options, Service};
 use throng_node::ownership::{Handle as Ownership, Identity};
 use throng_node::service::{Hooks, NodeService};
@@ -15,7 +16,10 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tracing::error;
 
-use super::{Membership, Metrics, Parts, Running, describe, policy, sample, serve_health, watch_routes, within};
+use super::{
+    Membership, Metrics, Parts, Running, describe, mounted, policy, rotation, sample, serve_health, watch_routes,
+    within,
+};
 
 /// Rates of a gateway are taken over this long.
 const RATES_OVER: Duration = Duration::from_secs(1);
@@ -28,11 +32,14 @@ pub(super) fn assemble(mut options: Options, parts: Parts) -> Result<Running> {
     }
     let listeners = (0..options.reactors).map(|_| throng_gateway::bind(public)).collect::<std::io::Result<_>>();
     let listeners = listeners.with_context(|| format!("cannot listen on {public}"))?;
-    let configured = options.downstream;
+    let (downstream, auth) = (options.downstream, options.auth.clone());
+    options.auth = mounted::with_keys(&auth)?;
+    let read = options.auth.clone();
+    let api_keys = ApiKeys::new(&texts(&read.api_keys));
     let routes = watch_routes(&*registry);
     let calls = Calls::default();
     let api = api::router(ApiDeps {
-        keys: options.auth.api_keys.iter().map(|key| key.0.clone()).collect(),
+        keys: api_keys.clone(),
         routes: routes.clone(),
         pod_key: pod_key.clone(),
         deadline: api::DEADLINE,
@@ -50,7 +57,13 @@ pub(super) fn assemble(mut options: Options, parts: Parts) -> Result<Running> {
         stop: cut.clone(),
     })?;
     let told = handle.clone();
-    policy::follow(&*registry, cut.clone(), move |rooms| told.set_downstream(policy::of_gateway(rooms, configured)));
+    policy::follow(&*registry, cut.clone(), move |rooms| told.set_downstream(policy::of_gateway(rooms, downstream)));
+    let told = handle.clone();
+    rotation::follow_auth(auth, read, cut.clone(), move |auth| {
+        told.set_keys(auth)?;
+        api_keys.replace(&texts(&auth.api_keys));
+        Ok(())
+    });
     let hooks = Arc::new(Gateway { identity, handle: handle.clone(), ownership, load: Mutex::default() });
     let node = InterceptedService::new(NodeService::server(Arc::clone(&hooks) as Arc<dyn Hooks>), pod_key.demand());
     grpc.set_nonblocking(true)?;
@@ -75,6 +88,10 @@ pub(super) fn assemble(mut options: Options, parts: Parts) -> Result<Running> {
         }
     });
     Ok(Running { hooks, serve })
+}
+
+fn texts(keys: &[Secret]) -> Vec<String> {
+    keys.iter().map(|key| key.0.clone()).collect()
 }
 
 /// What the node asks of the role.
