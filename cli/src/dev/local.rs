@@ -264,6 +264,7 @@ impl Local {
                 let write = self.registry.put_placement(*role, document.0.encode(), fence);
                 self.written = self.written.max(write.await?);
             }
+            Action::ForgetKeys { leader_epoch } => self.registry.forget_cluster(*leader_epoch).await?,
             Action::WritePolicy { policy } => {
                 let after = self.view.as_ref().and_then(|view| view.policy()).map(|stored| stored.mod_revision);
                 self.written = self.written.max(self.registry.put_policy(policy, after).await?);

@@ -43,7 +43,8 @@ const fn rank(action: &Action) -> Option<u8> {
         | Action::Apply(_)
         | Action::WriteTarget { .. }
         | Action::WritePlacement { .. }
-        | Action::WritePolicy { .. } => None,
+        | Action::WritePolicy { .. }
+        | Action::ForgetKeys { .. } => None,
     }
 }
 
@@ -62,6 +63,7 @@ pub const fn kind(action: &Action) -> &'static str {
         Action::WriteTarget { .. } => "write_target",
         Action::WritePlacement { .. } => "write_placement",
         Action::WritePolicy { .. } => "write_policy",
+        Action::ForgetKeys { .. } => "forget_keys",
     }
 }
 
@@ -83,6 +85,7 @@ pub fn describe(action: &Action) -> String {
         Action::WritePlacement { role, document } => {
             format!("write version {} of the placement of {role} slots", document.0.version)
         }
+        Action::ForgetKeys { .. } => "remove the keys of the cluster from etcd".to_owned(),
         Action::WritePolicy { policy } => format!("write version {} of the policy of rooms", policy.version),
     }
 }

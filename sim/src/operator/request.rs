@@ -29,6 +29,7 @@ pub(crate) enum Request {
     Label { name: String, uid: String, serving: bool },
     Drain { uid: String, on: bool },
     Policy { policy: Policy, read: u64 },
+    Forget { leader_epoch: u64 },
     Write { role: Role, is_target: bool, document: Document, read: u64 },
 }
 
@@ -90,6 +91,7 @@ impl Request {
             Self::Drain { on: true, .. } => Transition::DrainStarted,
             Self::Drain { on: false, .. } => Transition::DrainTakenBack,
             Self::Policy { .. } => Transition::PolicyWritten,
+            Self::Forget { .. } => Transition::KeysForgotten,
             Self::Write { is_target: true, .. } => Transition::TargetWritten,
             Self::Write { is_target: false, .. } => Transition::PlacementWritten,
         }
@@ -181,6 +183,10 @@ impl Ground {
                 self.processes.get_mut(uid).into_iter().for_each(|process| process.draining = *on);
                 Ok(None)
             }
+            Request::Forget { leader_epoch } => {
+                self.etcd.forget(*leader_epoch)?;
+                Ok(None)
+            }
             Request::Policy { policy, read } => {
                 self.etcd.put_policy(policy.clone(), *read)?;
                 Ok(None)
@@ -239,6 +245,7 @@ pub(crate) fn request(action: &Action, cluster: &Expected, version: Option<u64>,
         Action::DrainPod { uid, .. } => Request::Drain { uid, on: true },
         Action::UndrainPod { uid, .. } => Request::Drain { uid, on: false },
         Action::LabelServing { name, uid, serving } => Request::Label { name, uid, serving },
+        Action::ForgetKeys { leader_epoch } => Request::Forget { leader_epoch },
         Action::WritePolicy { policy } => Request::Policy { policy, read },
         Action::WriteTarget { role, document } => Request::Write { role, is_target: true, document, read },
         Action::WritePlacement { role, document } => Request::Write { role, is_target: false, document, read },

@@ -88,6 +88,7 @@ words! {
         TargetWritten => "A target of placements was written.",
         PlacementWritten => "A placement was written.",
         PolicyWritten => "The policy of rooms was written.",
+        KeysForgotten => "The keys of a deleted cluster were removed.",
         EpochTaken => "A leader took its epoch.",
         EpochRefused => "A document of a deposed leader was refused.",
         StatusWritten => "The status was written.",

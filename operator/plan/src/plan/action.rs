@@ -81,6 +81,11 @@ pub enum Action {
         /// The document.
         document: Document,
     },
+    /// Remove every key of the cluster from the registry. Only under this leader epoch.
+    ForgetKeys {
+        /// The epoch.
+        leader_epoch: u64,
+    },
     /// Write the policy that running Pods follow. Only under the leader epoch that it names.
     WritePolicy {
         /// The document.

@@ -249,6 +249,9 @@ impl Model {
                     self.broken_promises.push(format!("{role}: a placement went back"));
                 }
             }
+            Action::ForgetKeys { .. } => {
+                *self.world.registry.as_mut().unwrap() = Registry::default();
+            }
             Action::WritePolicy { policy } => {
                 let before = self.world.registry.as_mut().unwrap().policy.replace(policy.clone());
                 if before.is_some_and(|before| before.version >= policy.version) {

@@ -132,6 +132,7 @@ impl Hands<'_> {
             Action::UndrainPod { uid, .. } => self.undrain(uid).await,
             Action::WriteTarget { role, document } => self.write_target(*role, document).await,
             Action::WritePlacement { role, document } => self.write_placement(*role, document).await,
+            Action::ForgetKeys { leader_epoch } => self.forget_keys(*leader_epoch).await,
             Action::WritePolicy { policy } => self.write_policy(policy).await,
         }
     }
