@@ -28,6 +28,7 @@ pub(crate) enum Request {
     Delete { name: String, expected: Expected, uid: String, because: Because },
     Label { name: String, uid: String, serving: bool },
     Drain { uid: String, on: bool },
+    Shed { uid: String, users: u64 },
     Policy { policy: Policy, read: u64 },
     Forget { leader_epoch: u64 },
     Write { role: Role, is_target: bool, document: Document, read: u64 },
@@ -88,7 +89,7 @@ impl Request {
             Self::Delete { because: Because::ClusterDeleted, .. } => Transition::DeletedWithCluster,
             Self::Label { serving: true, .. } => Transition::LabelOn,
             Self::Label { serving: false, .. } => Transition::LabelOff,
-            Self::Drain { on: true, .. } => Transition::DrainStarted,
+            Self::Drain { on: true, .. } | Self::Shed { .. } => Transition::DrainStarted,
             Self::Drain { on: false, .. } => Transition::DrainTakenBack,
             Self::Policy { .. } => Transition::PolicyWritten,
             Self::Forget { .. } => Transition::KeysForgotten,
@@ -187,6 +188,10 @@ impl Ground {
                 self.etcd.forget(*leader_epoch)?;
                 Ok(None)
             }
+            Request::Shed { uid, users } => {
+                self.shed(uid, *users);
+                Ok(None)
+            }
             Request::Policy { policy, read } => {
                 self.etcd.put_policy(policy.clone(), *read)?;
                 Ok(None)
@@ -229,10 +234,11 @@ fn learn(key: Key, answer: Answer) -> Done {
 }
 
 /// What an action asks a server for. `version` of the Pod it names or of the registry it was planned with, `cluster` with its uid and version, shape of new Pods.
-pub(crate) fn request(action: &Action, cluster: &Expected, version: Option<u64>, shape: &str) -> Request {
+/// Nothing for operations: nobody asks for one here.
+pub(crate) fn request(action: &Action, cluster: &Expected, version: Option<u64>, shape: &str) -> Option<Request> {
     let owner = cluster.uid.clone().unwrap_or_default();
     let read = version.unwrap_or_default();
-    match action.clone() {
+    Some(match action.clone() {
         Action::SetFinalizer => Request::Finalizer { expected: cluster.clone(), on: true },
         Action::RemoveFinalizer => Request::Finalizer { expected: cluster.clone(), on: false },
         Action::Apply(object) => Request::Apply { owner, object },
@@ -244,10 +250,12 @@ pub(crate) fn request(action: &Action, cluster: &Expected, version: Option<u64>,
         }
         Action::DrainPod { uid, .. } => Request::Drain { uid, on: true },
         Action::UndrainPod { uid, .. } => Request::Drain { uid, on: false },
+        Action::ShedUsers { uid, users, .. } => Request::Shed { uid, users },
+        Action::WriteOperation { .. } | Action::DeleteOperation { .. } => return None,
         Action::LabelServing { name, uid, serving } => Request::Label { name, uid, serving },
         Action::ForgetKeys { leader_epoch } => Request::Forget { leader_epoch },
         Action::WritePolicy { policy } => Request::Policy { policy, read },
         Action::WriteTarget { role, document } => Request::Write { role, is_target: true, document, read },
         Action::WritePlacement { role, document } => Request::Write { role, is_target: false, document, read },
-    }
+    })
 }
