@@ -82,6 +82,11 @@ impl Fleet {
         let pod = Pod::start(birth, &self.ingredients).with_context(|| format!("cannot start {}", birth.name))?;
         let mut pods = self.lock();
         pods.gone.remove(&birth.name);
+        // A new revision gets clients when the planner says so; more of the same gets them at once.
+        let older = |other: &Pod| other.role == birth.role && other.revision != birth.revision;
+        if pods.by_name.values().any(older) {
+            pod.hooks.open(false);
+        }
         pods.by_name.insert(birth.name.clone(), pod);
         Ok(())
     }
@@ -148,9 +153,8 @@ impl Fleet {
         let until = Instant::now() + KILLED_WITHIN;
         // Nobody is kept waiting for the Pods meanwhile.
         while Instant::now() < until {
-            match self.lock().by_name.get_mut(name) {
-                Some(pod) if !pod.kill() => {}
-                _ => return,
+            if self.lock().by_name.get_mut(name).is_none_or(Pod::kill) {
+                return;
             }
             std::thread::sleep(Duration::from_millis(5));
         }
