@@ -223,7 +223,7 @@ impl Local {
             nodes,
             registry: view.map(|(view, _)| registry(view, &activities)),
             samples,
-            operations: BTreeMap::new(),
+            operations: self.wanted.as_ref().map(|wanted| wanted.operations.clone()).unwrap_or_default(),
             owned: stored.owned.clone(),
             rendered: Rendered::default(),
         }
@@ -254,11 +254,11 @@ impl Local {
                 let request = ShedRequest { users: *users, per_second: *users_per_s };
                 self.control.fleet.with(uid, |pod| pod.hooks.shed(&request));
             }
-            // Nobody asks for one here.
-            Action::WriteOperation { .. } | Action::DeleteOperation { .. } => {}
+            Action::WriteOperation { name, uid, status } => self.control.write_operation(name, uid, status),
+            Action::DeleteOperation { name, uid } => self.control.delete_operation(name, uid),
             Action::UndrainPod { uid, .. } => drop(self.control.fleet.with(uid, |pod| pod.hooks.undrain())),
             Action::LabelServing { uid, serving, .. } => {
-                self.control.fleet.with(uid, |pod| pod.serving = *serving);
+                self.control.fleet.with(uid, |pod| pod.label(*serving));
             }
             Action::WriteTarget { role, document } => {
                 let fence = self.fence(document, |view| view.target(*role));

@@ -1,7 +1,7 @@
 //! `throng dev`: a whole cluster in one process, for people who try it out and for the tests.
 //!
 //! [`given`] is the cluster that is asked for, by flags or by a [`file`](mod@file) that is followed, [`wishes`] what the buttons of the
-//! page add to that, [`recipe`] what its Pods run with. [`local`] is the runtime: it asks the planner that clusters on
+//! page add to that, [`operations`] what is to be done once, [`recipe`] what its Pods run with. [`local`] is the runtime: it asks the planner that clusters on
 //! Kubernetes have what to do, and does it to the [`fleet`], in which each [`pod`] is a thread with real sockets to the
 //! others. [`control`] is what all of these share, [`web`] serves the page, [`pools`] has its figures. [`port`] keeps the public
 //! port; [`bots`] fill a room with people who [`talk`], and [`leave`] tidies up.
@@ -15,6 +15,7 @@ mod fleet;
 mod given;
 mod leave;
 mod local;
+mod operations;
 mod outside;
 mod pod;
 mod pools;

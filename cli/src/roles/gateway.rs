@@ -184,6 +184,10 @@ impl Hooks for Gateway {
         self.handle.connections()
     }
 
+    fn open(&self, open: bool) {
+        self.handle.open(open);
+    }
+
     fn describe(&self) -> DescribeReply {
         let mut described = describe(&self.identity, &self.ownership);
         if !self.handle.is_alive() {

@@ -20,6 +20,7 @@ pub struct Handle {
 pub(crate) struct State {
     pub(crate) counters: Arc<Counters>,
     pub(crate) accepting: Arc<AtomicBool>,
+    pub(crate) open: Arc<AtomicBool>,
     pub(crate) alive: Vec<Arc<AtomicU64>>,
     pub(crate) threads: Vec<Arc<AtomicU64>>,
     pub(crate) links_up: AtomicU64,
@@ -123,6 +124,11 @@ impl Handle {
     pub fn undrain(&self) {
         self.state.accepting.store(true, Ordering::Relaxed);
         let _ = self.state.orders.try_send(ToShard::Undrain);
+    }
+
+    /// Takes new connections or takes none, where no Service in front of it sees to that. Whoever is connected stays.
+    pub fn open(&self, open: bool) {
+        self.state.open.store(open, Ordering::Relaxed);
     }
 
     /// Asks so many users to connect anew, the idle ones first; everybody else stays. Nobody while it is draining.
