@@ -23,11 +23,11 @@ use super::{mounted, node};
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// A new key between Pods is sent after so long: by then the kubelets of all nodes have written it (they look every minute
 /// or so) and all processes have read it.
-const SEND_AFTER: Duration = Duration::from_secs(120);
+const SEND_AFTER: Duration = Duration::from_mins(2);
 /// The key before is taken for so long after that.
-const TAKE_STILL: Duration = Duration::from_secs(600);
+const TAKE_STILL: Duration = Duration::from_mins(10);
 /// Resume tokens of a replaced key are taken for so long.
-const RESUME_STILL: Duration = Duration::from_secs(3600);
+const RESUME_STILL: Duration = Duration::from_hours(1);
 
 /// Calls `look` every few seconds until stopped.
 fn every(stop: CancellationToken, mut look: impl FnMut(Instant) + Send + 'static) {

@@ -77,6 +77,10 @@ impl Keys {
 }
 
 fn value(key: &str) -> Option<MetadataValue<Ascii>> {
+    // Headers would take other bytes, too, and read back as something else.
+    if !key.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return None;
+    }
     let mut value: MetadataValue<Ascii> = format!("Bearer {key}").parse().ok()?;
     value.set_sensitive(true);
     Some(value)

@@ -53,9 +53,10 @@ fn note(known: &mut Option<String>, who: &str, reason: Option<&String>) {
     if known.as_ref() == reason {
         return;
     }
-    match reason {
-        Some(reason) => warn!(reason, "{who} refuses this process; somebody has to act"),
-        None => info!("{who} does not refuse this process any more"),
+    if let Some(reason) = reason {
+        warn!(reason, "{who} refuses this process; somebody has to act");
+    } else {
+        info!("{who} does not refuse this process any more");
     }
     *known = reason.cloned();
 }

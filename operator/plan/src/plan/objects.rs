@@ -2,7 +2,7 @@
 
 use throng_core::Role;
 
-use super::census::{Census, Seat};
+use super::census::{Census, Seat, State};
 use super::{Action, Draft, Look};
 use crate::world::Object;
 
