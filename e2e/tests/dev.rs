@@ -97,6 +97,34 @@ fn ctrl_c_leaves_no_key_in_redis_and_etcd() {
     assert_eq!(stores.keys().unwrap(), (0, 0), "keys are left in Redis, etcd");
 }
 
+/// Ctrl-C as soon as something is written, long before it is ready.
+#[test]
+fn ctrl_c_while_it_starts_leaves_no_key_either() {
+    let stores = Stores::start().unwrap();
+    let mut command = Command::new(binary().unwrap());
+    command.args(["dev", "--json", "--listen", "127.0.0.1:0"]).args(stores.args());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut dev = command.spawn().unwrap();
+    let began = Instant::now();
+    while stores.keys().unwrap() == (0, 0) {
+        assert!(began.elapsed() < 3 * SOON, "nothing is written");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let pid = rustix::process::Pid::from_child(&dev);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    // Only the test's patience ends it otherwise.
+    while dev.try_wait().unwrap().is_none() {
+        if began.elapsed() > 6 * SOON {
+            dev.kill().unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let output = dev.wait_with_output().unwrap();
+    assert!(output.status.success(), "{:?}", output.status);
+    assert_eq!(stores.keys().unwrap(), (0, 0), "keys are left in Redis, etcd");
+    assert!(output.stdout.is_empty(), "it was not ready yet: {}", String::from_utf8_lossy(&output.stdout));
+}
+
 #[test]
 fn a_redis_or_etcd_that_is_not_there_is_named_before_anything_starts() {
     for (flag, url) in [("--redis", "redis://127.0.0.1:1"), ("--etcd", "http://127.0.0.1:1")] {
