@@ -169,7 +169,7 @@ impl Hooks for Gateway {
     fn drain(&self, request: &DrainRequest) -> u64 {
         // Others stop choosing it first; then its clients go, at a pace.
         self.ownership.drain(within(request));
-        self.handle.drain(Duration::from_millis(request.deadline_ms));
+        self.handle.drain(Duration::from_millis(request.deadline_ms), request.per_second);
         self.handle.connections()
     }
 

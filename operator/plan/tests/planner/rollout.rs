@@ -295,6 +295,26 @@ fn a_rollback_works_from_every_state_and_the_old_spec_that_is_applied_again_does
 }
 
 #[test]
+fn the_pace_of_a_rollback_is_said_to_the_gateways_that_are_left() {
+    for (pace, said) in [(Pace::Fast, 1000), (Pace::Gentle, 100)] {
+        let mut model = careful(80);
+        model.world.spec.drain.users_per_s = Some(100);
+        release(&mut model, "shape-2");
+        until(&mut model, "the first share is reached", |model| at_share(model, 5));
+        model.ask("back", Asks::Rollback { to: None, pace });
+        let mut paces = Vec::new();
+        for _ in 0..20 {
+            paces.extend(model.plan().actions.iter().filter_map(|action| match action {
+                Action::DrainPod { name, users_per_s, .. } if name.contains("-gateway-") => Some(*users_per_s),
+                _ => None,
+            }));
+            model.step();
+        }
+        assert_eq!(paces, [Some(said)], "{pace:?}");
+    }
+}
+
+#[test]
 fn of_a_rollback_the_routing_is_first_and_needs_one_look() {
     for (name, mut model) in states() {
         let warm = model.world.pods.values().any(|pod| pod.revision == 1 && pod.ready && pod.serving);
