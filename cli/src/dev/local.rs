@@ -256,6 +256,10 @@ impl Local {
             }
             Action::WriteOperation { name, uid, status } => self.control.write_operation(name, uid, status),
             Action::DeleteOperation { name, uid } => self.control.delete_operation(name, uid),
+            Action::DeleteRevision { name, number } => {
+                self.stored.revisions.remove(number);
+                self.stored.owned.retain(|known| known.name() != name);
+            }
             Action::UndrainPod { uid, .. } => drop(self.control.fleet.with(uid, |pod| pod.hooks.undrain())),
             Action::LabelServing { uid, serving, .. } => {
                 self.control.fleet.with(uid, |pod| pod.label(*serving));

@@ -26,6 +26,7 @@ pub(crate) enum Request {
     Apply { owner: String, object: Owned },
     Create { owner: String, name: String, role: Role, revision: u64, index: u32, zone: String, shape: String },
     Delete { name: String, expected: Expected, uid: String, because: Because },
+    ForgetRevision { name: String },
     Label { name: String, uid: String, serving: bool },
     Drain { uid: String, on: bool },
     Shed { uid: String, users: u64 },
@@ -87,6 +88,7 @@ impl Request {
             Self::Delete { because: Because::Unused, .. } => Transition::DeletedUnused,
             Self::Delete { because: Because::Failed, .. } => Transition::DeletedFailed,
             Self::Delete { because: Because::ClusterDeleted, .. } => Transition::DeletedWithCluster,
+            Self::ForgetRevision { .. } => Transition::RevisionForgotten,
             Self::Label { serving: true, .. } => Transition::LabelOn,
             Self::Label { serving: false, .. } => Transition::LabelOff,
             Self::Drain { on: true, .. } | Self::Shed { .. } => Transition::DrainStarted,
@@ -127,7 +129,10 @@ impl Ground {
             (Err(Failure::Refused(Refusal::AlreadyExists)), _)
             | (
                 Err(Failure::Refused(Refusal::NotFound)),
-                Request::Delete { .. } | Request::Label { .. } | Request::Finalizer { on: false, .. },
+                Request::Delete { .. }
+                | Request::ForgetRevision { .. }
+                | Request::Label { .. }
+                | Request::Finalizer { on: false, .. },
             ) => Ok(None),
             (done, _) => done,
         }
@@ -166,6 +171,11 @@ impl Ground {
             Request::Delete { name, expected, .. } => {
                 let key = (Kind::Pod, name.clone());
                 let answer = self.api.delete(now, &key, expected, false);
+                learn(key, answer)
+            }
+            Request::ForgetRevision { name } => {
+                let key = (Kind::Revision, name.clone());
+                let answer = self.api.delete(now, &key, &Expected::default(), false);
                 learn(key, answer)
             }
             Request::Label { name, uid, serving } => {
@@ -252,6 +262,7 @@ pub(crate) fn request(action: &Action, cluster: &Expected, version: Option<u64>,
         Action::UndrainPod { uid, .. } => Request::Drain { uid, on: false },
         Action::ShedUsers { uid, users, .. } => Request::Shed { uid, users },
         Action::WriteOperation { .. } | Action::DeleteOperation { .. } => return None,
+        Action::DeleteRevision { name, .. } => Request::ForgetRevision { name },
         Action::LabelServing { name, uid, serving } => Request::Label { name, uid, serving },
         Action::ForgetKeys { leader_epoch } => Request::Forget { leader_epoch },
         Action::WritePolicy { policy } => Request::Policy { policy, read },

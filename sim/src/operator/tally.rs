@@ -73,6 +73,7 @@ words! {
         FinalizerRemoved => "The finalizer was taken off the cluster.",
         ObjectWritten => "An owned object was written.",
         RevisionWritten => "A revision was stored.",
+        RevisionForgotten => "A revision that nobody needs was forgotten.",
         BudgetWritten => "A budget was written.",
         PodCreated => "A Pod was made.",
         PodNotCreated => "A Pod was asked for that was there already.",

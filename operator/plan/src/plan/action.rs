@@ -86,6 +86,13 @@ pub enum Action {
         /// Its uid.
         uid: String,
     },
+    /// Forget a stored revision: nobody is on it, and it is not to be gone back to any more. Its number is never given again.
+    DeleteRevision {
+        /// Name of its object.
+        name: String,
+        /// Its number.
+        number: u64,
+    },
     /// Write the label `throng.dev/serving` of a Pod, which Services and budgets select. Only if it still has this uid.
     LabelServing {
         /// Its name.

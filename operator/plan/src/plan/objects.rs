@@ -3,7 +3,7 @@
 use throng_core::Role;
 
 use super::census::{Census, Seat, State};
-use super::{Action, Draft, Look};
+use super::{Action, Draft, Look, revision};
 use crate::world::Object;
 
 /// Plans all objects.
@@ -12,7 +12,7 @@ pub(super) fn plan(look: &Look<'_>, census: &Census<'_>, draft: &mut Draft) {
     let mut wanted = vec![Object::PodKeySecret { name: format!("{cluster}-pod-key") }];
     let number = look.course.asked.number;
     if look.course.asked.new {
-        let name = format!("{cluster}-{number}");
+        let name = revision::name(world, number);
         wanted.push(Object::ControllerRevision { name, number, hash: world.spec.shape.clone() });
     }
     let named = |(name, hash): (&String, &String)| (name.clone(), hash.clone());

@@ -263,6 +263,13 @@ impl Model {
             Action::DeleteOperation { name, uid } => {
                 self.world.operations.retain(|of, asks| of != name || asks.uid != *uid);
             }
+            Action::DeleteRevision { number, name } => {
+                if self.world.pods.values().any(|pod| pod.revision == *number) {
+                    self.broken_promises.push(format!("revision {number} was forgotten while it has Pods"));
+                }
+                self.world.revisions.remove(number);
+                self.world.owned.retain(|object| object.name() != name);
+            }
             Action::LabelServing { name, uid, serving } => {
                 if self.has(name, uid) {
                     self.world.pods.get_mut(name).unwrap().serving = *serving;

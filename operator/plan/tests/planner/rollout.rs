@@ -417,6 +417,41 @@ fn a_revision_that_never_served_is_left_without_a_canary() {
     assert_eq!((pods_of(&model, 1), pods_of(&model, 2)), (0, 4));
 }
 
+#[test]
+fn the_oldest_revisions_are_forgotten_and_the_way_back_never() {
+    let mut model = Model::at_rest([2, 1, 1], 10);
+    (model.world.spec.rollout.history, model.world.spec.rollout.warm_ms) = (2, 0);
+    let stored = |model: &Model| model.world.revisions.keys().copied().collect::<Vec<_>>();
+    let good = |model: &mut Model, number: u64| {
+        release(model, &format!("shape-{number}"));
+        until(model, "a release is everywhere", |model| {
+            model.world.status.revision == Some(number) && phase(model).is_none()
+        });
+        model.settle();
+    };
+    (2..=5).for_each(|number| good(&mut model, number));
+    assert_eq!(stored(&model), [4, 5]);
+    for number in 6..=9 {
+        model.broken.insert(number);
+        release(&mut model, &format!("shape-{number}"));
+        until(&mut model, "a bad one halts", |model| {
+            stored(model).contains(&number) && phase(model) == Some(RolloutPhase::Halted)
+        });
+    }
+    model.steps(3);
+    assert_eq!(stored(&model), [5, 9], "the one that has the users, and the one that is asked for");
+    good(&mut model, 10);
+    assert_eq!(stored(&model), [5, 10], "the last good one is worth more than a bad one after it");
+    model.ask("back", Asks::Rollback { to: Some(5), pace: Pace::Fast });
+    until(&mut model, "everybody is back", |model| {
+        model.world.status.rollback.as_ref().is_some_and(|rollback| rollback.done_at.is_some())
+    });
+    model.settle();
+    assert_eq!(stored(&model), [5, 10], "a blocked one is known as long as the spec asks for it");
+    good(&mut model, 11);
+    assert_eq!((stored(&model), model.cut), (vec![5, 11], 0), "no number is given twice");
+}
+
 /// Something that happens to a cluster whose releases are careful.
 #[derive(Clone, Debug)]
 enum Happening {
@@ -502,12 +537,13 @@ proptest! {
 
     /// Whatever is released, asked for and lost, and wherever planners die: no own action takes a pool below its users, nobody
     /// is cut, a blocked revision gets nobody; in the end everybody is on the revision of the spec, or on the one that a
-    /// rollback in force says, and a second look does nothing.
+    /// rollback in force says, what is not needed is forgotten, and a second look does nothing.
     #[test]
     fn every_history_of_releases_and_operations_ends_on_one_revision(
         history in prop::collection::vec((happening(), 0usize..25, 0usize..20), 1..10),
     ) {
         let mut model = careful(10);
+        model.world.spec.rollout.history = 2;
         for (number, (happening, looks, prefix)) in history.iter().enumerate() {
             happen(&mut model, happening, number);
             for round in 0..*looks {
@@ -516,7 +552,7 @@ proptest! {
             }
         }
         model.says.clear();
-        (1..9).for_each(|revision| heal(&mut model, revision));
+        (1..99).for_each(|revision| heal(&mut model, revision));
         (0..3).for_each(|node| model.world.nodes.get_mut(&format!("node-{node}")).unwrap().cordoned = false);
         for users in model.users.values_mut() {
             *users = (*users).min(1);
@@ -537,6 +573,7 @@ proptest! {
         prop_assert_eq!((model.world.pods.len(), model.cut), (8, 0));
         prop_assert!(model.world.operations.values().all(|asks| asks.status.phase.is_final()));
         prop_assert_eq!(&model.broken_promises, &Vec::<String>::new());
+        prop_assert!(model.world.revisions.len() <= 3, "{:?}", model.world.revisions);
         let mut again = model.clone();
         again.world.status = model.plan().status;
         prop_assert_eq!(again.plan(), model.plan(), "the status is at rest too");
