@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -89,6 +89,11 @@ impl Cluster {
 
     /// Starts a role; [`Pod::wait_ready`] says when it serves.
     pub fn start(&self, role: &str, name: &str) -> Result<Pod> {
+        self.start_with(role, name, &[])
+    }
+
+    /// Starts a role with settings of its own, as in `node.redis_mode=cluster`.
+    pub fn start_with(&self, role: &str, name: &str, sets: &[String]) -> Result<Pod> {
         let (grpc, http, public) = (free_address()?, free_address()?, free_address()?);
         let mut command = Command::new(binary()?);
         command.arg(role).arg("--config").arg(self.folder.path().join("throng.yaml"));
@@ -100,11 +105,31 @@ impl Cluster {
         ] {
             command.args(["--set", &set]);
         }
+        for set in sets {
+            command.args(["--set", set]);
+        }
         if let Some(what) = &self.logged {
             command.env("THRONG_LOG", what);
         }
         let process = Process::start(command, &self.folder.path().join(format!("{name}.log")))?;
         Ok(Pod { process, grpc, http, public })
+    }
+
+    /// Starts a Redis that asks for a password, and where it answers.
+    pub fn start_redis(&self, password: &str) -> Result<(Process, String)> {
+        let address = free_address()?;
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &address.port().to_string(), "--bind", "127.0.0.1", "--save", ""]);
+        command.args(["--requirepass", password]).arg("--dir").arg(self.folder.path());
+        let process = Process::start(command, Path::new("/dev/null"));
+        Ok((process.context("Redis is needed: apt-get install redis-server")?, format!("redis://{address}")))
+    }
+
+    /// A folder of the cluster, made when it is first asked for.
+    pub fn folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.folder.path().join(name);
+        std::fs::create_dir_all(&folder)?;
+        Ok(folder)
     }
 
     /// Starts a role and waits until it is ready.

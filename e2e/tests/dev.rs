@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test says so by failing")]
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -63,7 +66,7 @@ fn it_leaves_nothing_behind_and_says_when_its_port_is_taken() {
     let complaint = String::from_utf8_lossy(&second.stderr);
     assert!(complaint.contains(&address) && complaint.contains("--listen"), "{complaint}");
     assert!(dev.end(SOON).unwrap(), "it ends by itself when asked to");
-    assert!(std::net::TcpStream::connect(&address).is_err(), "nobody listens any more");
+    assert!(TcpStream::connect(&address).is_err(), "nobody listens any more");
 }
 
 /// The page and its buttons are served by gateways: without one nobody could ask for another.
@@ -95,6 +98,34 @@ fn ctrl_c_leaves_no_key_in_redis_and_etcd() {
     dev.interrupt().unwrap();
     assert!(dev.wait(3 * SOON).unwrap(), "it ends by itself when asked to");
     assert_eq!(stores.keys().unwrap(), (0, 0), "keys are left in Redis, etcd");
+}
+
+/// Ctrl-C as soon as something is written, long before it is ready.
+#[test]
+fn ctrl_c_while_it_starts_leaves_no_key_either() {
+    let stores = Stores::start().unwrap();
+    let mut command = Command::new(binary().unwrap());
+    command.args(["dev", "--json", "--listen", "127.0.0.1:0"]).args(stores.args());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut dev = command.spawn().unwrap();
+    let began = Instant::now();
+    while stores.keys().unwrap() == (0, 0) {
+        assert!(began.elapsed() < 3 * SOON, "nothing is written");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let pid = rustix::process::Pid::from_child(&dev);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    // Only the test's patience ends it otherwise.
+    while dev.try_wait().unwrap().is_none() {
+        if began.elapsed() > 6 * SOON {
+            dev.kill().unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let output = dev.wait_with_output().unwrap();
+    assert!(output.status.success(), "{:?}", output.status);
+    assert_eq!(stores.keys().unwrap(), (0, 0), "keys are left in Redis, etcd");
+    assert!(output.stdout.is_empty(), "it was not ready yet: {}", String::from_utf8_lossy(&output.stdout));
 }
 
 #[test]
@@ -206,6 +237,94 @@ fn the_client_in_python_misses_nothing_when_its_gateway_is_killed_or_drained() {
     }
 }
 
+/// A way to the public port that can be shut for who comes next.
+struct Door {
+    address: SocketAddr,
+    is_shut: Arc<AtomicBool>,
+    refused: Arc<AtomicU64>,
+}
+
+impl Door {
+    fn to(upstream: &str) -> Self {
+        let upstream: SocketAddr = upstream.strip_prefix("http://").unwrap().parse().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (is_shut, refused) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (shut, count) = (Arc::clone(&is_shut), Arc::clone(&refused));
+        std::thread::spawn(move || {
+            for socket in listener.incoming().map_while(Result::ok) {
+                if shut.load(Ordering::Relaxed) {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
+                let Ok(other) = TcpStream::connect(upstream) else { continue };
+                carry(socket.try_clone().unwrap(), other.try_clone().unwrap());
+                carry(other, socket);
+            }
+        });
+        Self { address, is_shut, refused }
+    }
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream) {
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut from, &mut to);
+        let _ = to.shutdown(Shutdown::Both);
+    });
+}
+
+/// It stays on the gateway that stops as long as no other lets it in, and hears everything.
+#[test]
+fn the_client_in_python_stays_where_it_is_until_it_is_let_in_elsewhere() {
+    let dev = Dev::start(&["--gateways", "1"]).unwrap();
+    let door = Door::to(&dev.ready.http);
+    let until = |what: &str, holds: &dyn Fn() -> bool| {
+        let began = Instant::now();
+        while !holds() {
+            assert!(began.elapsed() < 3 * SOON, "{what}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let say = |number: u64| {
+        let message = json!({"from": "ana", "data": number, "lane": 1, "key": number.to_string()});
+        until("the room takes a message", &|| {
+            dev.api("POST", "/v1/rooms/r/messages", &message).is_ok_and(|(status, _)| status < 300)
+        });
+    };
+    let mut listener = Command::new("python3")
+        .arg(root().join("examples/python/chat.py"))
+        .args(["--url", &format!("ws://{}/connect", door.address), "--token", &dev.token("ben").unwrap()])
+        .args(["--room", "r", "--count", "5"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let heard: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (lines, noted) = (BufReader::new(listener.stdout.take().unwrap()).lines(), Arc::clone(&heard));
+    let reader =
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| noted.lock().unwrap().push(line)));
+    until("ben is in the room", &|| {
+        dev.api("GET", "/v1/rooms/r", &Value::Null).is_ok_and(|(_, room)| room["members"] == 1)
+    });
+    say(1);
+    door.is_shut.store(true, Ordering::Relaxed);
+    dev.act("add", "gateway").unwrap();
+    let _ = dev.act("drain", "dev-gateway-1-0");
+    until("it tries more than once", &|| door.refused.load(Ordering::Relaxed) >= 2);
+    (2..=3).for_each(say);
+    until("it hears what is said meanwhile", &|| heard.lock().unwrap().len() == 3);
+    door.is_shut.store(false, Ordering::Relaxed);
+    (4..=5).for_each(say);
+    until("it hears everything", &|| heard.lock().unwrap().len() >= 5);
+    let output = listener.wait_with_output().unwrap();
+    reader.join().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!said.contains("not connected"), "{said}");
+    let expected: Vec<String> = (1..=5).map(|number| format!("1/{number} ana: {number}")).collect();
+    assert_eq!(*heard.lock().unwrap(), expected, "{said}");
+}
+
 #[tokio::test]
 async fn two_panes_of_the_page_really_chat() {
     let dev = Dev::start(&[]).unwrap();
@@ -295,6 +414,41 @@ async fn the_page_opens_its_new_connection_before_it_closes_the_old_one() {
         more += if what == "open" { 1 } else { -1 };
         assert!(more >= 0, "one was closed before another was open: {seen}");
     }
+    let log = page.eval("document.querySelector('#log').textContent").await.unwrap();
+    assert!(!log.as_str().unwrap().contains("disconnected"), "{log}");
+}
+
+/// While no other gateway lets it in, the page stays on the one that stops.
+#[tokio::test]
+async fn the_page_stays_where_it_is_until_it_is_let_in_elsewhere() {
+    let dev = Dev::start(&[]).unwrap();
+    let mut page = Browser::open(&dev.ready.http).await.unwrap();
+    both_are_connected(&mut page).await;
+    let shut = "(() => {
+        window.refuse = true;
+        const Real = WebSocket;
+        window.WebSocket = class extends Real {
+            constructor(url, ...given) { super(window.refuse ? 'ws://127.0.0.1:2/' : url, ...given); }
+        };
+    })()";
+    page.eval(shut).await.unwrap();
+    dev.act("add", "gateway").unwrap();
+    for pod in dev.ready.pods.iter().filter(|pod| pod.role == "gateway") {
+        dev.act("drain", &pod.name).unwrap();
+    }
+    let tries = "['ana', 'ben'].every(user =>
+        document.querySelector('#log').textContent.includes(`${user} connected: moving (cannot connect, trying again)`))";
+    page.until(tries, 3 * SOON).await.unwrap();
+    let say = "(() => { const form = document.querySelectorAll('.pane')[0].querySelector('form');
+               form.elements.text.value = 'still here'; form.requestSubmit(); return true; })()";
+    page.eval(say).await.unwrap();
+    page.until("document.querySelectorAll('.messages')[1].textContent.includes('ana: still here')", SOON)
+        .await
+        .unwrap();
+    page.eval("window.refuse = false").await.unwrap();
+    let moved =
+        "['ana', 'ben'].every(user => document.querySelector('#log').textContent.includes(`${user} connected: moved`))";
+    page.until(moved, 6 * SOON).await.unwrap();
     let log = page.eval("document.querySelector('#log').textContent").await.unwrap();
     assert!(!log.as_str().unwrap().contains("disconnected"), "{log}");
 }

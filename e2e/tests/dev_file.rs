@@ -219,6 +219,40 @@ fn what_is_drained_or_killed_is_replaced_because_the_file_says_how_many() {
     at_rest(&dev, [2, 2, 1]);
 }
 
+/// A release and the way back, as on a cluster: by the image, the canary and an operation, all of one file.
+#[test]
+fn another_image_gets_its_share_and_an_operation_of_the_file_takes_it_back() {
+    let two = fixed(2);
+    let text = yaml([&two, &two, &two], "  rollout: {canaryPercent: [50], hold: 10m, warmRollback: 0s}\n");
+    let file = File::new(&text);
+    let dev = file.start(&["--bots", "60", "--rate", "10"]);
+    until(&dev, "the bots are there", SOON, |state| state["bots"]["ready"] == 60);
+    let users = |state: &Value, revision: &str| {
+        let pods = state["pods"].as_array().unwrap().iter().filter(|pod| pod["role"] == "gateway");
+        let of = pods.filter(|pod| pod["name"].as_str().unwrap().starts_with(revision));
+        of.map(|pod| pod["users"].as_u64().unwrap_or(0)).sum::<u64>()
+    };
+    let next = text.replace("throng:0.1.0", "throng:0.2.0");
+    file.write(&next);
+    // The bots stay where they are until they are asked; who would come to the old gateways meanwhile is let into the new.
+    until(&dev, "about half of the users are on the canary", MOVES, |state| {
+        (24..=36).contains(&users(state, "live-gateway-2-")) && users(state, "live-gateway-1-") > 0
+    });
+    let operation = "apiVersion: throng.dev/v1alpha1\nkind: ChatroomOperation\nmetadata: {name: back}\n\
+                     spec: {cluster: live, rollback: {}}\n";
+    file.write(&format!("{next}---\n{operation}"));
+    let back = until(&dev, "everybody is back", MOVES, |state| {
+        running(state) == ([2, 2, 2], 0)
+            && users(state, "live-gateway-1-") >= 60
+            && state["pods"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|pod| pod["state"] == "dead" || pod["name"].as_str().unwrap().contains("-1-"))
+    });
+    assert_eq!(back["bots"]["refused"], 0, "{}", back["bots"]);
+}
+
 #[test]
 fn a_file_that_cannot_be_followed_changes_nothing_and_says_what_is_wrong() {
     let file = File::new(&yaml([&fixed(1), &fixed(1), &fixed(1)], ""));

@@ -40,6 +40,17 @@ class Refused(Exception):
 FINAL = ("unauthorized", "forbidden", "blocked", "bad_id", "bad_request", "too_many_rooms", "not_found")
 
 
+# Close codes after which a client does not come back by itself.
+STAY_AWAY = (4001, 4002, 4005, 4008)
+
+
+def asked_to_wait(error):
+    """Seconds that a gateway which is too busy asks for."""
+    if isinstance(error, Closed) and error.code == 1013:
+        return json.loads(error.reason)["retry_ms"] / 1000
+    return 0
+
+
 class WebSocket:
     """Just enough of RFC 6455 for a client: text messages, fragments, ping, close."""
 
@@ -153,8 +164,12 @@ class Chat:
         self.rejoin = []
         # Where publishes go; none while there is no connection.
         self.socket = None
-        # When to change to another gateway, once this one has said that it stops.
+        # When to change to another gateway, once this one has said that it stops, and how often that has failed.
         self.leave_at = None
+        self.tries = 0
+        # Messages that came on a new connection which then failed: the old one may bring them again.
+        self.trial = None
+        self.twice = set()
         # Whether this attempt has come as far as the room.
         self.entered = False
         self.lock = threading.Lock()
@@ -175,11 +190,10 @@ class Chat:
                 self._session(done)
                 return
             except Closed as closed:
-                if closed.code in (4001, 4002, 4005, 4008):
+                if closed.code in STAY_AWAY:
                     raise
                 failures, why = failures + 1, closed
-                if closed.code == 1013:
-                    pause += json.loads(closed.reason)["retry_ms"] / 1000
+                pause += asked_to_wait(closed)
             except OSError as error:
                 failures, why = failures + 1, error
             if self.entered:
@@ -199,15 +213,34 @@ class Chat:
                     while self.rejoin:
                         self.unsent.put(self.rejoin.pop(0))
                 if self.leave_at is not None and time.monotonic() >= self.leave_at:
-                    # The new connection stands before the old one goes.
-                    old, socket_ = socket_, self._connect()
-                    old.close()
+                    socket_ = self._change(socket_)
                 if socket_.readable(self.leave_at):
                     self._read(socket_)
         finally:
             with self.lock:
                 self.socket = None
             socket_.close()
+
+    def _change(self, old):
+        """The new connection stands before the old one goes. While there is none, the old one is as good as before: it
+        stays until its gateway closes it, and the change is tried again."""
+        self.trial = set()
+        try:
+            new = self._connect()
+        except (Closed, OSError) as error:
+            if isinstance(error, Closed) and error.code in STAY_AWAY:
+                raise
+            self.twice |= self.trial
+            pause = random.uniform(0, min(10, 0.25 * 2**self.tries)) + asked_to_wait(error)
+            self.tries += 1
+            self.leave_at = time.monotonic() + pause
+            return old
+        finally:
+            self.trial = None
+        self.tries = 0
+        self.twice.clear()
+        old.close()
+        return new
 
     def _connect(self):
         socket_ = WebSocket(self.url)
@@ -323,6 +356,11 @@ class Chat:
             # What comes late of an epoch that has ended moves no cursor.
             if segment["epoch"] == self.cursor["epoch"]:
                 seq[message["lane"]] = max(seq[message["lane"]], message["seq"])
+            stamp = (segment["epoch"], message["lane"], message["seq"])
+            if stamp in self.twice:
+                continue
+            if self.trial is not None:
+                self.trial.add(stamp)
             self.on_message(message)
         for gap in segment.get("gaps", []):
             if gap["epoch"] == self.cursor["epoch"]:

@@ -18,6 +18,9 @@ export class Client {
     // Where publishes go, and the connection that has said hello last: only its segments count.
     this.socket = null;
     this.newest = null;
+    // Messages that came on a new connection that is entering, and of those that failed: the old one brings them again.
+    this.trial = null;
+    this.twice = new Set();
   }
 
   async start() {
@@ -63,19 +66,50 @@ export class Client {
     return link;
   }
 
-  // This gateway is about to stop: the new connection stands before the old one goes.
+  // This gateway is about to stop: the new connection stands before the old one goes. While there is none, the old one is as
+  // good as before: it stays until its gateway closes it, and the move is tried again.
   async move(old, goaway) {
     this.resume = goaway.resume;
     this.options.onState("connected", `moving (${goaway.reason})`);
+    let pause = Math.random() * goaway.after_ms * 0.8;
     try {
-      await Promise.race([old.lost, wait(Math.random() * goaway.after_ms * 0.8)]);
-      const link = await this.enter();
-      // What was asked on the old one is answered there.
-      for (let tries = 0; tries < 20 && this.waitsOn(old.socket); tries += 1) await wait(50);
-      this.options.onState("connected", "moved");
-      return link;
+      for (let tries = 0; ; tries += 1) {
+        await Promise.race([old.lost, wait(pause)]);
+        const link = await this.beside(old);
+        if (link) {
+          // What was asked on the old one is answered there.
+          for (let looks = 0; looks < 20 && this.waitsOn(old.socket); looks += 1) await wait(50);
+          this.options.onState("connected", "moved");
+          return link;
+        }
+        pause = this.retryMs ?? Math.random() * 250 * 2 ** Math.min(tries, 5);
+        this.retryMs = undefined;
+      }
     } finally {
       old.socket.close(1000);
+    }
+  }
+
+  // Enters on a new connection beside the old one; nothing if that fails. What the old one brings meanwhile is held back: on
+  // the new one it comes too.
+  async beside(old) {
+    old.held = [];
+    this.trial = new Set();
+    try {
+      const link = await this.enter();
+      this.twice.clear();
+      return link;
+    } catch (error) {
+      if (this.stopped) throw error;
+      this.options.onState("connected", `moving (${error.message}, trying again)`);
+      for (const stamp of this.trial) this.twice.add(stamp);
+      this.trial = null;
+      this.newest = old.socket;
+      for (const frame of old.held) this.take(old, frame);
+      return undefined;
+    } finally {
+      this.trial = null;
+      old.held = null;
     }
   }
 
@@ -194,8 +228,8 @@ export class Client {
       else entry.fail(Object.assign(new Error(frame.error.message), frame.error));
     } else if (frame.event) this.options.onEvent(frame.event);
     else if (frame.goaway) link.leave(frame.goaway);
-    // What an old connection still brings comes on the new one too.
-    else if (link.socket !== this.newest) return;
+    // What an old connection still brings comes on the new one too, once that has entered.
+    else if (link.socket !== this.newest) link.held?.push(frame);
     else if (frame.segment) this.segment(frame.segment);
     else if (frame.sealed) this.sealed(frame.sealed);
   }
@@ -203,9 +237,12 @@ export class Client {
   segment({ room, epoch, messages, gaps = [] }) {
     const cursor = this.cursorOf(room, epoch);
     for (const message of messages) {
-      this.options.onMessage(room, message);
       // What comes late of an epoch that has ended moves no cursor.
       if (epoch === cursor.epoch) cursor.seq[message.lane] = Math.max(cursor.seq[message.lane], message.seq);
+      const stamp = `${epoch} ${message.lane} ${message.seq} ${room}`;
+      if (this.twice.has(stamp)) continue;
+      this.trial?.add(stamp);
+      this.options.onMessage(room, message);
     }
     for (const gap of gaps) {
       if (gap.epoch === cursor.epoch) cursor.seq[gap.lane] = Math.max(cursor.seq[gap.lane], gap.to);

@@ -1,6 +1,6 @@
 //! What the page, the file and the planner share: the Pods, what is asked for, and what the planner says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use throng_core::Role;
-use throng_plan::spec::ClusterSpec;
+use throng_plan::spec::{ClusterSpec, Operation};
+use throng_plan::status::OperationStatus;
 use tokio::sync::{Notify, watch};
 
 use super::fleet::Fleet;
 use super::given::Given;
+use super::now;
+use super::operations::Operations;
 use super::recipe;
 use super::web::{FileRow, PageState};
 use super::wishes::Wishes;
@@ -39,6 +42,7 @@ pub(crate) struct Control {
 /// What is asked for.
 struct Asked {
     wishes: Wishes,
+    operations: Operations,
     image: String,
     config: Arc<Config>,
 }
@@ -53,6 +57,8 @@ pub(super) struct Wanted {
     pub(super) config: Arc<Config>,
     /// Names of Pods that must go.
     pub(super) leaving: BTreeSet<String>,
+    /// What is to be done once.
+    pub(super) operations: BTreeMap<String, Operation>,
 }
 
 #[derive(Default)]
@@ -75,11 +81,13 @@ fn as_configured(given: &Given, config: &Config) -> ClusterSpec {
 impl Control {
     pub(super) fn new(given: &Given, file: Option<&PathBuf>, config: Arc<Config>, fleet: Fleet) -> Self {
         let wishes = Wishes::new(as_configured(given, &config), file.is_some());
+        let mut operations = Operations::default();
+        operations.follow(&given.operations, now().0);
         let file = file.map(|path| FileRow { path: path.display().to_string(), problem: None });
         Self {
             name: given.name.clone(),
             fleet,
-            asked: Mutex::new(Asked { wishes, image: given.written.image.clone(), config }),
+            asked: Mutex::new(Asked { wishes, operations, image: given.written.image.clone(), config }),
             shown: Mutex::new(Shown { file, ..Shown::default() }),
             bell: Notify::new(),
             begun: AtomicU64::new(0),
@@ -91,6 +99,7 @@ impl Control {
     pub(super) fn follow(&self, given: &Given, config: Arc<Config>) {
         let mut asked = lock(&self.asked);
         asked.wishes.replace(as_configured(given, &config));
+        asked.operations.follow(&given.operations, now().0);
         asked.image.clone_from(&given.written.image);
         asked.config = config;
         drop(asked);
@@ -115,6 +124,7 @@ impl Control {
             generation: asked.wishes.generation(),
             image: asked.image.clone(),
             config: Arc::clone(&asked.config),
+            operations: asked.operations.all(),
             leaving: names.iter().filter(|name| asked.wishes.leaves(name)).cloned().collect(),
         }
     }
@@ -125,6 +135,18 @@ impl Control {
         (shown.why, shown.failure, shown.starts) = (why, failure, starts);
         drop(shown);
         self.ended.send_replace(self.begun.load(Ordering::SeqCst));
+    }
+
+    /// Writes what became of an operation, and tells people.
+    pub(super) fn write_operation(&self, name: &str, uid: &str, status: &OperationStatus) {
+        if let Some(line) = lock(&self.asked).operations.write(name, uid, status) {
+            eprintln!("{line}");
+        }
+    }
+
+    /// The time of an operation is over.
+    pub(super) fn delete_operation(&self, name: &str, uid: &str) {
+        lock(&self.asked).operations.delete(name, uid);
     }
 
     /// Resolves when something else is asked for.

@@ -82,6 +82,11 @@ impl Fleet {
         let pod = Pod::start(birth, &self.ingredients).with_context(|| format!("cannot start {}", birth.name))?;
         let mut pods = self.lock();
         pods.gone.remove(&birth.name);
+        // A new revision gets clients when the planner says so; more of the same gets them at once.
+        let older = |other: &Pod| other.role == birth.role && other.revision != birth.revision;
+        if pods.by_name.values().any(older) {
+            pod.hooks.open(false);
+        }
         pods.by_name.insert(birth.name.clone(), pod);
         Ok(())
     }

@@ -2,6 +2,7 @@
 //!
 //! What an API server would refuse is refused here, in the same words.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use throng_crds::admit::{admit, kind_of};
 use throng_crds::rules::Kind;
 use throng_crds::validate::{self, Validated};
 use throng_crds::{ChatroomCluster, ChatroomClusterSpec, ChatroomOperation};
-use throng_plan::spec::ClusterSpec;
+use throng_plan::spec::{ClusterSpec, Operation};
 
 /// Name of the cluster that nobody has named.
 pub(super) const UNNAMED: &str = "dev";
@@ -26,15 +27,21 @@ pub(super) struct Given {
     /// What had to be left out of it, for people.
     pub(super) flaws: Vec<String>,
     /// Operations beside it in the file.
-    pub(super) operations: usize,
-    /// The object as an API server would store it: what a change of it is compared with.
-    stored: Value,
+    pub(super) operations: Vec<Operation>,
+    /// The objects as an API server would store them, by kind and name: what a change of them is compared with.
+    stored: BTreeMap<(Kind, String), Value>,
 }
 
 /// A cluster of so many gateways, chatroom and message Pods.
 pub(super) fn by_flags(sizes: [u16; 3]) -> Result<Given, String> {
+    // Nobody else has written this, so it need not be admitted.
+    converted(object(sizes))
+}
+
+/// The object that flags stand for.
+fn object(sizes: [u16; 3]) -> Value {
     let [gateway, chatroom, message] = sizes.map(|size| json!({"replicas": {"min": size, "max": size}}));
-    let object = json!({
+    json!({
         "apiVersion": "throng.dev/v1alpha1", "kind": "ChatroomCluster", "metadata": {"name": UNNAMED},
         // These are required. None of them is used: this program is the image, and it keeps what it needs in memory.
         "spec": {
@@ -43,9 +50,7 @@ pub(super) fn by_flags(sizes: [u16; 3]) -> Result<Given, String> {
             "gateway": gateway, "chatroom": chatroom, "message": message,
             "drain": {"deadline": "30s"},
         },
-    });
-    // Nobody else has written this, so it need not be admitted.
-    converted(object, 0)
+    })
 }
 
 /// Reads a file. `before`: what it said when it was read last.
@@ -57,17 +62,20 @@ pub(super) fn by_file(path: &Path, before: Option<&Given>) -> Result<Given, Stri
 /// Reads the text of a file: one `ChatroomCluster`, and operations on it.
 pub(super) fn parse(text: &str, before: Option<&Given>) -> Result<Given, String> {
     let documents = serde_saphyr::from_multiple::<Value>(text).map_err(|error| format!("this is no YAML: {error}"))?;
-    let (mut clusters, mut operations) = (Vec::new(), Vec::new());
+    let (mut clusters, mut operations, mut objects) = (Vec::new(), Vec::new(), BTreeMap::new());
     for (at, document) in documents.into_iter().filter(|document| !document.is_null()).enumerate() {
-        let (kind, name) = (kind_of(&document), document.pointer("/metadata/name").cloned());
-        let same = before.filter(|before| name == before.stored.pointer("/metadata/name").cloned());
-        let old = same.filter(|_| kind == Some(Kind::Cluster)).map(|same| &same.stored);
+        let kind = kind_of(&document);
+        let name = document.pointer("/metadata/name").and_then(Value::as_str).map(str::to_owned);
+        let key = kind.zip(name.clone());
+        let old = before.zip(key.as_ref()).and_then(|(before, key)| before.stored.get(key));
         let stored = admit(document, old).map_err(|problems| {
             let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            let name =
-                name.as_ref().and_then(Value::as_str).map_or_else(|| format!("number {}", at + 1), str::to_owned);
+            let name = name.unwrap_or_else(|| format!("number {}", at + 1));
             format!("{} {name}: {}", kind.map_or("object", Kind::as_str), problems.join("; "))
         })?;
+        if let Some(twice) = key.and_then(|key| objects.insert(key, stored.clone())) {
+            return Err(format!("it holds {} twice", twice.pointer("/metadata/name").unwrap_or(&Value::Null)));
+        }
         match kind {
             Some(Kind::Operation) => operations.push(stored),
             _ => clusters.push(stored),
@@ -80,7 +88,7 @@ pub(super) fn parse(text: &str, before: Option<&Given>) -> Result<Given, String>
         ));
     }
     let cluster = clusters.pop().ok_or("it holds no ChatroomCluster: write one, as in examples/minimal.yaml")?;
-    let given = converted(cluster, operations.len())?;
+    let mut given = converted(cluster)?;
     if let Some(before) = before.filter(|before| before.name != given.name) {
         let (was, is) = (&before.name, &given.name);
         return Err(format!(
@@ -96,17 +104,19 @@ pub(super) fn parse(text: &str, before: Option<&Given>) -> Result<Given, String>
                 given.name
             ));
         }
-        validate::operation(&operation).map_err(|flaws| format!("ChatroomOperation {name}: {}", listed(&flaws)))?;
+        let valid = validate::operation(&operation);
+        given.operations.push(valid.map_err(|flaws| format!("ChatroomOperation {name}: {}", listed(&flaws)))?);
     }
+    given.stored = objects;
     Ok(given)
 }
 
-fn converted(stored: Value, operations: usize) -> Result<Given, String> {
-    let cluster: ChatroomCluster = serde_json::from_value(stored.clone()).map_err(|error| error.to_string())?;
+fn converted(object: Value) -> Result<Given, String> {
+    let cluster: ChatroomCluster = serde_json::from_value(object).map_err(|error| error.to_string())?;
     let Validated { spec, flaws } = validate::cluster(&cluster.spec).map_err(|flaws| listed(&flaws))?;
     let name = cluster.metadata.name.unwrap_or_default();
     let flaws = flaws.iter().map(ToString::to_string).collect();
-    Ok(Given { name, written: cluster.spec, spec, flaws, operations, stored })
+    Ok(Given { name, written: cluster.spec, spec, flaws, operations: Vec::new(), stored: BTreeMap::new() })
 }
 
 fn listed(flaws: &[validate::Flaw]) -> String {
@@ -134,9 +144,6 @@ impl Given {
         let ChatroomClusterSpec { gateway, chatroom, message, .. } = &self.written;
         if [&gateway.template, &chatroom.template, &message.template].into_iter().any(|template| *template != plain) {
             missing.push("no nodes, so template is not followed".to_owned());
-        }
-        if self.operations > 0 {
-            missing.push(format!("the operations ({}) are not done", self.operations));
         }
         missing.join("; ")
     }
@@ -169,7 +176,7 @@ mod tests {
         );
         assert!(file.sizes().starts_with("gateway 2-6, chatroom "), "{}", file.sizes());
         assert!(file.not_here().contains("throng:1"));
-        let as_admitted = parse(&serde_json::to_string(&flags.stored).unwrap(), None).unwrap();
+        let as_admitted = parse(&object([2, 3, 4]).to_string(), None).unwrap();
         assert_eq!(as_admitted.spec, flags.spec, "what flags mean would be admitted, and means the same");
     }
 
@@ -188,14 +195,18 @@ mod tests {
             (&file("  gatway: {}\n"), "gatway"),
             (&file("  gateway: {replicas: {min: 5, max: 2}}\n"), "spec.gateway.replicas"),
             (&file("  drain: {deadline: soon}\n"), "spec.drain.deadline"),
-            (&format!("{}---\n{}", file(""), file("")), "2 ChatroomClusters"),
+            (&format!("{}---\n{}", file(""), file("").replace("name: live", "name: two")), "2 ChatroomClusters"),
+            (&format!("{}---\n{}", file(""), file("")), "\"live\" twice"),
             (&operation("other"), "about other"),
         ];
         for (text, expected) in cases {
             let said = parse(text, None).unwrap_err();
             assert!(said.contains(expected), "{expected}: {said}");
         }
-        assert_eq!(parse(&operation("live"), None).unwrap().operations, 1);
+        let asked = parse(&operation("live"), None).unwrap();
+        assert_eq!((asked.operations.len(), asked.operations[0].name.as_str()), (1, "o"));
+        let changed = operation("live").replace("pause", "resume");
+        assert!(parse(&changed, Some(&asked)).is_err(), "an operation is never changed");
     }
 
     #[test]

@@ -223,7 +223,7 @@ impl Local {
             nodes,
             registry: view.map(|(view, _)| registry(view, &activities)),
             samples,
-            operations: BTreeMap::new(),
+            operations: self.wanted.as_ref().map(|wanted| wanted.operations.clone()).unwrap_or_default(),
             owned: stored.owned.clone(),
             rendered: Rendered::default(),
         }
@@ -254,11 +254,15 @@ impl Local {
                 let request = ShedRequest { users: *users, per_second: *users_per_s };
                 self.control.fleet.with(uid, |pod| pod.hooks.shed(&request));
             }
-            // Nobody asks for one here.
-            Action::WriteOperation { .. } | Action::DeleteOperation { .. } => {}
+            Action::WriteOperation { name, uid, status } => self.control.write_operation(name, uid, status),
+            Action::DeleteOperation { name, uid } => self.control.delete_operation(name, uid),
+            Action::DeleteRevision { name, number } => {
+                self.stored.revisions.remove(number);
+                self.stored.owned.retain(|known| known.name() != name);
+            }
             Action::UndrainPod { uid, .. } => drop(self.control.fleet.with(uid, |pod| pod.hooks.undrain())),
             Action::LabelServing { uid, serving, .. } => {
-                self.control.fleet.with(uid, |pod| pod.serving = *serving);
+                self.control.fleet.with(uid, |pod| pod.label(*serving));
             }
             Action::WriteTarget { role, document } => {
                 let fence = self.fence(document, |view| view.target(*role));
@@ -270,6 +274,7 @@ impl Local {
                 let write = self.registry.put_placement(*role, document.0.encode(), fence);
                 self.written = self.written.max(write.await?);
             }
+            Action::ForgetKeys { leader_epoch } => self.registry.forget_cluster(*leader_epoch).await?,
             Action::WritePolicy { policy } => {
                 let after = self.view.as_ref().and_then(|view| view.policy()).map(|stored| stored.mod_revision);
                 self.written = self.written.max(self.registry.put_policy(policy, after).await?);

@@ -1,7 +1,7 @@
 //! `throng dev`: a whole cluster in one process, for people who try it out and for the tests.
 //!
 //! [`given`] is the cluster that is asked for, by flags or by a [`file`](mod@file) that is followed, [`wishes`] what the buttons of the
-//! page add to that, [`recipe`] what its Pods run with. [`local`] is the runtime: it asks the planner that clusters on
+//! page add to that, [`operations`] what is to be done once, [`recipe`] what its Pods run with. [`local`] is the runtime: it asks the planner that clusters on
 //! Kubernetes have what to do, and does it to the [`fleet`], in which each [`pod`] is a thread with real sockets to the
 //! others. [`control`] is what all of these share, [`web`] serves the page, [`pools`] has its figures. [`port`] keeps the public
 //! port; [`bots`] fill a room with people who [`talk`], and [`leave`] tidies up.
@@ -15,6 +15,7 @@ mod fleet;
 mod given;
 mod leave;
 mod local;
+mod operations;
 mod outside;
 mod pod;
 mod pools;
@@ -36,6 +37,7 @@ use throng_plan::status::Utc;
 use throng_proto::key::PodKey;
 use throng_registry::{EtcdOptions, EtcdRegistry, MemoryRegistry, Registry};
 use throng_store::MemoryDb;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use args::DevArgs;
@@ -70,6 +72,7 @@ pub(crate) fn run(args: &DevArgs) -> Result<ExitCode> {
 
 async fn start(args: &DevArgs) -> Result<ExitCode> {
     let began = Instant::now();
+    let mut end = End::listen()?;
     // Before it is read: what is written while Pods start is not missed.
     let stamp = args.file.as_deref().map(file::Stamp::of);
     let given = asked(args)?;
@@ -80,7 +83,12 @@ async fn start(args: &DevArgs) -> Result<ExitCode> {
     // Each run is a cluster of its own in an etcd and a Redis.
     let unique = format!("{}-{}", given.name, uuid::Uuid::new_v4().simple());
     let registry = registry(args, &unique)?;
-    outside::answers(args, &*registry, &unique).await?;
+    tokio::select! {
+        biased;
+        // Nothing is written yet.
+        () = end.asked() => return Ok(ExitCode::SUCCESS),
+        answered = outside::answers(args, &*registry, &unique) => answered?,
+    }
     let stores = match &args.redis {
         Some(url) => Stores::Redis { url: url.clone(), cluster: unique.clone() },
         None => Stores::Memory(MemoryDb::founded()),
@@ -104,7 +112,7 @@ async fn start(args: &DevArgs) -> Result<ExitCode> {
     });
     let local = Local::new(Arc::clone(&control), registry, args.isolate_gateways);
     let planning = tokio::spawn(local.run(stop.clone()));
-    let lived = live(args, &control, (listen, began), (given, stamp), recipe).await;
+    let lived = live(args, &control, (listen, began), (given, stamp), (recipe, &mut end)).await;
     // First the planner, or it would replace what ends.
     stop.cancel();
     let _ = planning.await;
@@ -119,16 +127,23 @@ async fn live(
     control: &Arc<Control>,
     (listen, began): (SocketAddr, Instant),
     (given, stamp): (Given, Option<file::Stamp>),
-    recipe: Recipe,
+    (recipe, end): (Recipe, &mut End),
 ) -> Result<()> {
-    wait_ready(control).await?;
+    tokio::select! {
+        biased;
+        () = end.asked() => return Ok(()),
+        ready = wait_ready(control) => ready?,
+    }
     report(control, args, listen, began.elapsed())?;
     let follow = |(path, stamp)| tokio::spawn(file::watch(path, (given, stamp), recipe, Arc::clone(control)));
     let following = args.file.clone().zip(stamp).map(follow);
     if args.bots > 0 {
         control.fleet.send_bots(Bots::start(args, &format!("ws://{}/connect", near(listen)))?);
     }
-    wait_for_end(args.json).await?;
+    tokio::select! {
+        () = end.asked() => {}
+        () = closed(args.json) => {}
+    }
     eprintln!("ending");
     following.inspect(tokio::task::JoinHandle::abort);
     Ok(())
@@ -257,19 +272,32 @@ NOT FOR PRODUCTION: fixed keys; {kept}. Ctrl-C ends it and leaves nothing behind
     Ok(())
 }
 
-async fn wait_for_end(json: bool) -> Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    let closed = async {
-        if json {
-            tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await.ok();
-        } else {
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        done = tokio::signal::ctrl_c() => done?,
-        _ = terminate.recv() => {}
-        () = closed => {}
+/// Who wants a run to end. Heard from the moment that this is made, however far the start is by then: a process that just died
+/// would leave its keys behind.
+struct End {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl End {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
-    Ok(())
+
+    /// Resolves at Ctrl-C, or when it is told to terminate.
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Resolves when standard input closes, if that counts.
+async fn closed(json: bool) {
+    if json {
+        tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await.ok();
+    } else {
+        std::future::pending::<()>().await;
+    }
 }

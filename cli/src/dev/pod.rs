@@ -215,6 +215,12 @@ impl Pod {
         Ok(Self::born(birth, Run { hooks, grpc, http, pid, uid, stop, kill, thread }))
     }
 
+    /// Writes the label that Services select: here a gateway itself takes clients or takes none.
+    pub(crate) fn label(&mut self, serving: bool) {
+        self.serving = serving;
+        self.hooks.open(serving);
+    }
+
     /// Ends it at once; whether it has ended.
     pub(crate) fn kill(&mut self) -> bool {
         self.kill.cancel();

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::node::Node;
-use super::{Config, Parts, assemble, mounted};
+use super::{Config, Parts, assemble, rotation};
 use crate::logs;
 
 /// Arguments of a role.
@@ -56,17 +56,15 @@ struct File {
 pub(crate) fn run(role: Role, args: &RoleArgs) -> Result<ExitCode> {
     logs::start("info");
     let sources = Sources { file: args.config.clone(), sets: args.sets.clone() };
-    let File { node, mut gateway, chatroom, message } = config::load(&sources)?;
-    if role == Role::Gateway {
-        mounted::read_keys(&mut gateway.auth)?;
-    }
+    let File { node, gateway, chatroom, message } = config::load(&sources)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(role, &node, Config { gateway, chatroom, message }))
 }
 
 async fn serve(role: Role, node: &Node, config: Config) -> Result<ExitCode> {
     let options = node.etcd_options()?;
-    let key = node.key_between_pods()?;
+    let key_text = node.key_between_pods()?;
+    let key = PodKey::new(&key_text).context("node.pod_key holds characters that are not visible ASCII")?;
     let registry: Arc<dyn Registry> = Arc::new(EtcdRegistry::new(options).context("node.etcd")?);
     let bind = |address: SocketAddr| {
         let address = family(address, &node.advertise);
@@ -76,13 +74,16 @@ async fn serve(role: Role, node: &Node, config: Config) -> Result<ExitCode> {
     let identity = identity(role, node, grpc.local_addr()?.port(), http.local_addr()?.port())?;
     info!(%role, instance = %identity.instance, address = %identity.member.address, "starting");
     let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
-    let store = node.store(&identity.instance)?;
+    let store = node.store(&identity.instance, &stop)?;
+    if let Some(file) = node.pod_key_file.clone() {
+        rotation::follow_pod_key(file, key_text, key.clone(), stop.clone());
+    }
     let parts = Parts {
         identity,
         registry,
         store,
         store_is_shared: !node.redis.is_empty() && role != Role::Gateway,
-        pod_key: PodKey::new(&key).context("node.pod_key holds characters that are not visible ASCII")?,
+        pod_key: key,
         grpc,
         http,
         public: family(node.public, &node.advertise),

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use throng_gateway::api::{self, ApiDeps, Calls};
+use throng_gateway::api::{self, ApiDeps, ApiKeys, Calls};
+use throng_gateway::options::Secret;
 use throng_gateway::{Deps, Handle, Load, Options, Service};
 use throng_node::ownership::{Handle as Ownership, Identity};
 use throng_node::service::{Hooks, NodeService};
@@ -15,7 +16,10 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tracing::error;
 
-use super::{Membership, Metrics, Parts, Running, describe, policy, sample, serve_health, watch_routes, within};
+use super::{
+    Membership, Metrics, Parts, Running, describe, mounted, policy, rotation, sample, serve_health, watch_routes,
+    within,
+};
 
 /// Rates of a gateway are taken over this long.
 const RATES_OVER: Duration = Duration::from_secs(1);
@@ -30,11 +34,14 @@ pub(super) fn assemble(mut options: Options, parts: Parts) -> Result<Running> {
     }
     let listeners = (0..options.reactors).map(|_| throng_gateway::bind(public)).collect::<std::io::Result<_>>();
     let listeners = listeners.with_context(|| format!("cannot listen on {public}"))?;
-    let configured = options.downstream;
+    let (downstream, auth) = (options.downstream, options.auth.clone());
+    options.auth = mounted::with_keys(&auth)?;
+    let read = options.auth.clone();
+    let api_keys = ApiKeys::new(&texts(&read.api_keys));
     let routes = watch_routes(&*registry);
     let calls = Calls::default();
     let api = api::router(ApiDeps {
-        keys: options.auth.api_keys.iter().map(|key| key.0.clone()).collect(),
+        keys: api_keys.clone(),
         routes: routes.clone(),
         pod_key: pod_key.clone(),
         deadline: api::DEADLINE,
@@ -52,7 +59,13 @@ pub(super) fn assemble(mut options: Options, parts: Parts) -> Result<Running> {
         stop: cut.clone(),
     })?;
     let told = handle.clone();
-    policy::follow(&*registry, cut.clone(), move |rooms| told.set_downstream(policy::of_gateway(rooms, configured)));
+    policy::follow(&*registry, cut.clone(), move |rooms| told.set_downstream(policy::of_gateway(rooms, downstream)));
+    let told = handle.clone();
+    rotation::follow_auth(auth, read, cut.clone(), move |auth| {
+        told.set_keys(auth)?;
+        api_keys.replace(&texts(&auth.api_keys));
+        Ok(())
+    });
     let health = Mutex::new(Health::new(&handle));
     let hooks = Arc::new(Gateway { identity, handle: handle.clone(), ownership, load: Mutex::default(), health });
     let node = InterceptedService::new(NodeService::server(Arc::clone(&hooks) as Arc<dyn Hooks>), pod_key.demand());
@@ -78,6 +91,10 @@ pub(super) fn assemble(mut options: Options, parts: Parts) -> Result<Running> {
         }
     });
     Ok(Running { hooks, serve })
+}
+
+fn texts(keys: &[Secret]) -> Vec<String> {
+    keys.iter().map(|key| key.0.clone()).collect()
 }
 
 /// What the node asks of the role.
@@ -152,7 +169,7 @@ impl Hooks for Gateway {
     fn drain(&self, request: &DrainRequest) -> u64 {
         // Others stop choosing it first; then its clients go, at a pace.
         self.ownership.drain(within(request));
-        self.handle.drain(Duration::from_millis(request.deadline_ms));
+        self.handle.drain(Duration::from_millis(request.deadline_ms), request.per_second);
         self.handle.connections()
     }
 
@@ -165,6 +182,10 @@ impl Hooks for Gateway {
     fn shed(&self, request: &ShedRequest) -> u64 {
         self.handle.shed(request.users, request.per_second);
         self.handle.connections()
+    }
+
+    fn open(&self, open: bool) {
+        self.handle.open(open);
     }
 
     fn describe(&self) -> DescribeReply {

@@ -7,6 +7,7 @@ mod message;
 mod mounted;
 mod node;
 mod policy;
+mod rotation;
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
@@ -172,16 +173,18 @@ fn sample(load: std::collections::HashMap<String, f64>, ownership: &Ownership, l
 
 /// Who a process is, and whether it is ready: it has its lease, and no slot of its role is without an owner.
 fn describe(identity: &Identity, ownership: &Ownership) -> DescribeReply {
-    let status = ownership.status();
+    let (status, refusals) = (ownership.status(), ownership.refusals());
     let mut reasons = Vec::new();
     if !status.lease {
         reasons.push("its lease is not confirmed".to_owned());
+        reasons.extend(refusals.registry.map(|reason| format!("etcd refuses it: {reason}")));
     }
     if status.taking > 0 {
         reasons.push(format!("{} slots are being taken over", status.taking));
     }
     if !status.store {
         reasons.push("the store does not answer it".to_owned());
+        reasons.extend(refusals.store.map(|reason| format!("Redis refuses it: {reason}")));
     }
     if status.blind > 0 {
         reasons.push(format!("{} slots were opened without the store", status.blind));

@@ -1,6 +1,6 @@
 //! Secrets that are mounted as files: what an operator gives to its Pods instead of texts in a configuration.
 //!
-//! They are read when the process starts. An entry whose name begins with a dot is the kubelet's own.
+//! They are read when the process starts, and again while it runs ([`super::rotation`]). An entry whose name begins with a dot is the kubelet's own.
 
 use std::fs;
 use std::path::Path;
@@ -42,8 +42,14 @@ fn entries(directory: &Path) -> Result<Vec<(String, String)>> {
     Ok(entries)
 }
 
-/// Adds the keys of mounted directories to those that are configured.
-pub(super) fn read_keys(auth: &mut Auth) -> Result<()> {
+/// What is configured, with the keys of mounted directories.
+pub(super) fn with_keys(configured: &Auth) -> Result<Auth> {
+    let mut auth = configured.clone();
+    read_keys(&mut auth)?;
+    Ok(auth)
+}
+
+fn read_keys(auth: &mut Auth) -> Result<()> {
     if let Some(directory) = &auth.jwt_dir {
         for (name, key) in entries(directory).context("gateway.auth.jwt_dir")? {
             let algorithm = algorithm(&key).filter(|algorithm| auth.jwt_algorithms.contains(algorithm));

@@ -11,9 +11,10 @@ use throng_gateway::options::Secret;
 use throng_registry::{Credentials as EtcdCredentials, EtcdOptions, Tls as EtcdTls};
 use throng_store::redis::{Credentials as RedisCredentials, Secret as RedisSecret, Tls as RedisTls};
 use throng_store::{MemoryDb, RedisMode, RedisOptions, RedisStore, Store};
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::mounted;
+use super::{mounted, rotation};
 
 /// What every role needs to take part.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -72,7 +73,7 @@ pub(super) struct Node {
     /// The key that all Pods of the cluster share.
     pub(super) pod_key: Option<Secret>,
     /// File with that key, instead of `pod_key`.
-    pod_key_file: Option<PathBuf>,
+    pub(super) pod_key_file: Option<PathBuf>,
     /// How long a drain may take after SIGTERM.
     pub(super) drain_ms: u64,
 }
@@ -155,12 +156,16 @@ impl Node {
     }
 
     /// Redis if one is named; else memory, which ends with this process.
-    pub(super) fn store(&self, instance: &InstanceId) -> Result<Arc<dyn Store>> {
+    pub(super) fn store(&self, instance: &InstanceId, stop: &CancellationToken) -> Result<Arc<dyn Store>> {
         let Some(options) = self.redis_options(instance)? else {
             warn!("node.redis is empty: rooms are kept in this process only and end with it");
             return Ok(Arc::new(MemoryDb::default().store(instance.clone())));
         };
-        Ok(Arc::new(RedisStore::open(options).context("node.redis")?))
+        let store = Arc::new(RedisStore::open(options).context("node.redis")?);
+        if let Some(directory) = self.redis_credentials_dir.clone() {
+            rotation::follow_redis(directory, Arc::clone(&store), stop.clone());
+        }
+        Ok(store)
     }
 
     fn redis_options(&self, instance: &InstanceId) -> Result<Option<RedisOptions>> {
@@ -183,7 +188,7 @@ impl Node {
 }
 
 /// User and password from the files of a directory.
-fn redis_credentials(directory: &Path) -> Result<RedisCredentials> {
+pub(super) fn redis_credentials(directory: &Path) -> Result<RedisCredentials> {
     let user = directory.join("username");
     let username = if user.exists() { Some(mounted::text(&user)?) } else { None };
     let password = mounted::text(&directory.join("password")).context("node.redis_credentials_dir")?;

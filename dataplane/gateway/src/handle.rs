@@ -20,6 +20,7 @@ pub struct Handle {
 pub(crate) struct State {
     pub(crate) counters: Arc<Counters>,
     pub(crate) accepting: Arc<AtomicBool>,
+    pub(crate) open: Arc<AtomicBool>,
     pub(crate) alive: Vec<Arc<AtomicU64>>,
     pub(crate) threads: Vec<Arc<AtomicU64>>,
     pub(crate) links_up: AtomicU64,
@@ -113,10 +114,17 @@ impl Handle {
     }
 
     /// Stops accepting and asks all clients, at a pace, to go elsewhere. Those that stay are closed ten seconds later.
-    pub fn drain(&self, deadline: Duration) {
+    /// `per_second`: how many at most, 0: as the configuration says; more, if the deadline is too near for that.
+    pub fn drain(&self, deadline: Duration, per_second: u32) {
         self.state.accepting.store(false, Ordering::Relaxed);
         let within_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
-        let _ = self.state.orders.try_send(ToShard::Drain { within_ms });
+        let per_s = per_second.div_ceil(self.shards());
+        let _ = self.state.orders.try_send(ToShard::Drain { within_ms, per_s });
+    }
+
+    /// Reactors, each with its part of the connections.
+    fn shards(&self) -> u32 {
+        u32::try_from(self.state.alive.len()).unwrap_or(u32::MAX).max(1)
     }
 
     /// Accepts again and asks nobody else to go.
@@ -125,14 +133,18 @@ impl Handle {
         let _ = self.state.orders.try_send(ToShard::Undrain);
     }
 
+    /// Takes new connections or takes none, where no Service in front of it sees to that. Whoever is connected stays.
+    pub fn open(&self, open: bool) {
+        self.state.open.store(open, Ordering::Relaxed);
+    }
+
     /// Asks so many users to connect anew, the idle ones first; everybody else stays. Nobody while it is draining.
     pub fn shed(&self, users: u64, per_second: u32) {
         if self.is_draining() {
             return;
         }
-        let shards = self.state.threads.len().max(1);
-        let users = users.div_ceil(shards as u64);
-        let per_s = per_second.div_ceil(u32::try_from(shards).unwrap_or(u32::MAX));
+        let users = users.div_ceil(u64::from(self.shards()));
+        let per_s = per_second.div_ceil(self.shards());
         let _ = self.state.orders.try_send(ToShard::Shed { users, per_s });
     }
 

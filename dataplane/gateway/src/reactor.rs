@@ -113,6 +113,7 @@ pub(crate) struct Wiring {
     pub(crate) http: mpsc::Sender<Handed>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) accepting: Arc<AtomicBool>,
+    pub(crate) open: Arc<AtomicBool>,
     pub(crate) stop: Arc<AtomicBool>,
     /// When the reactor ended its last turn, milliseconds of the clock.
     pub(crate) alive: Arc<AtomicU64>,
@@ -233,9 +234,9 @@ impl Reactor {
         }
     }
 
-    /// Opens and closes the listener as the drain demands.
+    /// Opens and closes the listener as the drain and whoever sends clients demand.
     fn mind_listener(&mut self) {
-        let accepting = self.wiring.accepting.load(Ordering::Relaxed);
+        let accepting = self.wiring.accepting.load(Ordering::Relaxed) && self.wiring.open.load(Ordering::Relaxed);
         match (&mut self.listener, accepting) {
             (Some(listener), false) => {
                 let _ = self.poll.registry().deregister(listener);

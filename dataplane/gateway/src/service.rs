@@ -110,6 +110,7 @@ impl Service {
         let state = State {
             counters: Arc::default(),
             accepting: Arc::new(AtomicBool::new(true)),
+            open: Arc::new(AtomicBool::new(true)),
             alive: (0..reactors).map(|_| Arc::default()).collect(),
             threads: (0..=reactors).map(|_| Arc::default()).collect(),
             links_up: AtomicU64::new(0),
@@ -216,6 +217,7 @@ impl Service {
             http: http.clone(),
             counters: Arc::clone(&state.counters),
             accepting: Arc::clone(&state.accepting),
+            open: Arc::clone(&state.open),
             stop: Arc::clone(stop),
             alive: Arc::clone(alive),
             thread: Arc::clone(thread),

@@ -265,6 +265,8 @@ pub enum ToShard {
     Drain {
         /// When the last one is asked to go, at the latest.
         within_ms: u64,
+        /// How many of this shard in a second; 0: as the configuration says.
+        per_s: u32,
     },
     /// Stay after all.
     Undrain,

@@ -193,7 +193,7 @@ async fn a_drain_sends_clients_elsewhere_and_can_be_called_off() {
             .await;
     let mut ana = Client::hello(running.address, "ana").await;
     ana.call("join", json!({"room": "a"})).await;
-    running.handle.drain(Duration::from_secs(1));
+    running.handle.drain(Duration::from_secs(1), 0);
     let goaway = ana.next_of("goaway").await;
     let resume = goaway["goaway"]["resume"].as_str().unwrap().to_owned();
     let mut moved = Client::connect(other.address).await;

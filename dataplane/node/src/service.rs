@@ -27,6 +27,8 @@ pub trait Hooks: Send + Sync + 'static {
     fn shed(&self, _: &ShedRequest) -> u64 {
         self.sample().left
     }
+    /// Takes new connections or takes none, where no Service sees to that. Roles without clients have nothing to do.
+    fn open(&self, _: bool) {}
     /// Who it is and how it is.
     fn describe(&self) -> DescribeReply;
 }

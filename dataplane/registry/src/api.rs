@@ -104,6 +104,10 @@ pub trait Registry: Send + Sync + 'static {
     /// read, as [`Registry::put_placement`] does.
     fn put_policy(&self, policy: &Policy, after: Option<u64>) -> Call<'_, u64>;
 
+    /// Removes every key of the cluster, the leader epoch too, if that is still `leader_epoch`: the end of the cluster. Fine if
+    /// it is repeated; a process that still lives may write its own keys again.
+    fn forget_cluster(&self, leader_epoch: u64) -> Call<'_, ()>;
+
     /// Everything, and every change of it, at most about 20 times a second. The first view may be empty and unhealthy:
     /// `wait_for(|view| view.health.is_healthy())`. While the registry is out of reach the last view stays, marked stale.
     fn watch(&self) -> watch::Receiver<Arc<View>>;

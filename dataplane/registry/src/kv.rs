@@ -40,8 +40,14 @@ pub(crate) enum When {
 /// A step of a transaction.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
-    Put { key: String, value: Bytes, lease: Option<LeaseId> },
+    Put {
+        key: String,
+        value: Bytes,
+        lease: Option<LeaseId>,
+    },
     Delete(String),
+    /// Every key that begins so.
+    DeleteAll(String),
     Get(String),
     Branch(Txn),
 }
@@ -78,7 +84,7 @@ impl Txn {
     /// Whether it could write: then a missing answer leaves its outcome unknown.
     pub(crate) fn writes(&self) -> bool {
         self.then.iter().chain(&self.otherwise).any(|op| match op {
-            Op::Put { .. } | Op::Delete(_) => true,
+            Op::Put { .. } | Op::Delete(_) | Op::DeleteAll(_) => true,
             Op::Get(_) => false,
             Op::Branch(txn) => txn.writes(),
         })

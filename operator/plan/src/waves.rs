@@ -51,7 +51,9 @@ const fn rank(action: &Action) -> Option<u8> {
         | Action::WritePlacement { .. }
         | Action::WriteOperation { .. }
         | Action::DeleteOperation { .. }
-        | Action::WritePolicy { .. } => None,
+        | Action::DeleteRevision { .. }
+        | Action::WritePolicy { .. }
+        | Action::ForgetKeys { .. } => None,
     }
 }
 
@@ -72,7 +74,9 @@ pub const fn kind(action: &Action) -> &'static str {
         Action::ShedUsers { .. } => "shed_users",
         Action::WriteOperation { .. } => "write_operation",
         Action::DeleteOperation { .. } => "delete_operation",
+        Action::DeleteRevision { .. } => "delete_revision",
         Action::WritePolicy { .. } => "write_policy",
+        Action::ForgetKeys { .. } => "forget_keys",
     }
 }
 
@@ -93,10 +97,12 @@ pub fn describe(action: &Action) -> String {
         Action::ShedUsers { name, users, .. } => format!("ask {users} users of {name} to connect anew"),
         Action::WriteOperation { name, status, .. } => format!("write that operation {name} is {:?}", status.phase),
         Action::DeleteOperation { name, .. } => format!("delete operation {name}: its time to live is over"),
+        Action::DeleteRevision { number, .. } => format!("forget revision {number}"),
         Action::WriteTarget { role, .. } => format!("write the target of {role} slots"),
         Action::WritePlacement { role, document } => {
             format!("write version {} of the placement of {role} slots", document.0.version)
         }
+        Action::ForgetKeys { .. } => "remove the keys of the cluster from etcd".to_owned(),
         Action::WritePolicy { policy } => format!("write version {} of the policy of rooms", policy.version),
     }
 }

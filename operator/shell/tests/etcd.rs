@@ -111,3 +111,23 @@ async fn the_way_is_kept_until_it_changes_and_a_wrong_one_says_what_to_write() {
     let error = Etcd::keep(None, &owner(&cluster), &secrets, &bell).err().unwrap();
     assert!(error.contains("TLS"), "{error}");
 }
+
+#[tokio::test]
+async fn a_cluster_that_goes_leaves_no_key_and_its_neighbours_are_not_touched() {
+    let server = EtcdServer::start();
+    let cluster = cluster(&server.url());
+    let (bell, secrets) = (Arc::new(Notify::new()), Secrets::default());
+    let etcd = Etcd::keep(None, &owner(&cluster), &secrets, &bell).unwrap();
+    // Its name begins like that of the one that goes.
+    let other = Owner { namespace: "show", name: "live-2", uid: "c2", spec: &cluster.spec };
+    let other = Etcd::keep(None, &other, &secrets, &bell).unwrap();
+    for etcd in [&etcd, &other] {
+        let epoch = etcd.registry.next_leader_epoch(0).await.unwrap();
+        etcd.registry.put_placement(Role::Message, document(epoch, "a").encode(), fence(epoch, None)).await.unwrap();
+    }
+    etcd.registry.forget_cluster(1).await.unwrap();
+    assert_eq!(etcd.registry.leader_epoch().await, Ok(None));
+    assert_eq!(etcd.registry.placement(Role::Message).await, Ok(None));
+    assert_eq!(other.registry.leader_epoch().await, Ok(Some(1)));
+    assert!(other.registry.placement(Role::Message).await.unwrap().is_some());
+}

@@ -107,6 +107,17 @@ impl Etcd {
         Ok(())
     }
 
+    /// Removes all keys, if the epoch is still the one that was taken last.
+    pub(crate) fn forget(&mut self, leader_epoch: u64) -> Result<(), Failure> {
+        if leader_epoch != self.epoch {
+            return Err(Failure::EpochLost);
+        }
+        self.write(|registry| *registry = Registry::default());
+        self.leases.clear();
+        self.written.clear();
+        Ok(())
+    }
+
     /// Whether a document may be written: its epoch is the one that was taken last, and the document in its place is the
     /// one of the view of revision `read`, which its writer planned with.
     pub(crate) fn takes(&self, role: Role, is_target: bool, document: &Document, read: u64) -> Result<(), Failure> {

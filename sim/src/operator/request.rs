@@ -26,10 +26,12 @@ pub(crate) enum Request {
     Apply { owner: String, object: Owned },
     Create { owner: String, name: String, role: Role, revision: u64, index: u32, zone: String, shape: String },
     Delete { name: String, expected: Expected, uid: String, because: Because },
+    ForgetRevision { name: String },
     Label { name: String, uid: String, serving: bool },
     Drain { uid: String, on: bool },
     Shed { uid: String, users: u64 },
     Policy { policy: Policy, read: u64 },
+    Forget { leader_epoch: u64 },
     Write { role: Role, is_target: bool, document: Document, read: u64 },
 }
 
@@ -86,11 +88,13 @@ impl Request {
             Self::Delete { because: Because::Unused, .. } => Transition::DeletedUnused,
             Self::Delete { because: Because::Failed, .. } => Transition::DeletedFailed,
             Self::Delete { because: Because::ClusterDeleted, .. } => Transition::DeletedWithCluster,
+            Self::ForgetRevision { .. } => Transition::RevisionForgotten,
             Self::Label { serving: true, .. } => Transition::LabelOn,
             Self::Label { serving: false, .. } => Transition::LabelOff,
             Self::Drain { on: true, .. } | Self::Shed { .. } => Transition::DrainStarted,
             Self::Drain { on: false, .. } => Transition::DrainTakenBack,
             Self::Policy { .. } => Transition::PolicyWritten,
+            Self::Forget { .. } => Transition::KeysForgotten,
             Self::Write { is_target: true, .. } => Transition::TargetWritten,
             Self::Write { is_target: false, .. } => Transition::PlacementWritten,
         }
@@ -125,7 +129,10 @@ impl Ground {
             (Err(Failure::Refused(Refusal::AlreadyExists)), _)
             | (
                 Err(Failure::Refused(Refusal::NotFound)),
-                Request::Delete { .. } | Request::Label { .. } | Request::Finalizer { on: false, .. },
+                Request::Delete { .. }
+                | Request::ForgetRevision { .. }
+                | Request::Label { .. }
+                | Request::Finalizer { on: false, .. },
             ) => Ok(None),
             (done, _) => done,
         }
@@ -166,6 +173,11 @@ impl Ground {
                 let answer = self.api.delete(now, &key, expected, false);
                 learn(key, answer)
             }
+            Request::ForgetRevision { name } => {
+                let key = (Kind::Revision, name.clone());
+                let answer = self.api.delete(now, &key, &Expected::default(), false);
+                learn(key, answer)
+            }
             Request::Label { name, uid, serving } => {
                 let key = (Kind::Pod, name.clone());
                 let same = Expected { uid: Some(uid.clone()), version: None };
@@ -180,6 +192,10 @@ impl Ground {
                     return Err(Failure::Unreachable);
                 }
                 self.processes.get_mut(uid).into_iter().for_each(|process| process.draining = *on);
+                Ok(None)
+            }
+            Request::Forget { leader_epoch } => {
+                self.etcd.forget(*leader_epoch)?;
                 Ok(None)
             }
             Request::Shed { uid, users } => {
@@ -246,7 +262,9 @@ pub(crate) fn request(action: &Action, cluster: &Expected, version: Option<u64>,
         Action::UndrainPod { uid, .. } => Request::Drain { uid, on: false },
         Action::ShedUsers { uid, users, .. } => Request::Shed { uid, users },
         Action::WriteOperation { .. } | Action::DeleteOperation { .. } => return None,
+        Action::DeleteRevision { name, .. } => Request::ForgetRevision { name },
         Action::LabelServing { name, uid, serving } => Request::Label { name, uid, serving },
+        Action::ForgetKeys { leader_epoch } => Request::Forget { leader_epoch },
         Action::WritePolicy { policy } => Request::Policy { policy, read },
         Action::WriteTarget { role, document } => Request::Write { role, is_target: true, document, read },
         Action::WritePlacement { role, document } => Request::Write { role, is_target: false, document, read },

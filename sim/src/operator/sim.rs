@@ -305,7 +305,7 @@ impl Sim {
                 Ok(())
             }
             Ok(None) => {
-                if matches!(request, Request::Write { .. } | Request::Policy { .. }) {
+                if matches!(request, Request::Write { .. } | Request::Policy { .. } | Request::Forget { .. }) {
                     replica.registry_at = self.ground.etcd.revision();
                 }
                 Ok(())

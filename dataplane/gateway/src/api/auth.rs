@@ -1,5 +1,7 @@
 //! Who may use the API, and how many calls at once. Decided from the head of a request: its body is not read before.
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use axum::extract::{Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
@@ -9,12 +11,39 @@ use sha2::{Digest as _, Sha256};
 use super::Api;
 use super::error::ApiError;
 
+/// The keys that callers may use. Clones share them, so that whoever rotates keys reaches the API that serves.
+#[derive(Clone)]
+pub struct ApiKeys(Arc<RwLock<Keys>>);
+
+impl ApiKeys {
+    /// Takes keys. None: every call is refused, with a sentence that says how to set one.
+    #[must_use]
+    pub fn new(keys: &[String]) -> Self {
+        Self(Arc::new(RwLock::new(Keys::new(keys))))
+    }
+
+    /// Takes these and no others from the next call on.
+    pub fn replace(&self, keys: &[String]) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Keys::new(keys);
+    }
+
+    fn check(&self, request: &Request) -> Result<(), ApiError> {
+        check(&self.0.read().unwrap_or_else(PoisonError::into_inner), request)
+    }
+}
+
+impl std::fmt::Debug for ApiKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ApiKeys(..)")
+    }
+}
+
 /// The configured keys, as digests: comparing those tells nothing about a key, not even its length.
-pub(super) struct Keys(Vec<[u8; 32]>);
+struct Keys(Vec<[u8; 32]>);
 
 impl Keys {
     /// Takes keys. An empty text is no key: a secret that was never filled in must not open the API.
-    pub(super) fn new(keys: &[String]) -> Self {
+    fn new(keys: &[String]) -> Self {
         Self(keys.iter().map(|key| key.trim()).filter(|key| !key.is_empty()).map(digest).collect())
     }
 
@@ -42,7 +71,7 @@ pub(super) async fn admit(State(api): State<Api>, request: Request, next: Next) 
 }
 
 async fn admitted(api: &Api, request: Request, next: Next) -> Result<Response, ApiError> {
-    check(&api.0.keys, &request)?;
+    api.0.keys.check(&request)?;
     let _place = api.0.calls.try_acquire().map_err(|_| ApiError::too_many_calls())?;
     Ok(next.run(request).await)
 }
@@ -75,5 +104,20 @@ mod tests {
         assert!(keys.has("first") && keys.has("second"));
         assert!(!keys.has("") && !keys.has("firs") && !keys.has("first "));
         assert!(Keys::new(&[String::new()]).0.is_empty());
+    }
+
+    #[test]
+    fn a_rotated_key_counts_from_the_next_call_on() {
+        let call = |key: &str| {
+            let request = Request::builder().header(AUTHORIZATION, format!("Bearer {key}"));
+            request.body(axum::body::Body::empty()).unwrap()
+        };
+        let keys = ApiKeys::new(&["old".into()]);
+        let served = keys.clone();
+        keys.replace(&["old".into(), "new".into()]);
+        assert!(served.check(&call("old")).is_ok() && served.check(&call("new")).is_ok());
+        keys.replace(&["new".into()]);
+        assert!(served.check(&call("old")).is_err() && served.check(&call("new")).is_ok());
+        assert!(!format!("{keys:?}").contains("new"));
     }
 }

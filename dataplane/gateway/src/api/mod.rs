@@ -39,10 +39,10 @@ use throng_core::routes::Routes;
 use throng_proto::key::PodKey;
 use tokio::sync::{Semaphore, watch};
 
-use self::auth::Keys;
 use self::error::ApiError;
 use self::pool::Pool;
 
+pub use self::auth::ApiKeys;
 pub use self::calls::Calls;
 pub use self::table::TABLE;
 
@@ -56,8 +56,8 @@ pub const DEADLINE: Duration = Duration::from_secs(3);
 /// What the API needs of its gateway.
 #[derive(Clone, Debug)]
 pub struct ApiDeps {
-    /// Keys that callers may use. None: every call is refused, with a sentence that says how to set one.
-    pub keys: Vec<String>,
+    /// Keys that callers may use.
+    pub keys: ApiKeys,
     /// Who owns what; a call reads the newest value.
     pub routes: watch::Receiver<Arc<Routes>>,
     /// The key that calls between Pods carry.
@@ -73,7 +73,7 @@ pub struct ApiDeps {
 /// Answers every path under `/v1`, unknown ones too. Must be served inside a tokio runtime: channels live there.
 pub fn router(deps: ApiDeps) -> Router {
     let api = Api(Arc::new(Shared {
-        keys: Keys::new(&deps.keys),
+        keys: deps.keys,
         calls: Semaphore::new(MAX_CALLS),
         routes: deps.routes,
         pod_key: deps.pod_key,
@@ -100,7 +100,7 @@ async fn no_such_path() -> ApiError {
 struct Api(Arc<Shared>);
 
 struct Shared {
-    keys: Keys,
+    keys: ApiKeys,
     calls: Semaphore,
     routes: watch::Receiver<Arc<Routes>>,
     pod_key: PodKey,

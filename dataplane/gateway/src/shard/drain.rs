@@ -29,9 +29,10 @@ pub(super) struct Drain {
 }
 
 impl<T: Transport> Shard<T> {
-    pub(super) fn drain(&mut self, within_ms: u64) {
+    /// Asks everybody to go, at this pace or at that of the configuration (0), and faster where the deadline is sooner.
+    pub(super) fn drain(&mut self, within_ms: u64, per_s: u32) {
         let order = self.idle_first();
-        let span_ms = self.span_ms(order.len(), 0).min(within_ms.saturating_sub(LEAVE_MS));
+        let span_ms = self.span_ms(order.len(), per_s).min(within_ms.saturating_sub(LEAVE_MS));
         self.drain = Some(Drain { begun: self.now, span_ms, order, sent: 0, all: true });
         self.drain_some();
     }

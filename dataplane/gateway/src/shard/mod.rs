@@ -237,7 +237,7 @@ impl<T: Transport> Shard<T> {
             ToShard::Kick(user, sessions, reason) => self.kick(&user, &sessions, &reason),
             ToShard::ListRoom(room) => self.list_room(room),
             ToShard::ListSessions(slots) => self.list_sessions(&slots),
-            ToShard::Drain { within_ms } => self.drain(within_ms),
+            ToShard::Drain { within_ms, per_s } => self.drain(within_ms, per_s),
             ToShard::Undrain => self.undrain(),
             ToShard::Shed { users, per_s } => self.shed(users, per_s),
             ToShard::Downstream(downstream) => self.follow_downstream(downstream),

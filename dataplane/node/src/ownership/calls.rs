@@ -14,6 +14,7 @@ use throng_store::Store;
 use tracing::{debug, info, warn};
 
 use super::peers::{self, Peers};
+use super::refused::Refused;
 use super::store::Asked;
 use super::{Rooms, store, translate};
 
@@ -41,12 +42,14 @@ pub(super) struct Calls {
     view: Option<Arc<View>>,
     lease: Option<LeaseId>,
     announcement: Arc<AtomicU64>,
+    /// What refuses this process.
+    refused: Refused,
     /// One announcement is on its way at a time, or an older one might arrive last.
     announcing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Calls {
-    pub(super) fn new(role: Role, me: Me, member: Member, registry: Arc<dyn Registry>) -> Self {
+    pub(super) fn new(role: Role, me: Me, member: Member, registry: Arc<dyn Registry>, refused: Refused) -> Self {
         let Me { instance, address, revision, .. } = me.clone();
         let holder = Holder { instance, address, revision };
         Self {
@@ -61,12 +64,13 @@ impl Calls {
             view: None,
             lease: None,
             announcement: Arc::default(),
+            refused,
             announcing: Arc::default(),
         }
     }
 
     pub(super) fn use_store(&mut self, store: Arc<dyn Store>) {
-        self.store = Some(Arc::new(Asked::new(store)));
+        self.store = Some(Arc::new(Asked::new(store, self.refused.clone())));
     }
 
     pub(super) fn use_peers(&mut self, key: PodKey) {
@@ -101,8 +105,8 @@ impl Calls {
     pub(super) fn start(&self, output: Output) -> Option<Call> {
         let registry = Arc::clone(&self.registry);
         match output {
-            Output::GrantLease { ttl_ms, asked } => one(grant(registry, ttl_ms, asked)),
-            Output::RenewLease { lease, asked } => one(renew(registry, lease, asked)),
+            Output::GrantLease { ttl_ms, asked } => one(grant(registry, ttl_ms, asked, self.refused.clone())),
+            Output::RenewLease { lease, asked } => one(renew(registry, lease, asked, self.refused.clone())),
             Output::RevokeLease(lease) => one(revoke(registry, lease)),
             Output::Announce { draining, redis_ok } => self.announce(draining, redis_ok),
             Output::Write(write) => one(self.write(write)),
@@ -229,8 +233,10 @@ fn theirs(role: Role, own: &[Own]) -> Vec<registry::Own> {
     own.iter().filter_map(one).collect()
 }
 
-async fn grant(registry: Arc<dyn Registry>, ttl_ms: u64, asked: Millis) -> Input {
-    match registry.grant(ttl_ms).await {
+async fn grant(registry: Arc<dyn Registry>, ttl_ms: u64, asked: Millis, refused: Refused) -> Input {
+    let granted = registry.grant(ttl_ms).await;
+    refused.note_registry(&granted);
+    match granted {
         Ok(Lease { id, ttl_ms }) => Input::LeaseGranted { lease: LeaseId(id.0), ttl_ms, asked },
         Err(error) => {
             debug!(%error, "no lease yet");
@@ -239,9 +245,11 @@ async fn grant(registry: Arc<dyn Registry>, ttl_ms: u64, asked: Millis) -> Input
     }
 }
 
-async fn renew(registry: Arc<dyn Registry>, lease: LeaseId, asked: Millis) -> Input {
+async fn renew(registry: Arc<dyn Registry>, lease: LeaseId, asked: Millis, refused: Refused) -> Input {
     let held = Lease { id: registry::LeaseId(lease.0), ttl_ms: throng_core::ownership::LEASE_TTL_MS };
-    match registry.keep_alive(held, RENEW_WITHIN).await {
+    let renewed = registry.keep_alive(held, RENEW_WITHIN).await;
+    refused.note_registry(&renewed);
+    match renewed {
         Ok(ttl_ms) => Input::LeaseRenewed { lease, ttl_ms, asked },
         Err(Error::LeaseGone(_)) => {
             warn!("the lease is gone: nothing is served until there is a new one");

@@ -7,6 +7,7 @@
 mod calls;
 pub mod metrics;
 mod peers;
+mod refused;
 mod store;
 mod translate;
 
@@ -30,6 +31,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use calls::Calls;
+pub use refused::Refusals;
+use refused::Refused;
 
 /// Longest time between two looks at the reactors.
 const PULSE_EVERY_MS: u64 = 200;
@@ -114,6 +117,7 @@ pub struct Handle {
     news: mpsc::Sender<Input>,
     began: Instant,
     rights: Arc<AtomicU64>,
+    refused: Refused,
 }
 
 impl Handle {
@@ -138,6 +142,12 @@ impl Handle {
     #[must_use]
     pub fn status(&self) -> Status {
         *self.status.borrow()
+    }
+
+    /// Why the registry or the store refuses this process, if one does.
+    #[must_use]
+    pub fn refusals(&self) -> Refusals {
+        self.refused.said()
     }
 
     /// Where the role tells what the machine must hear: hand-overs, later epochs, slots that somebody waits for, activity.
@@ -180,12 +190,13 @@ impl Driver {
         let (status, seen) = watch::channel(Status::default());
         let (told, news) = mpsc::channel(NEWS);
         let (began, rights) = (Instant::now(), Arc::new(AtomicU64::new(u64::MAX)));
+        let refused = Refused::default();
         let driver = Self {
             machine: Ownership::new(config.clone(), Millis::ZERO),
             config,
             role,
             began,
-            calls: Calls::new(role, me, member, Arc::clone(&registry)),
+            calls: Calls::new(role, me, member, Arc::clone(&registry), refused.clone()),
             registry,
             slots,
             commands,
@@ -196,7 +207,7 @@ impl Driver {
             next_status: Millis::ZERO,
             taking_since: None,
         };
-        (driver, Handle { part, status: seen, news: told, began, rights })
+        (driver, Handle { part, status: seen, news: told, began, rights, refused })
     }
 
     /// Fences and grace in a store that all processes of the role share. Before [`Self::run`].

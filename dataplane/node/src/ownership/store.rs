@@ -9,6 +9,8 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::refused::Refused;
+
 /// A store younger than this may have forgotten somebody's grace, which lasts as long.
 const YOUNG_MS: u64 = core::GRACE_MS;
 /// Attempts at a fence that disappears and comes back between two looks at it.
@@ -19,6 +21,7 @@ pub(super) struct Asked {
     store: Arc<dyn Store>,
     age: Latest<()>,
     grace: Latest<InstanceId>,
+    refused: Refused,
 }
 
 /// The last answer about something, and when it was asked for. A take-over asks the same thousands of times at a moment,
@@ -47,8 +50,8 @@ impl<K: PartialEq> Latest<K> {
 }
 
 impl Asked {
-    pub(super) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, age: Latest::new(), grace: Latest::new() }
+    pub(super) fn new(store: Arc<dyn Store>, refused: Refused) -> Self {
+        Self { store, age: Latest::new(), grace: Latest::new(), refused }
     }
 
     pub(super) fn store(&self) -> Arc<dyn Store> {
@@ -68,7 +71,9 @@ impl Asked {
 
 /// Carries a call out; whatever goes wrong is a store that cannot be reached.
 pub(super) async fn call(asked: Arc<Asked>, call: StoreCall) -> Input {
-    let reply = match answer(&asked, &call).await {
+    let answered = answer(&asked, &call).await;
+    asked.refused.note_store(&answered);
+    let reply = match answered {
         Ok(reply) => reply,
         Err(StoreError::Stale { epoch }) => StoreReply::Stale(epoch),
         Err(error) => {

@@ -1,7 +1,7 @@
 //! The registry's transactions in etcd's words, and its answers back.
 
 use bytes::Bytes;
-use etcd_client::{Compare, CompareOp, KeyValue, PutOptions, TxnOp, TxnOpResponse, TxnResponse};
+use etcd_client::{Compare, CompareOp, DeleteOptions, KeyValue, PutOptions, TxnOp, TxnOpResponse, TxnResponse};
 
 use crate::kv::{Op, Record, Reply, Txn, TxnReply, When};
 use crate::model::LeaseId;
@@ -22,6 +22,7 @@ fn op(step: Op) -> TxnOp {
             TxnOp::put(key, value, options)
         }
         Op::Delete(key) => TxnOp::delete(key, None),
+        Op::DeleteAll(prefix) => TxnOp::delete(prefix, Some(DeleteOptions::new().with_prefix())),
         Op::Get(key) => TxnOp::get(key, None),
         Op::Branch(inner) => TxnOp::txn(txn(inner)),
     }

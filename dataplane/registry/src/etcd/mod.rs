@@ -137,6 +137,6 @@ fn named_lease(txn: &Txn) -> Option<LeaseId> {
     txn.then.iter().find_map(|op| match op {
         Op::Put { lease, .. } => *lease,
         Op::Branch(txn) => named_lease(txn),
-        Op::Delete(_) | Op::Get(_) => None,
+        Op::Delete(_) | Op::DeleteAll(_) | Op::Get(_) => None,
     })
 }

@@ -65,6 +65,25 @@ impl<K: Kv> Ledger<K> {
         Err(Conflict::Document { expected: after, found }.into())
     }
 
+    async fn forget(&self, leader_epoch: u64) -> Result<(), Error> {
+        let leader = self.keys.leader_epoch();
+        let txn = Txn {
+            when: vec![When::Value(leader.clone(), numbers::write(leader_epoch))],
+            then: vec![Op::DeleteAll(self.keys.prefix().to_owned())],
+            otherwise: vec![Op::Get(leader)],
+        };
+        let reply = self.repeatable(txn).await?;
+        match reply.got(0) {
+            _ if reply.held => Ok(()),
+            // Without a leader epoch there is nothing of an operator left.
+            None => Ok(()),
+            Some(found) => {
+                let found = numbers::read(found);
+                Err(Conflict::LeaderEpoch { expected: leader_epoch, found }.into())
+            }
+        }
+    }
+
     async fn claims(&self, txn: Result<Txn, Error>, expected: Option<u64>) -> Result<Outcome<Vec<Change>>, Error> {
         match self.kv.txn(txn?).await? {
             Outcome::Known(reply) => claims::changes(&reply, expected).map(Outcome::Known),
@@ -193,6 +212,10 @@ impl<T: Ledgered> Registry for T {
     fn put_policy(&self, policy: &Policy, after: Option<u64>) -> Call<'_, u64> {
         let (fence, encoded) = (Fence { leader_epoch: policy.leader_epoch, after }, encode(policy));
         Box::pin(async move { self.ledger().put_led(self.ledger().keys.policy(), encoded?, fence).await })
+    }
+
+    fn forget_cluster(&self, leader_epoch: u64) -> Call<'_, ()> {
+        Box::pin(self.ledger().forget(leader_epoch))
     }
 
     fn watch(&self) -> watch::Receiver<Arc<View>> {

@@ -164,6 +164,13 @@ impl Engine {
                 self.delete(key, revision);
                 Reply::Written
             }
+            Step::Plain(Op::DeleteAll(prefix)) => {
+                let keys: Vec<String> = self.records.keys().filter(|key| key.starts_with(&prefix)).cloned().collect();
+                for key in keys {
+                    self.delete(key, revision);
+                }
+                Reply::Written
+            }
             // Judging turned every branch into a step of its own.
             Step::Plain(Op::Branch(_)) => Reply::Written,
         });

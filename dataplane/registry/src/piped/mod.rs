@@ -200,6 +200,10 @@ impl Registry for PipedRegistry {
         Self::refused()
     }
 
+    fn forget_cluster(&self, _leader_epoch: u64) -> Call<'_, ()> {
+        Self::refused()
+    }
+
     fn watch(&self) -> watch::Receiver<Arc<View>> {
         self.shared.views.subscribe()
     }

@@ -38,6 +38,7 @@ cases!(
     a_document_follows_the_one_that_its_writer_read_or_is_refused,
     a_target_stands_beside_the_placement_under_the_same_leader_epoch,
     a_policy_is_written_like_a_placement_and_seen_by_all,
+    a_cluster_that_is_forgotten_leaves_nothing,
     leader_epochs_only_grow_and_are_never_taken_twice,
     a_view_shows_claims_of_all_slots_and_its_routes_agree,
     a_burst_of_changes_becomes_few_views,
@@ -335,6 +336,29 @@ async fn a_policy_is_written_like_a_placement_and_seen_by_all(registry: Arc<dyn 
         view.await.policy().and_then(|stored| stored.policy.clone()).map(|read| read.rooms.messages_per_s),
         Some(50)
     );
+}
+
+async fn a_cluster_that_is_forgotten_leaves_nothing(registry: Arc<dyn Registry>) {
+    let mut views = registry.watch();
+    let (one, _) = two(&registry).await;
+    registry.put_member(Role::Chatroom, &instance("c-0"), one.id, &member("c-0")).await.unwrap();
+    take(&*registry, rooms(4), "c-0", one.id, 1).await;
+    let old = registry.next_leader_epoch(0).await.unwrap();
+    let epoch = registry.next_leader_epoch(0).await.unwrap();
+    for role in [Role::Chatroom, Role::Message] {
+        registry.put_target(role, Bytes::from_static(b"t"), fence(epoch, None)).await.unwrap();
+        registry.put_placement(role, Bytes::from_static(b"p"), fence(epoch, None)).await.unwrap();
+    }
+    registry.put_policy(&Policy { leader_epoch: epoch, ..Policy::default() }, None).await.unwrap();
+    let conflict = Conflict::LeaderEpoch { expected: old, found: Some(epoch) };
+    assert_eq!(registry.forget_cluster(old).await, Err(Error::Conflict(conflict)));
+    seen(&mut views, "everything", |view| view.policy().is_some() && view.target(Role::Message).is_some()).await;
+    registry.forget_cluster(epoch).await.unwrap();
+    registry.forget_cluster(epoch).await.unwrap();
+    let view = seen(&mut views, "nothing", |view| view.leader_epoch.is_none() && view.policy().is_none()).await;
+    assert!(Role::ALL.into_iter().all(|role| view.members(role).is_empty() && view.placement(role).is_none()));
+    assert_eq!((view.incarnation, view.claims(Role::Chatroom).count()), (None, 0));
+    assert_eq!(registry.incarnation().await, Ok(None));
 }
 
 async fn leader_epochs_only_grow_and_are_never_taken_twice(registry: Arc<dyn Registry>) {

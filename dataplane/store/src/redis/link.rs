@@ -34,6 +34,8 @@ pub(super) struct Link {
     state: watch::Receiver<State>,
     broken: watch::Sender<u64>,
     target: Arc<Mutex<Target>>,
+    /// The newest connection that was made with other credentials than those of now; 0: none.
+    outdated: AtomicU64,
     /// Milliseconds from `started` to the last answer.
     answered_ms: AtomicU64,
     started: Instant,
@@ -68,7 +70,8 @@ impl Link {
         let target = Arc::new(Mutex::new(target));
         let hurry = Arc::new(Notify::new());
         let task = tokio::spawn(keep_connected(Arc::clone(&target), state_sender, broken_receiver, Arc::clone(&hurry)));
-        Self { state, broken, target, answered_ms: AtomicU64::new(0), started: Instant::now(), hurry, task }
+        let (outdated, answered_ms) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { state, broken, target, outdated, answered_ms, started: Instant::now(), hurry, task }
     }
 
     /// What the server promised when last connected.
@@ -81,11 +84,11 @@ impl Link {
         self.wire(Instant::now() + within).await.map(|_| ())
     }
 
-    /// Connects anew, with these credentials.
+    /// Uses these credentials from the next connection on. One that works goes on: the new ones may be wrong, or not known
+    /// to Redis yet. One that Redis refuses from now on is made anew.
     pub(super) fn replace_credentials(&self, credentials: Credentials) {
         self.target.lock().unwrap_or_else(PoisonError::into_inner).replace_credentials(credentials);
-        let generation = self.state.borrow().generation;
-        self.give_up(generation);
+        self.outdated.store(self.state.borrow().generation, Ordering::Relaxed);
         self.hurry.notify_one();
     }
 
@@ -132,6 +135,12 @@ impl Link {
                 // A cluster client mends its own connections; a new one would only disturb the other nodes.
                 Remedy::Reconnect if wire.is_cluster() && self.silent_for() < SILENT => return Err(failure.error),
                 Remedy::Reconnect => self.give_up(generation),
+                Remedy::None
+                    if matches!(failure.error, StoreError::Refused { .. })
+                        && self.outdated.load(Ordering::Relaxed) >= generation =>
+                {
+                    self.give_up(generation);
+                }
                 Remedy::Load if !remedied => {
                     remedied = true;
                     // In a cluster the node that lacks them may have them now though another one is down.

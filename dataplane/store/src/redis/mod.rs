@@ -82,7 +82,7 @@ impl RedisStore {
         self.bulk.ready(within).await
     }
 
-    /// Connects anew with these credentials, after a secret was changed.
+    /// Uses these credentials from the next connection on, after a secret was changed. A connection that works goes on.
     pub fn replace_credentials(&self, credentials: &Credentials) {
         self.control.replace_credentials(credentials.clone());
         self.bulk.replace_credentials(credentials.clone());

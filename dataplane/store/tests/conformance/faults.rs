@@ -215,6 +215,51 @@ async fn users_of_the_acl_get_in_and_others_are_told_why_not() {
     assert!(matches!(elsewhere, Err(StoreError::Refused { .. })), "{elsewhere:?}");
 }
 
+#[tokio::test]
+async fn a_rotated_password_is_used_when_it_is_needed_and_a_connection_that_works_goes_on() {
+    let server = RedisServer::start(&[]);
+    server.command(&["ACL", "SETUSER", "throng", "on", ">old", "~*", "resetchannels", "+@all"]);
+    let credentials = |password: &str| throng_store::redis::Credentials {
+        username: Some("throng".into()),
+        password: Some(throng_store::redis::Secret::new(password)),
+    };
+    let mut settings = options(&server, "rotated");
+    settings.credentials = Some(credentials("old"));
+    let store = RedisStore::open(settings).unwrap();
+    store.ready(Duration::from_secs(5)).await.unwrap();
+    let count = || {
+        let list: String = redis::from_redis_value(server.command(&["CLIENT", "LIST"])).unwrap();
+        list.lines().filter(|line| line.contains("user=throng")).count()
+    };
+    let connections = count();
+    // The Secret is changed before Redis knows of it: nobody notices.
+    store.replace_credentials(&credentials("new"));
+    for _ in 0..5 {
+        store.ping().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(count(), connections);
+    // Redis takes the new one only, and ends what was connected with the old one.
+    server.command(&["ACL", "SETUSER", "throng", ">new", "<old"]);
+    server.command(&["CLIENT", "KILL", "USER", "throng"]);
+    let until = Instant::now() + Duration::from_secs(5);
+    while store.ping().await.is_err() {
+        assert!(Instant::now() < until);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // A user whose rights are taken and given back under another password is let in again, too.
+    store.replace_credentials(&credentials("newest"));
+    server.command(&["ACL", "SETUSER", "throng", "reset", "on", ">newest", "~*", "resetchannels", "-@all"]);
+    let refused = store.ping().await.unwrap_err();
+    assert!(matches!(&refused, StoreError::Refused { .. }), "{refused}");
+    server.command(&["ACL", "SETUSER", "throng", "+@all"]);
+    let until = Instant::now() + Duration::from_secs(5);
+    while store.ping().await.is_err() {
+        assert!(Instant::now() < until);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[test]
 fn addresses_that_make_no_sense_are_refused_without_repeating_the_password() {
     let options = |url: &str| RedisOptions::standalone(url, "n", "c", instance("a"));

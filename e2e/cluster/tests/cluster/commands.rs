@@ -2,11 +2,13 @@
 //!
 //! No operator is needed: what the commands read and write is told by the API server alone.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use throng_cluster::api::{Namespace, kubectl, repository};
+use throng_cluster::api::{Namespace, eventually, kubectl, repository};
 
 use crate::kinds::install_kinds;
 
@@ -95,6 +97,39 @@ fn a_cluster_that_nobody_looks_after_is_shown_and_what_it_lacks_is_told() {
     assert!(!wrong.fine && wrong.errors.contains("it has live"), "{}", wrong.errors);
 }
 
+/// A program that goes on; killed when dropped.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_watch_tells_every_change_and_that_the_cluster_is_gone() {
+    let namespace = place("commands-watch");
+    let line = "status live -n commands-watch --watch -o json";
+    let mut command = Command::new(binary());
+    let spawned =
+        command.args(line.split(' ')).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let mut running = Running(spawned.unwrap());
+    let (tell, told) = std::sync::mpsc::sync_channel(16);
+    let out = running.0.stdout.take().unwrap();
+    std::thread::spawn(move || BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+    let next = || -> Value { serde_json::from_str(&told.recv_timeout(Duration::from_secs(20)).unwrap()).unwrap() };
+    let first = next();
+    let change = r#"{"spec":{"image":"throng:0.2.0"}}"#;
+    namespace.kubectl(&format!("patch crc live --type=merge -p {change}")).unwrap();
+    let second = next();
+    assert_eq!((&first["image"], &second["image"]), (&json!("throng:0.1.0"), &json!("throng:0.2.0")));
+    namespace.kubectl("delete crc live --wait=false").unwrap();
+    // Nobody put a finalizer on it, so it goes at once, and with it the watch.
+    assert!(told.recv_timeout(Duration::from_secs(20)).is_err());
+    assert!(running.0.wait().unwrap().success());
+}
+
 #[test]
 fn a_plan_tells_what_would_be_made_and_makes_nothing() {
     install_kinds();
@@ -151,17 +186,15 @@ fn whoever_lacks_a_right_is_told_which_and_whom_to_ask_for_it() {
         .kubectl("create role desk --verb=get,list,watch --resource=chatroomclusters.throng.dev,chatroomoperations.throng.dev")
         .unwrap();
     namespace.kubectl("create rolebinding desk --role=desk --user=desk").unwrap();
-    throng_cluster::api::eventually("the right counts", std::time::Duration::from_secs(30), || {
-        Ok(desk.throng("status -n commands-rights").fine)
-    })
-    .unwrap();
+    eventually("the right counts", Duration::from_secs(30), || Ok(desk.throng("status -n commands-rights").fine))
+        .unwrap();
     let some = desk.throng("status -n commands-rights");
     assert!(some.out.contains("Pods are not shown: you may not list pods"), "{}", some.out);
     let pause = desk.throng("pause live -n commands-rights --yes");
     assert!(!pause.fine && pause.errors.contains("the role throng-live-ops:"), "{}", pause.errors);
     namespace.kubectl("create role ask --verb=create --resource=chatroomoperations.throng.dev").unwrap();
     namespace.kubectl("create rolebinding ask --role=ask --user=desk").unwrap();
-    throng_cluster::api::eventually("the right counts", std::time::Duration::from_secs(30), || {
+    eventually("the right counts", Duration::from_secs(30), || {
         Ok(desk.throng("pause live -n commands-rights --yes").fine)
     })
     .unwrap();

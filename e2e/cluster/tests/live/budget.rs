@@ -18,9 +18,12 @@ const LOOKED_AT: [(Right<'_>, &str); 1] = [(
     Right("throng.dev", "chatroomclusters/finalizers", "update"),
     "the admission plugin OwnerReferencesPermissionEnforcement, when an object names its owner",
 )];
-/// Rights for what no scenario does yet: operations.
-const NOT_DONE_YET: [Right<'_>; 2] =
-    [Right("throng.dev", "chatroomoperations", "delete"), Right("throng.dev", "chatroomoperations/status", "patch")];
+/// Rights for what no scenario does yet: operations, and more revisions than are remembered.
+const NOT_DONE_YET: [Right<'_>; 3] = [
+    Right("throng.dev", "chatroomoperations", "delete"),
+    Right("throng.dev", "chatroomoperations/status", "patch"),
+    Right("apps", "controllerrevisions", "delete"),
+];
 
 /// Group, resource with its part, verb.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

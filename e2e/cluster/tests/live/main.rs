@@ -7,6 +7,7 @@
 #![expect(clippy::indexing_slicing, reason = "a JSON value answers null where nothing is")]
 
 mod budget;
+mod commands;
 mod conditions;
 mod first;
 mod losses;
@@ -48,6 +49,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("people edit and delete what the operator owns", objects::edits),
     ("two clusters in a namespace, and one is deleted", objects::two_clusters),
     ("what no schema can know shows as a condition", conditions::shown),
+    ("commands: what is shown is there, what is planned is not done", commands::shown),
     ("rights: what was used is what the chart grants", budget::rights),
 ];
 

@@ -86,6 +86,13 @@ pub enum Action {
         /// Its uid.
         uid: String,
     },
+    /// Forget a stored revision: nobody is on it, and it is not to be gone back to any more. Its number is never given again.
+    DeleteRevision {
+        /// Name of its object.
+        name: String,
+        /// Its number.
+        number: u64,
+    },
     /// Write the label `throng.dev/serving` of a Pod, which Services and budgets select. Only if it still has this uid.
     LabelServing {
         /// Its name.
@@ -108,6 +115,11 @@ pub enum Action {
         role: Role,
         /// The document.
         document: Document,
+    },
+    /// Remove every key of the cluster from the registry. Only under this leader epoch.
+    ForgetKeys {
+        /// The epoch.
+        leader_epoch: u64,
     },
     /// Write the policy that running Pods follow. Only under the leader epoch that it names.
     WritePolicy {

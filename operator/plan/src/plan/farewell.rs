@@ -1,5 +1,5 @@
 //! A cluster that is to be deleted: gateways send their users away within the deadline of drains, then the rest goes, then
-//! the finalizer.
+//! its keys in the registry and the finalizer.
 //!
 //! Being deleted counts more than being paused: it is the last word of a person, and a finalizer that waits for nobody
 //! would be a trap.
@@ -12,6 +12,9 @@ use crate::status::{DrainCause, DrainStatus, MAX_COUNT, Utc};
 
 /// Pods that were told to end have so long beyond the deadline until the finalizer waits for them no more.
 const GRACE_MS: u64 = 60_000;
+
+/// The finalizer waits so long for a registry that does not answer, counted from the deletion.
+const REGISTRY_MS: u64 = 300_000;
 
 /// Plans the end of a cluster.
 pub(super) fn plan(look: &Look<'_>, census: &mut Census<'_>, draft: &mut Draft) {
@@ -32,11 +35,28 @@ pub(super) fn plan(look: &Look<'_>, census: &mut Census<'_>, draft: &mut Draft) 
     }
     let waits = census.all().any(|seat| !matches!(seat.state, State::Going | State::Lost));
     if census.all().next().is_none() || !waits && look.world.now.0 >= deadline.0 + GRACE_MS {
-        draft.why.push("the cluster is drained and goes".to_owned());
-        draft.last.push(Action::RemoveFinalizer);
+        let over = Utc(deadline.0 + GRACE_MS);
+        go(look, Utc(since.0 + REGISTRY_MS).max(over), since, draft);
     } else {
         draft.why.push(format!("the cluster is deleted: {} Pods are left", census.all().count()));
     }
+}
+
+/// The last act: the keys of the cluster go, then the finalizer. A registry that does not answer is waited for, and one that
+/// refuses until `over`, when the keys are left behind: a finalizer that waits for ever would be a trap.
+fn go(look: &Look<'_>, over: Utc, since: Utc, draft: &mut Draft) {
+    let world = look.world;
+    let (answers, patient) = (world.registry.is_some(), world.now.0.since(since.0) < REGISTRY_MS);
+    if answers && world.now < over {
+        draft.last.push(Action::ForgetKeys { leader_epoch: world.leader_epoch });
+    } else if patient {
+        draft.why.push("the cluster is drained, and waits for etcd to remove its keys from it".to_owned());
+        return;
+    } else {
+        draft.why.push("the keys of the cluster stay in etcd: it did not remove them in time".to_owned());
+    }
+    draft.why.push("the cluster is drained and goes".to_owned());
+    draft.last.push(Action::RemoveFinalizer);
 }
 
 /// Ends one Pod: a gateway is drained, another waits until nobody can use it.

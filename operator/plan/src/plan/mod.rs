@@ -4,7 +4,7 @@
 //! which revision has the users and which gets some, by the spec, by what [`operations`] ask for and by what it remembers;
 //! [`size`] says how many Pods each pool wants; [`pool`] brings the two together, with [`birth`] for
 //! new Pods and [`leave`] for those that go; [`slots`] writes placements, [`policy`] what Pods
-//! follow while they run, [`objects`] what else is owned, [`report`] the
+//! follow while they run, [`objects`] what else is owned, [`prune`] forgets old revisions, [`report`] writes the
 //! status with its [`conditions`]. [`farewell`] is the other way: a cluster that is to be deleted.
 
 pub mod action;
@@ -19,6 +19,7 @@ mod objects;
 mod operations;
 mod policy;
 mod pool;
+mod prune;
 pub mod reason;
 mod report;
 mod revision;
@@ -99,6 +100,7 @@ fn live<'a>(look: &Look<'a>, census: &mut Census<'a>, draft: &mut Draft) {
     policy::plan(look, draft);
     slots::plan(look, census, draft);
     objects::plan(look, census, draft);
+    prune::plan(look, census, draft);
     if look.world.spec.paused {
         draft.forget();
         *census = Census::take(look.world);

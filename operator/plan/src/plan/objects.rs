@@ -2,8 +2,8 @@
 
 use throng_core::Role;
 
-use super::census::{Census, Seat};
-use super::{Action, Draft, Look};
+use super::census::{Census, Seat, State};
+use super::{Action, Draft, Look, revision};
 use crate::world::Object;
 
 /// Plans all objects.
@@ -12,7 +12,7 @@ pub(super) fn plan(look: &Look<'_>, census: &Census<'_>, draft: &mut Draft) {
     let mut wanted = vec![Object::PodKeySecret { name: format!("{cluster}-pod-key") }];
     let number = look.course.asked.number;
     if look.course.asked.new {
-        let name = format!("{cluster}-{number}");
+        let name = revision::name(world, number);
         wanted.push(Object::ControllerRevision { name, number, hash: world.spec.shape.clone() });
     }
     let named = |(name, hash): (&String, &String)| (name.clone(), hash.clone());
@@ -30,10 +30,13 @@ pub(super) fn plan(look: &Look<'_>, census: &Census<'_>, draft: &mut Draft) {
 }
 
 /// The budget of a pool: evictions may take one of its serving Pods at a time. It grows before labels come and shrinks
-/// after they go, so that at no time it allows more.
+/// after they go, so that at no time it allows more. A Pod that somebody evicted counts until another serves in its place:
+/// whoever drains a node waits for that before the next one goes.
 fn budget(look: &Look<'_>, role: Role, seats: &[Seat<'_>], draft: &mut Draft) {
     let name = format!("{}-{role}", look.world.cluster.name);
-    let min_available = labelled(seats).saturating_sub(1);
+    let standing = labelled(seats);
+    let replaced = standing.saturating_add(evicted(seats)).min(look.wanted.of(role).pods);
+    let min_available = standing.max(replaced).saturating_sub(1);
     let budget = Object::PodDisruptionBudget { name, role, min_available };
     if look.world.owned.contains(&budget) {
         return;
@@ -45,6 +48,12 @@ fn budget(look: &Look<'_>, role: Role, seats: &[Seat<'_>], draft: &mut Draft) {
     let shrinks = before.is_some_and(|before| min_available < before);
     let part = if shrinks { &mut draft.budgets } else { &mut draft.first };
     part.push(Action::Apply(budget));
+}
+
+/// Pods in service that somebody deleted or evicted: they empty themselves, and their capacity is gone already.
+fn evicted(seats: &[Seat<'_>]) -> u32 {
+    let evicted = |seat: &&Seat<'_>| seat.state == State::Going && seat.pod.serving;
+    u32::try_from(seats.iter().filter(evicted).count()).unwrap_or(u32::MAX)
 }
 
 /// Pods that have the label of serving once the plan is done.

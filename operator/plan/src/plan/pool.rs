@@ -10,6 +10,9 @@ use super::leave::{Victim, victims};
 use super::{Action, Because, Draft, Look, birth, size};
 use crate::status::{DrainCause, DrainStatus, MAX_COUNT, MAX_DRAINS, RolloutPhase, Utc};
 
+/// Users that a gateway sends away in a second when they are to go fast: what gateways do where no spec says otherwise.
+const FAST_PER_S: u32 = 1000;
+
 /// Plans all pools.
 pub(super) fn plan(look: &Look<'_>, census: &mut Census<'_>, draft: &mut Draft) {
     let mut drains_left = MAX_DRAINS.saturating_sub(census.draining());
@@ -202,8 +205,10 @@ impl<'a> Pool<'_, 'a> {
     fn act(&mut self) {
         let world = self.look.world;
         let gateways = self.count(|seat| seat.drain.is_some()).max(1);
-        let users_per_s = world.spec.drain.users_per_s.filter(|_| !self.look.course.is_fast());
-        let users_per_s = users_per_s.map(|users| users.div_ceil(gateways).max(1));
+        // Said to a gateway that was made with the pace of the spec, so that it does not keep to that.
+        let is_fast = self.look.course.is_fast();
+        let paced = |users: u32| if is_fast { FAST_PER_S } else { users.div_ceil(gateways).max(1) };
+        let users_per_s = world.spec.drain.users_per_s.map(paced);
         for seat in self.seats.iter_mut() {
             if seat.keep && seat.is_told() && seat.load.is_nothing() {
                 seat.drain = None;

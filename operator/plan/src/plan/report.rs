@@ -185,5 +185,12 @@ fn revisions(look: &Look<'_>, census: &Census<'_>) -> Vec<RevisionStatus> {
             users: users.fold(0u64, |users, seat| users.saturating_add(seat.load.users)).min(MAX_COUNT),
         }
     };
-    world.revisions.iter().rev().map(status).collect()
+    let mut all: Vec<RevisionStatus> = world.revisions.iter().rev().map(status).collect();
+    if course.asked.new {
+        // One that was deleted is not forgotten before it is stored again.
+        let known = world.status.revisions.iter().find(|known| known.number == course.asked.number);
+        all.extend(known.cloned());
+        all.sort_by_key(|revision| std::cmp::Reverse(revision.number));
+    }
+    all
 }

@@ -3,6 +3,11 @@
 use crate::status::RevisionStatus;
 use crate::world::World;
 
+/// Name of the object that holds a revision.
+pub(super) fn name(world: &World, number: u64) -> String {
+    format!("{}-{number}", world.cluster.name)
+}
+
 /// The revision of the spec's shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Asked {

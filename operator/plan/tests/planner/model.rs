@@ -263,6 +263,13 @@ impl Model {
             Action::DeleteOperation { name, uid } => {
                 self.world.operations.retain(|of, asks| of != name || asks.uid != *uid);
             }
+            Action::DeleteRevision { number, name } => {
+                if self.world.pods.values().any(|pod| pod.revision == *number) {
+                    self.broken_promises.push(format!("revision {number} was forgotten while it has Pods"));
+                }
+                self.world.revisions.remove(number);
+                self.world.owned.retain(|object| object.name() != name);
+            }
             Action::LabelServing { name, uid, serving } => {
                 if self.has(name, uid) {
                     self.world.pods.get_mut(name).unwrap().serving = *serving;
@@ -277,6 +284,9 @@ impl Model {
                 if before.is_some_and(|before| !document.0.supersedes(&before.0)) {
                     self.broken_promises.push(format!("{role}: a placement went back"));
                 }
+            }
+            Action::ForgetKeys { .. } => {
+                *self.world.registry.as_mut().unwrap() = Registry::default();
             }
             Action::WritePolicy { policy } => {
                 let before = self.world.registry.as_mut().unwrap().policy.replace(policy.clone());

@@ -191,6 +191,11 @@ fn a_revision_that_somebody_deletes_is_stored_again_under_its_number_and_moves_n
     let pods: Vec<String> = model.world.pods.keys().cloned().collect();
     model.world.revisions.remove(&2);
     model.world.owned.retain(|object| !matches!(object, Object::ControllerRevision { number: 2, .. }));
+    for _ in 0..3 {
+        // Planners that die when they have stored the status.
+        let plan = model.plan();
+        model.perform(&plan, 1);
+    }
     model.steps(3);
     assert!(model.world.revisions.contains_key(&2));
     model.steps(60);
@@ -338,6 +343,26 @@ fn a_rollback_works_from_every_state_and_the_old_spec_that_is_applied_again_does
 }
 
 #[test]
+fn the_pace_of_a_rollback_is_said_to_the_gateways_that_are_left() {
+    for (pace, said) in [(Pace::Fast, 1000), (Pace::Gentle, 100)] {
+        let mut model = careful(80);
+        model.world.spec.drain.users_per_s = Some(100);
+        release(&mut model, "shape-2");
+        until(&mut model, "the first share is reached", |model| at_share(model, 5));
+        model.ask("back", Asks::Rollback { to: None, pace });
+        let mut paces = Vec::new();
+        for _ in 0..20 {
+            paces.extend(model.plan().actions.iter().filter_map(|action| match action {
+                Action::DrainPod { name, users_per_s, .. } if name.contains("-gateway-") => Some(*users_per_s),
+                _ => None,
+            }));
+            model.step();
+        }
+        assert_eq!(paces, [Some(said)], "{pace:?}");
+    }
+}
+
+#[test]
 fn of_a_rollback_the_routing_is_first_and_needs_one_look() {
     for (name, mut model) in states() {
         let warm = model.world.pods.values().any(|pod| pod.revision == 1 && pod.ready && pod.serving);
@@ -440,6 +465,41 @@ fn a_revision_that_never_served_is_left_without_a_canary() {
     assert_eq!((pods_of(&model, 1), pods_of(&model, 2)), (0, 4));
 }
 
+#[test]
+fn the_oldest_revisions_are_forgotten_and_the_way_back_never() {
+    let mut model = Model::at_rest([2, 1, 1], 10);
+    (model.world.spec.rollout.history, model.world.spec.rollout.warm_ms) = (2, 0);
+    let stored = |model: &Model| model.world.revisions.keys().copied().collect::<Vec<_>>();
+    let good = |model: &mut Model, number: u64| {
+        release(model, &format!("shape-{number}"));
+        until(model, "a release is everywhere", |model| {
+            model.world.status.revision == Some(number) && phase(model).is_none()
+        });
+        model.settle();
+    };
+    (2..=5).for_each(|number| good(&mut model, number));
+    assert_eq!(stored(&model), [4, 5]);
+    for number in 6..=9 {
+        model.broken.insert(number);
+        release(&mut model, &format!("shape-{number}"));
+        until(&mut model, "a bad one halts", |model| {
+            stored(model).contains(&number) && phase(model) == Some(RolloutPhase::Halted)
+        });
+    }
+    model.steps(3);
+    assert_eq!(stored(&model), [5, 9], "the one that has the users, and the one that is asked for");
+    good(&mut model, 10);
+    assert_eq!(stored(&model), [5, 10], "the last good one is worth more than a bad one after it");
+    model.ask("back", Asks::Rollback { to: Some(5), pace: Pace::Fast });
+    until(&mut model, "everybody is back", |model| {
+        model.world.status.rollback.as_ref().is_some_and(|rollback| rollback.done_at.is_some())
+    });
+    model.settle();
+    assert_eq!(stored(&model), [5, 10], "a blocked one is known as long as the spec asks for it");
+    good(&mut model, 11);
+    assert_eq!((stored(&model), model.cut), (vec![5, 11], 0), "no number is given twice");
+}
+
 /// Something that happens to a cluster whose releases are careful.
 #[derive(Clone, Debug)]
 enum Happening {
@@ -525,12 +585,13 @@ proptest! {
 
     /// Whatever is released, asked for and lost, and wherever planners die: no own action takes a pool below its users, nobody
     /// is cut, a blocked revision gets nobody; in the end everybody is on the revision of the spec, or on the one that a
-    /// rollback in force says, and a second look does nothing.
+    /// rollback in force says, what is not needed is forgotten, and a second look does nothing.
     #[test]
     fn every_history_of_releases_and_operations_ends_on_one_revision(
         history in prop::collection::vec((happening(), 0usize..25, 0usize..20), 1..10),
     ) {
         let mut model = careful(10);
+        model.world.spec.rollout.history = 2;
         for (number, (happening, looks, prefix)) in history.iter().enumerate() {
             happen(&mut model, happening, number);
             for round in 0..*looks {
@@ -539,7 +600,7 @@ proptest! {
             }
         }
         model.says.clear();
-        (1..9).for_each(|revision| heal(&mut model, revision));
+        (1..99).for_each(|revision| heal(&mut model, revision));
         (0..3).for_each(|node| model.world.nodes.get_mut(&format!("node-{node}")).unwrap().cordoned = false);
         for users in model.users.values_mut() {
             *users = (*users).min(1);
@@ -560,6 +621,7 @@ proptest! {
         prop_assert_eq!((model.world.pods.len(), model.cut), (8, 0));
         prop_assert!(model.world.operations.values().all(|asks| asks.status.phase.is_final()));
         prop_assert_eq!(&model.broken_promises, &Vec::<String>::new());
+        prop_assert!(model.world.revisions.len() <= 3, "{:?}", model.world.revisions);
         let mut again = model.clone();
         again.world.status = model.plan().status;
         prop_assert_eq!(again.plan(), model.plan(), "the status is at rest too");

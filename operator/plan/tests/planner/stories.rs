@@ -8,7 +8,7 @@ use throng_plan::plan::{Action, Because, Reason};
 use throng_plan::spec::ShapeHash;
 use throng_plan::status::{Condition, DrainCause, Holds, Utc};
 use throng_plan::world::sample::FRESH_MS;
-use throng_plan::world::{Object, Phase};
+use throng_plan::world::{Object, Phase, Registry};
 
 use crate::model::{DEADLINE_MS, Model};
 
@@ -328,6 +328,7 @@ fn a_deleted_cluster_drains_its_gateways_then_the_rest_and_then_goes() {
         model.say_again();
     }
     assert!(model.world.pods.is_empty());
+    assert_eq!(model.world.registry, Some(Registry::default()), "its keys are gone");
     assert!(model.world.now < Utc(since.0 + DEADLINE_MS));
     assert!(model.broken_promises.is_empty(), "{:?}", model.broken_promises);
     assert_eq!(model.plan().actions, []);
@@ -478,4 +479,67 @@ fn slots_of_a_pod_that_says_nothing_of_them_move_last() {
     let other = model.uid("live-chatroom-1-1");
     assert!(from(&model, &other) > 500, "idle slots go at once");
     assert_eq!(from(&model, &quiet), 0, "of others nobody knows whether they are idle");
+}
+
+#[test]
+fn a_deleted_cluster_waits_for_the_registry_but_not_for_ever() {
+    let mut model = Model::at_rest([1, 1, 1], 0);
+    let since = model.world.now;
+    model.world.cluster.deleted_at = Some(since);
+    for _ in 0..30 {
+        let plan = model.plan();
+        if plan.actions.contains(&Action::RemoveFinalizer) {
+            break;
+        }
+        model.step();
+        model.users.clear();
+        model.say_again();
+    }
+    // It answers: its keys go before the finalizer.
+    let epoch = model.world.leader_epoch;
+    assert_eq!(model.plan().actions, [Action::ForgetKeys { leader_epoch: epoch }, Action::RemoveFinalizer]);
+    let mut away = model.clone();
+    away.world.registry = None;
+    let plan = away.plan();
+    assert_eq!(plan.actions, []);
+    assert!(plan.why[0].contains("waits for etcd"), "{:?}", plan.why);
+    assert_eq!(condition(&plan.conditions, "Degraded").reason, Reason::RegistryUnreachable.as_str());
+    away.world.now = Utc(since.0 + 300_000);
+    assert_eq!(away.plan().actions, [Action::RemoveFinalizer]);
+    // One that refuses to the end keeps what it has.
+    model.world.now = Utc(since.0 + 300_000 + DEADLINE_MS);
+    assert_eq!(model.plan().actions, [Action::RemoveFinalizer]);
+    // Who is let go waits for nothing.
+    away.world.now = since;
+    away.world.cluster.let_go = true;
+    assert_eq!(away.plan().actions, [Action::RemoveFinalizer]);
+}
+
+#[test]
+fn an_evicted_pod_counts_with_its_users_but_not_as_capacity_and_the_next_waits_for_its_replacement() {
+    let mut model = Model::at_rest([3, 2, 2], 80);
+    let now = model.world.now;
+    // `kubectl drain`: the eviction is a deletion, SIGTERM drains the Pod, its users are still there.
+    model.world.pods.get_mut("live-gateway-1-1").unwrap().terminating = Some(now);
+    let uid = model.uid("live-gateway-1-1");
+    model.world.registry.as_mut().unwrap().members.get_mut(&uid).unwrap().draining = true;
+    let plan = model.plan();
+    let gateway = &plan.status.pools.gateway;
+    assert_eq!((gateway.users, gateway.ready, gateway.draining, gateway.wanted), (240, 2, 1, 3));
+    let of_gateways = |action: &&Action| !matches!(action, Action::WriteTarget { .. } | Action::WritePlacement { .. });
+    let actions: Vec<&Action> = plan.actions.iter().filter(of_gateways).collect();
+    assert!(
+        matches!(actions.as_slice(), [Action::CreatePod { role: Role::Gateway, .. }]),
+        "one is made, and nothing else is touched, the budget neither: {actions:?}"
+    );
+    // A second eviction would leave fewer than the budget says while nobody serves in the place of the first.
+    let budget = |model: &Model| {
+        model.world.owned.iter().find_map(|object| match object {
+            Object::PodDisruptionBudget { role: Role::Gateway, min_available, .. } => Some(*min_available),
+            _ => None,
+        })
+    };
+    assert_eq!(budget(&model), Some(2));
+    model.settle();
+    assert_eq!((model.serving(Role::Gateway), budget(&model)), (3, Some(2)));
 }

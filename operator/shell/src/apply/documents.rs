@@ -33,6 +33,14 @@ impl Hands<'_> {
         self.written(registry, registry.put_policy(policy, after)).await
     }
 
+    /// Removes the keys of the cluster, which is about to go.
+    pub(super) async fn forget_keys(&self, leader_epoch: u64) -> Result<(), Failure> {
+        let (registry, _) = self.etcd()?;
+        let within = self.term.within(WRITE).ok_or(Failure::Deposed)?;
+        late_as(within, timeout(within, registry.forget_cluster(leader_epoch)).await)??;
+        Ok(())
+    }
+
     /// The registry, and the view that was planned with.
     fn etcd(&self) -> Result<(&EtcdRegistry, &View), Failure> {
         self.registry.as_ref().map(|(registry, view)| (*registry, &**view)).ok_or(Failure::NoRegistry)

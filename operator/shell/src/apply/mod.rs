@@ -140,8 +140,10 @@ impl Hands<'_> {
             Action::ShedUsers { uid, users, users_per_s, .. } => self.shed(uid, *users, *users_per_s).await,
             Action::WriteOperation { name, uid, status } => self.write_operation(name, uid, status).await,
             Action::DeleteOperation { name, uid } => self.delete_operation(name, uid).await,
+            Action::DeleteRevision { name, number } => self.delete_revision(name, *number).await,
             Action::WriteTarget { role, document } => self.write_target(*role, document).await,
             Action::WritePlacement { role, document } => self.write_placement(*role, document).await,
+            Action::ForgetKeys { leader_epoch } => self.forget_keys(*leader_epoch).await,
             Action::WritePolicy { policy } => self.write_policy(policy).await,
         }
     }

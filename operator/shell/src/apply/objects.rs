@@ -3,9 +3,10 @@
 use std::fmt::Debug;
 
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Resource;
-use kube::api::Patch;
+use kube::api::{DeleteParams, Patch, Preconditions};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -14,7 +15,9 @@ use throng_plan::world::Object;
 
 use super::{Failure, Hands, apply_params, merge_params, post};
 use crate::names;
-use crate::render::{budget, keys, policy, revision, service};
+use crate::render::{Owner, budget, keys, policy, revision, service};
+use crate::snapshot::is_owned;
+use crate::watch::ClusterKey;
 
 impl Hands<'_> {
     /// Writes an object as it should be.
@@ -48,6 +51,24 @@ impl Hands<'_> {
                 self.watches.budgets.learn(self.write(name, &budget).await?);
                 Ok(())
             }
+        }
+    }
+
+    /// Deletes a stored revision, if it is still the one that was seen.
+    pub(super) async fn delete_revision(&self, name: &str, number: u64) -> Result<(), Failure> {
+        let stored = self.watches.objects_of(&self.key()).revisions;
+        let seen = stored.iter().find(|stored| {
+            stored.metadata.name.as_deref() == Some(name)
+                && u64::try_from(stored.revision) == Ok(number)
+                && is_owned(&stored.metadata, self.owner().uid)
+        });
+        let Some(seen) = seen else { return Ok(()) };
+        let same = Preconditions { uid: seen.metadata.uid.clone(), resource_version: None };
+        let params = DeleteParams::default().preconditions(same);
+        match self.call(self.api::<ControllerRevision>().delete(name, &params)).await {
+            Ok(_) => Ok(()),
+            Err(Failure::Kube(error)) if is_not_found(&error) => Ok(()),
+            Err(failure) => Err(failure),
         }
     }
 
@@ -93,13 +114,14 @@ impl Hands<'_> {
         }
     }
 
+    fn key(&self) -> ClusterKey {
+        let Owner { namespace, name, .. } = self.owner();
+        ClusterKey { namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+
     /// Version of the cluster as it is known now: its status may have been written since it was planned for.
     fn version(&self) -> Option<String> {
-        let key = crate::watch::ClusterKey {
-            namespace: self.owner().namespace.to_owned(),
-            name: self.owner().name.to_owned(),
-        };
-        let known = self.watches.cluster(&key).filter(|known| known.metadata.uid == self.cluster.metadata.uid);
+        let known = self.watches.cluster(&self.key()).filter(|known| known.metadata.uid == self.cluster.metadata.uid);
         known.map_or_else(
             || self.cluster.metadata.resource_version.clone(),
             |known| known.metadata.resource_version.clone(),

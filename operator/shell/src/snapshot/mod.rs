@@ -126,7 +126,7 @@ pub fn owner(cluster: &ChatroomCluster) -> Owner<'_> {
 }
 
 /// Whether an object belongs to the cluster of this uid: one of an earlier cluster of the same name goes by itself.
-fn is_owned(metadata: &ObjectMeta, uid: &str) -> bool {
+pub(crate) fn is_owned(metadata: &ObjectMeta, uid: &str) -> bool {
     metadata.owner_references.iter().flatten().any(|owner| owner.controller == Some(true) && owner.uid == uid)
 }
 

@@ -1,10 +1,11 @@
 //! What the API server tells: a watch of each kind, in each namespace that the operator looks after.
 //!
-//! [`table`] keeps what a watch told, [`hub`] wakes who is concerned. A connection that has died without a word is noticed
+//! [`table`] keeps what a watch told, without what [`slim`] takes out, [`hub`] wakes who is concerned. A connection that has died without a word is noticed
 //! within 50 s, because each watch ends after 45 s and is opened again; when it was opened last is what liveness and the
 //! metric `throng_operator_watch_age_seconds` go by.
 
 pub mod hub;
+pub mod slim;
 pub mod table;
 
 use std::fmt::Debug;
@@ -20,8 +21,9 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Client, Resource, ResourceExt as _};
+use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
+use slim::Slim;
 use table::{Changed, Key, Table, Unreadable};
 use throng_crds::{ChatroomCluster, ChatroomOperation};
 use tokio::task::JoinSet;
@@ -83,7 +85,11 @@ impl<K: Resource> Kept<K> {
     }
 
     /// Notes what a write of this process answered.
-    pub fn learn(&self, object: K) {
+    pub fn learn(&self, mut object: K)
+    where
+        K: Slim,
+    {
+        object.slim();
         let namespace = object.meta().namespace.as_ref();
         let here = |place: &&Place<K>| place.namespace.is_none() || place.namespace.as_ref() == namespace;
         if let Some(place) = self.0.iter().find(here) {
@@ -288,7 +294,7 @@ impl Start<'_> {
     fn namespaced<K>(self, labelled: bool, tasks: &mut JoinSet<()>, concern: fn(&K) -> Concern) -> Kept<K>
     where
         K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
-        K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        K: Slim + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
         let apis = match self.scope {
             Scope::All => vec![(None, Api::all(self.client.clone()))],
@@ -308,7 +314,7 @@ impl Start<'_> {
         concern: fn(&K) -> Concern,
     ) -> Kept<K>
     where
-        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        K: Resource<DynamicType = ()> + Slim + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
         let kept = Kept::new(apis.iter().map(|(namespace, _)| namespace.clone()));
         let config = watcher::Config::default().timeout(REOPEN_S);
@@ -316,7 +322,11 @@ impl Start<'_> {
         for (place, (_, api)) in apis.into_iter().enumerate() {
             let (kept, hub, config) = (kept.clone(), self.hub.clone(), config.clone());
             tasks.spawn(async move {
-                let events = watcher(api, config).modify(|object| object.managed_fields_mut().clear());
+                let events = watcher(api, config).modify(|object| {
+                    if let Ok(object) = &mut object.0 {
+                        object.slim();
+                    }
+                });
                 let mut events = pin!(events.default_backoff());
                 while let Some(event) = events.next().await {
                     match event {

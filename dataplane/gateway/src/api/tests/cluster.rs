@@ -23,7 +23,7 @@ use tokio_stream::{Empty, Stream};
 use tonic::{Request, Response, Status, Streaming};
 use tower::ServiceExt as _;
 
-use super::super::{ApiDeps, Calls, router};
+use super::super::{ApiDeps, ApiKeys, Calls, router};
 
 pub(super) const KEY: &str = "test-key";
 pub(super) const POD_KEY: &str = "pod-key";
@@ -322,7 +322,7 @@ impl Gateway {
 
     pub(super) fn with(first: Routes, keys: &[&str], deadline: Duration) -> Self {
         let (sender, routes) = watch::channel(Arc::new(first));
-        let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+        let keys = ApiKeys::new(&keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>());
         let pod_key = PodKey::new(POD_KEY).unwrap();
         let deps = ApiDeps { keys, routes, pod_key, deadline, counted: Calls::default() };
         Self { router: router(deps), routes: sender }

@@ -75,7 +75,7 @@ fn a_flood_is_closed_and_idle_users_drain_before_speakers() {
     let speaker = shard.enter("speaker", "r", 0);
     shard.say(speaker, &json!({"id": 5, "publish": {"room": "r", "type": "text", "data": 1}}));
     let idle: Vec<u32> = (0..9).map(|n| shard.enter(&format!("idle{n}"), "r", 0)).collect();
-    shard.from_hub(ToShard::Drain { within_ms: 60_000 });
+    shard.from_hub(ToShard::Drain { within_ms: 60_000, per_s: 0 });
     let mut told = Vec::new();
     for ms in (0..3000).step_by(50) {
         shard.at(START + ms);
@@ -89,6 +89,28 @@ fn a_flood_is_closed_and_idle_users_drain_before_speakers() {
     assert_eq!(told.len(), 10);
     assert_eq!(told.last().unwrap().0, speaker);
     assert!(told.last().unwrap().1 >= 800, "at ten a second: {told:?}");
+}
+
+#[test]
+fn a_drain_keeps_the_pace_that_it_is_given_unless_its_deadline_is_sooner() {
+    // Two a second are five seconds for ten; a deadline of twelve leaves two until those told last are closed.
+    for (within_ms, last_ms) in [(60_000, 4_500..=5_100), (12_000, 1_800..=2_100)] {
+        let mut shard = shard_with(options());
+        let conns: Vec<u32> = (0..10).map(|n| shard.enter(&format!("user{n}"), "r", 0)).collect();
+        shard.from_hub(ToShard::Drain { within_ms, per_s: 2 });
+        let mut told = Vec::new();
+        for ms in (0..8_000).step_by(50) {
+            shard.at(START + ms);
+            shard.turn();
+            for conn in &conns {
+                if shard.lines(*conn).iter().any(|line| line.get("goaway").is_some()) {
+                    told.push(ms);
+                }
+            }
+        }
+        assert_eq!(told.len(), 10);
+        assert!(last_ms.contains(told.last().unwrap()), "{within_ms}: {told:?}");
+    }
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn a_connection_that_was_asked_to_go_makes_room() {
     let [mut one, mut other] = two(1);
     one.enter("ana", "r", 0);
     assert!(other.try_connect().is_none());
-    one.from_hub(ToShard::Drain { within_ms: 10_000 });
+    one.from_hub(ToShard::Drain { within_ms: 10_000, per_s: 0 });
     one.turn();
     assert!(other.try_connect().is_some() && other.try_connect().is_none());
     for ms in (0..20_000).step_by(100) {

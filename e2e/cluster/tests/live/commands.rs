@@ -1,0 +1,57 @@
+//! `throng status`, `check` and `plan` of a cluster with an operator, and with people in its rooms.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+
+use crate::Said;
+use crate::people::{Wish, binary, words};
+use crate::world::{NAMESPACE, World, pods, rest, set_pools, spec, until};
+
+/// What is shown is what is there; what is planned is not done.
+pub(crate) fn shown(world: &World) -> Result<Said> {
+    set_pools([2, 2, 2])?;
+    let people = world.people(Wish { cluster: "live", count: 100, name: "shown", may_cut: false })?;
+    let tree = throng("status live")?;
+    ensure!(tree.starts_with(&format!("live  in {NAMESPACE}  at rest\n")), "{tree}");
+    for pod in pods("throng.dev/cluster=live")? {
+        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+        let (node, zone) = (&pod["spec"]["nodeName"], &pod["metadata"]["labels"]["throng.dev/zone"]);
+        let line = tree.lines().find(|line| line.contains(&format!("{name} "))).unwrap_or_default();
+        let told = [Some("serves"), node.as_str(), zone.as_str()].into_iter().flatten().all(|part| line.contains(part));
+        ensure!(told, "{name} on {node} in {zone}: {tree}");
+    }
+    until("everybody is counted", Duration::from_secs(30), || {
+        let overview: Value = serde_json::from_str(&throng("status live -o json")?)?;
+        ensure!(overview["users"] == 100 && overview["ready"] == "6/6", "{overview}");
+        Ok(())
+    })?;
+    let check = throng("check live")?;
+    ensure!(check.contains(&format!("leads, in namespace {NAMESPACE}")), "{check}");
+    ensure!(check.ends_with("0 problems, 0 warnings, 0 that cannot be known from here\n"), "{check}");
+    let file = std::env::temp_dir().join(format!("throng-plan-{}.yaml", std::process::id()));
+    std::fs::write(&file, spec("live", [3, 2, 2], 30080, ""))?;
+    let planned = throng(&format!("plan -f {} -o json", file.display()));
+    std::fs::remove_file(&file)?;
+    let plan: Value = serde_json::from_str(&planned?)?;
+    ensure!(plan["pools"]["gateway"]["wanted"] == 2 && plan["pools"]["gateway"]["then"] == 3, "{plan}");
+    ensure!(plan["revision"] == plan["nextRevision"], "a larger pool is no new revision: {plan}");
+    let steps = plan["steps"].as_array().map_or(&[][..], Vec::as_slice);
+    let makes = |step: &Value| step["what"].as_str().is_some_and(|what| what.starts_with("make gateway Pods"));
+    ensure!(steps.iter().any(makes), "{plan}");
+    rest("live")?;
+    ensure!(pods("throng.dev/cluster=live")?.len() == 6, "a plan made a Pod");
+    Ok(Said::Well(words(&people.leave()?)))
+}
+
+/// Runs the program in the namespace, without a terminal; what it printed.
+pub(crate) fn throng(line: &str) -> Result<String> {
+    let mut command = Command::new(binary()?);
+    let command = command.args(line.split_ascii_whitespace()).args(["--namespace", NAMESPACE]).stdin(Stdio::null());
+    let output = command.output()?;
+    let (out, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "throng {line}: {}: {out}{errors}", output.status);
+    Ok(out.into_owned())
+}
