@@ -110,14 +110,14 @@ pub(crate) fn run(root: &Path, args: ClusterArgs) -> Result<bool> {
     Ok(true)
 }
 
-/// Loads what the tests run: Throng, Redis and etcd.
+/// Loads what the tests run: Throng, the same as another release of it, Redis and etcd.
 pub(crate) fn load_images(root: &Path, cluster: &Cluster) -> Result<()> {
     let folder = target(root).join("images");
-    let (throng, stores) = (folder.join("throng.tar"), folder.join("stores.tar"));
-    image::write(root, &throng, &image::reference())?;
-    images::stores()?.write(&stores)?;
-    cluster.load(&throng)?;
-    cluster.load(&stores)
+    let file = |name: &str| folder.join(name);
+    image::write(root, &file("throng.tar"), &image::reference())?;
+    image::pack(root, &file("next.tar"), images::NEXT)?;
+    images::stores()?.write(&file("stores.tar"))?;
+    ["throng.tar", "next.tar", "stores.tar"].into_iter().try_for_each(|name| cluster.load(&file(name)))
 }
 
 /// The tier of the test command: starts a cluster, runs what needs one, ends it, and looks for what is left.

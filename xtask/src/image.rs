@@ -26,6 +26,9 @@ pub(crate) struct ImageArgs {
 /// Certificates of public authorities on Debian. The image has none where this is missing.
 const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
+/// Names a binary to take instead of building one.
+const BINARY: &str = "THRONG_IMAGE_BIN";
+
 /// Does it.
 pub(crate) fn run(root: &Path, args: ImageArgs) -> Result<bool> {
     let out = args.out.unwrap_or_else(|| target(root).join("images/throng.tar"));
@@ -43,11 +46,15 @@ pub(crate) fn reference() -> String {
 /// Builds the binary and writes the archive. `THRONG_IMAGE_BIN` names a binary to take instead, for those who
 /// try things out on a cluster: one that is linked dynamically brings its libraries.
 pub(crate) fn write(root: &Path, out: &Path, reference: &str) -> Result<()> {
-    let named = std::env::var_os("THRONG_IMAGE_BIN").map(PathBuf::from);
-    if named.is_none() {
+    if std::env::var_os(BINARY).is_none() {
         build(root)?;
     }
-    let binary = named.unwrap_or_else(|| programs(root).join("throng"));
+    pack(root, out, reference)
+}
+
+/// Writes the archive of a binary that is there.
+pub(crate) fn pack(root: &Path, out: &Path, reference: &str) -> Result<()> {
+    let binary = std::env::var_os(BINARY).map_or_else(|| programs(root).join("throng"), PathBuf::from);
     let authorities = Some(Path::new(AUTHORITIES)).filter(|file| file.is_file());
     images::throng(reference, &binary, authorities)?.write(out)
 }

@@ -69,6 +69,15 @@ impl Api {
     }
 }
 
+impl Api {
+    /// Reads what lies at a path: an object, a list, or text.
+    pub fn read(&self, path: &str) -> Result<Value> {
+        let answer = self.call("GET", path, None)?;
+        ensure!(answer.status == 200, "{path}: {} {:?}", answer.status, answer.body.get("message"));
+        Ok(answer.body)
+    }
+}
+
 impl Drop for Api {
     fn drop(&mut self) {
         let _ = self.proxy.kill();

@@ -12,6 +12,8 @@ use crate::process::{installed, run};
 pub const TOOLS: &str = "throng.test/tools:1";
 /// Redis and etcd.
 pub const STORES: &str = "throng.test/stores:1";
+/// Throng under another name, for tests of releases.
+pub const NEXT: &str = "throng:next";
 /// Who programs in images run as.
 pub const USER: u32 = 65532;
 

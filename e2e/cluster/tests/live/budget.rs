@@ -18,13 +18,6 @@ const LOOKED_AT: [(Right<'_>, &str); 1] = [(
     Right("throng.dev", "chatroomclusters/finalizers", "update"),
     "the admission plugin OwnerReferencesPermissionEnforcement, when an object names its owner",
 )];
-/// Rights for what no scenario does yet: operations, and more revisions than are remembered.
-const NOT_DONE_YET: [Right<'_>; 3] = [
-    Right("throng.dev", "chatroomoperations", "delete"),
-    Right("throng.dev", "chatroomoperations/status", "patch"),
-    Right("apps", "controllerrevisions", "delete"),
-];
-
 /// Group, resource with its part, verb.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Right<'a>(&'a str, &'a str, &'a str);
@@ -93,12 +86,9 @@ pub(crate) fn rights(world: &World) -> Result<Said> {
             differences.push(format!("missing: the operator was refused {right}"));
         }
     }
-    for right in used.iter().filter(|right| NOT_DONE_YET.contains(right)) {
-        differences.push(format!("it is done now: take {right} out of NOT_DONE_YET"));
-    }
     let looked_at = |right: &Right<'_>| LOOKED_AT.iter().any(|(known, _)| known == right);
     if world.whole {
-        let unused = granted.difference(&used).filter(|right| !looked_at(right) && !NOT_DONE_YET.contains(right));
+        let unused = granted.difference(&used).filter(|right| !looked_at(right));
         differences.extend(unused.map(|right| format!("unused: nothing in all scenarios needed {right}")));
     }
     differences.sort();

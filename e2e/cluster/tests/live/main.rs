@@ -16,6 +16,8 @@ mod objects;
 mod operators;
 mod people;
 mod pools;
+mod rights;
+mod rollout;
 mod stores;
 mod world;
 
@@ -39,10 +41,15 @@ type Scenario = fn(&World) -> Result<Said>;
 const SCENARIOS: &[(&str, Scenario)] = &[
     ("from helm install to the first message", first::first_message),
     ("at rest the operator asks for little", budget::little_at_rest),
+    ("scale-out of each pool while people come", pools::scale_out),
     ("scale-in of each pool, then half of all pools at once", pools::scale_in),
     ("every node is drained in turn", nodes::drain_each),
     ("a node is cut off from the network and comes back", nodes::cut_off),
     ("the leader is killed, is told to end, is upgraded", operators::successors),
+    ("a bad image halts; the next release is a canary, held and promoted", rollout::canary),
+    ("a canary that is slow halts", rollout::slow),
+    ("a release is taken back while its manifest is applied again", rollout::rollbacks),
+    ("operators are killed at random while releases come and go", rollout::killed_operators),
     ("no operator for a while, and a Pod is lost meanwhile", operators::nobody),
     ("no API server for a while", losses::no_api_server),
     ("Redis and etcd are killed and start again", stores::restarts),
@@ -50,6 +57,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("two clusters in a namespace, and one is deleted", objects::two_clusters),
     ("what no schema can know shows as a condition", conditions::shown),
     ("commands: what is shown is there, what is planned is not done", commands::shown),
+    ("rights: what the live desk may do", rights::live_ops),
     ("rights: what was used is what the chart grants", budget::rights),
 ];
 
@@ -85,6 +93,7 @@ fn main() -> ExitCode {
             }
         }
     }
+    world::hang_up();
     let verdict = if failed == 0 { "ok" } else { "FAILED" };
     println!(
         "test result: {verdict}. {passed} passed; {failed} failed; {left_out} ignored; 0 measured; 0 filtered out"

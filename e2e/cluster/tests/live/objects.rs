@@ -10,7 +10,8 @@ use crate::people::{Wish, words};
 use crate::world::{EVERYBODY, World, apply, get, items, kubectl, metric, rest, set_pools, spec, until};
 
 /// What the operator makes for a cluster.
-const KINDS: &str = "pods,services,poddisruptionbudgets,networkpolicies,controllerrevisions,secrets";
+const KINDS: [&str; 6] =
+    ["pods", "services", "poddisruptionbudgets", "networkpolicies", "controllerrevisions", "secrets"];
 /// An edit is undone and a deletion made good by then.
 const SOON: Duration = Duration::from_secs(20);
 
@@ -50,13 +51,12 @@ pub(crate) fn two_clusters(world: &World) -> Result<Said> {
     rest("other")?;
     let here = world.people(Wish { cluster: "live", count: 250, name: "same", may_cut: false })?;
     let there = world.people(Wish { cluster: "other", count: 250, name: "same", may_cut: true })?;
-    let members = |cluster: &str| -> Result<f64> {
-        Ok(metric(cluster, "chatroom", "throng_chatroom_members")?.iter().map(|(_, members)| *members).sum())
+    let connections = |cluster: &str| -> Result<f64> {
+        Ok(metric(cluster, "gateway", "throng_gateway_connections")?.iter().map(|(_, count)| *count).sum())
     };
     until("each has its own people", Duration::from_secs(20), || {
-        let (live, other) = (members("live")?, members("other")?);
-        // Everybody is in two rooms.
-        ensure!((live - 500.0).abs() < 0.5 && (other - 500.0).abs() < 0.5, "{live} and {other} members");
+        let (live, other) = (connections("live")?, connections("other")?);
+        ensure!((live - 250.0).abs() < 0.5 && (other - 250.0).abs() < 0.5, "{live} and {other} people");
         Ok(())
     })?;
     let before = names("live")?;
@@ -102,10 +102,12 @@ fn comes_back(object: &str) -> Result<()> {
 
 /// Names of all that belongs to a cluster, with uids.
 fn names(cluster: &str) -> Result<Vec<String>> {
-    let list = get(&format!("{KINDS} -l throng.dev/cluster={cluster}"))?;
-    let name =
-        |object: &Value| format!("{} {} {}", object["kind"], object["metadata"]["name"], object["metadata"]["uid"]);
-    let mut names: Vec<_> = items(&list).iter().map(name).collect();
+    let mut names = Vec::new();
+    for kind in KINDS {
+        let list = get(&format!("{kind} -l throng.dev/cluster={cluster}"))?;
+        let name = |object: &Value| format!("{kind} {} {}", object["metadata"]["name"], object["metadata"]["uid"]);
+        names.extend(items(&list).iter().map(name));
+    }
     names.sort();
     Ok(names)
 }

@@ -4,10 +4,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
+use serde_json::json;
 
 use crate::Said;
 use crate::people::{Wish, words};
-use crate::world::{EVERYBODY, World, apply, get, install, kill, kubectl, metric, pods, rest, set_pools, spec, until};
+use crate::world::{
+    EVERYBODY, NAMESPACE, NEXT, POOLS, World, call, get, install, kill, kubectl, metric, names_and_uids, pods, rest,
+    set_pools, until,
+};
 
 const LEASE: &str = "lease/throng-operator";
 /// A successor acts by then after a crash ...
@@ -19,8 +23,8 @@ const NOBODY: (Duration, Duration) = (Duration::from_mins(10), Duration::from_se
 /// What holds the slots of a lost Pod is there by then.
 const TAKEN_OVER: Duration = Duration::from_secs(10);
 
-/// The leader is killed, then told to end; each time its successor does what is wanted next. At last the Deployment is rolled, and
-/// no Pod of the cluster changes.
+/// The leader is killed, then told to end; each time its successor does what is wanted next. At last the operator becomes another
+/// release, and no Pod of the cluster changes.
 pub(crate) fn successors(world: &World) -> Result<Said> {
     set_pools([2, 2, 2])?;
     let people = world.people(Wish { cluster: "live", count: EVERYBODY, name: "leader", may_cut: false })?;
@@ -30,14 +34,25 @@ pub(crate) fn successors(world: &World) -> Result<Said> {
         ensure!(acted <= world.within(AFTER_CRASH), "after SIGKILL the successor acted after {acted:?}");
         said.push(format!("after SIGKILL {:.1} s", acted.as_secs_f64()));
     }
-    let end = |leader: &str| kubectl(&format!("delete pod {leader} --wait=false")).map(drop);
+    let end = |leader: &str| {
+        let answer = call("DELETE", &format!("/api/v1/namespaces/{NAMESPACE}/pods/{leader}"), None)?;
+        ensure!(answer.status < 300, "{}", answer.body);
+        Ok(())
+    };
     let acted = succeed([2, 3, 3], end)?;
     ensure!(acted <= world.within(AFTER_END), "after SIGTERM the successor acted after {acted:?}");
     said.push(format!("after SIGTERM {:.1} s", acted.as_secs_f64()));
-    let before = uids()?;
-    install(&format!("--set podAnnotations.round=r{} --wait --timeout 3m", std::process::id()))?;
+    let before = names_and_uids("live")?;
+    // Whatever runs now, the other name: an earlier run may have ended on this one.
+    let image = get("deployment/throng")?["spec"]["template"]["spec"]["containers"][0]["image"].clone();
+    let tag = if image == NEXT { "" } else { "next" };
+    install(&format!("--set image.tag={tag} --wait --timeout 3m"))?;
     rest("live")?;
-    ensure!(before == uids()?, "an upgrade of the operator changed Pods: {before:?}, now {:?}", uids()?);
+    ensure!(
+        before == names_and_uids("live")?,
+        "an upgrade of the operator changed Pods: {before:?}, now {:?}",
+        names_and_uids("live")?
+    );
     let report = people.leave()?;
     Ok(Said::Well(format!("{}; an upgrade changes no Pod; {}", said.join(", "), words(&report))))
 }
@@ -52,7 +67,7 @@ pub(crate) fn nobody(world: &World) -> Result<Said> {
         ensure!(left == 0, "{left} operators");
         Ok(())
     })?;
-    let (away, before, leader) = (Instant::now(), uids()?, holder()?);
+    let (away, before, leader) = (Instant::now(), names_and_uids("live")?, holder()?);
     let lost = world.own().map(|_| lose_chatroom(world)).transpose();
     let lasts = world.lasts(NOBODY.0, NOBODY.1);
     std::thread::sleep(lasts.saturating_sub(away.elapsed()));
@@ -67,7 +82,11 @@ pub(crate) fn nobody(world: &World) -> Result<Said> {
     // Whoever begins with an empty memory must have seen everything before it acts.
     std::thread::sleep(Duration::from_secs(3));
     rest("live")?;
-    ensure!(before == uids()?, "operators that came back changed Pods: {before:?}, now {:?}", uids()?);
+    ensure!(
+        before == names_and_uids("live")?,
+        "operators that came back changed Pods: {before:?}, now {:?}",
+        names_and_uids("live")?
+    );
     ensure!(ended == 0, "{ended} connections ended while there was no operator");
     let report = people.leave()?;
     Ok(Said::Well(format!("{:.0} s without one; {lost}; {}", away.elapsed().as_secs_f64(), words(&report))))
@@ -92,28 +111,36 @@ fn lose_chatroom(world: &World) -> Result<String> {
     Ok(format!("{victim} was killed, its slots were owned again after {:.1} s", killed.elapsed().as_secs_f64()))
 }
 
-/// Ends the leader and asks for other pools at the same time: how long until that is begun.
+/// Asks for other pools and ends the leader in the same moment: how long from its end until a successor has begun.
 fn succeed(pools: [u32; 3], end: impl FnOnce(&str) -> Result<()>) -> Result<Duration> {
     let leader = holder()?;
     let count = || Ok::<_, anyhow::Error>(pods("throng.dev/cluster=live")?.len());
     let before = count()?;
-    end(pod_of(&leader))?;
     let ended = Instant::now();
-    apply(&spec("live", pools, 30080, ""))?;
-    until("somebody else leads", Duration::from_mins(2), || {
-        let now = holder()?;
-        ensure!(now != leader && !now.is_empty(), "{now} leads");
-        Ok(())
-    })?;
-    until("the successor makes a Pod", Duration::from_mins(2), || {
-        ensure!(count()? > before, "{before} Pods as before");
-        Ok(())
-    })?;
+    end(pod_of(&leader))?;
+    until("the pools are asked for", AFTER_END, || ask_for(pools))?;
+    let soon = Instant::now() + Duration::from_mins(2);
+    while holder()? == leader || holder()?.is_empty() || count()? <= before {
+        ensure!(Instant::now() < soon, "{} leads, {} Pods, {before} were there", holder()?, count()?);
+        std::thread::sleep(Duration::from_millis(20));
+    }
     let acted = ended.elapsed();
     rest("live")?;
     // Both must be there before the next one goes.
     kubectl("rollout status deployment throng --timeout=60s")?;
     Ok(acted)
+}
+
+/// Asks for pools: at once, unless the operator writes in the same moment.
+fn ask_for(pools: [u32; 3]) -> Result<()> {
+    let path = format!("/apis/throng.dev/v1alpha1/namespaces/{NAMESPACE}/chatroomclusters/live");
+    let mut wanted = call("GET", &path, None)?.body;
+    for (pool, pods) in POOLS.into_iter().zip(pools) {
+        wanted["spec"][pool]["replicas"] = json!({"min": pods, "max": pods});
+    }
+    let answer = call("PUT", &path, Some(&wanted))?;
+    ensure!(answer.status == 200, "{}", answer.body);
+    Ok(())
 }
 
 /// Who leads.
@@ -125,13 +152,4 @@ fn holder() -> Result<String> {
 /// The Pod of a leader: its name begins with that.
 fn pod_of(leader: &str) -> &str {
     leader.split('_').next().unwrap_or(leader)
-}
-
-/// Names and uids of all Pods of the cluster.
-fn uids() -> Result<Vec<(String, String)>> {
-    let text = |pod: &serde_json::Value, field: &str| pod["metadata"][field].as_str().unwrap_or_default().to_owned();
-    let mut all: Vec<_> =
-        pods("throng.dev/cluster=live")?.iter().map(|pod| (text(pod, "name"), text(pod, "uid"))).collect();
-    all.sort();
-    Ok(all)
 }

@@ -1,10 +1,12 @@
-//! Pools shrink while people are on the Pods that go.
+//! Pools grow while people come, and shrink while people are on the Pods that go.
+
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::Said;
 use crate::people::{People, Wish, words};
-use crate::world::{EVERYBODY, POOLS, World, metric, set_pools};
+use crate::world::{EVERYBODY, POOLS, World, apply, get, metric, set_pools, spec, until};
 
 /// Figures that say how many people a Pod of each pool has.
 const PEOPLE: [&str; 3] = ["throng_gateway_connections", "throng_chatroom_members", "throng_message_users"];
@@ -36,6 +38,44 @@ pub(crate) fn scale_in(world: &World) -> Result<Said> {
     )))
 }
 
+/// People come in three waves, and the pools grow with them: nobody is cut off, and there are as many Pods as they need.
+pub(crate) fn scale_out(world: &World) -> Result<Said> {
+    set_pools([2, 2, 2])?;
+    let targets = [("gateway", "connections: 150"), ("chatroom", "members: 300"), ("message", "users: 150")];
+    let roomy = targets.into_iter().fold(spec("live", [2, 2, 2], 30080, ""), |spec, (pool, target)| {
+        let fixed = format!("{pool}: {{replicas: {{min: 2, max: 2}}");
+        spec.replace(&fixed, &format!("{pool}: {{replicas: {{min: 2, max: 4}}, pressure: {{{target}}}"))
+    });
+    apply(&roomy)?;
+    let began = Instant::now();
+    let mut waves = Vec::new();
+    for (number, count) in [170, 170, 160].into_iter().enumerate() {
+        let name = format!("wave{number}");
+        waves.push(world.people(Wish { cluster: "live", count, name: &name, may_cut: false })?);
+        std::thread::sleep(Duration::from_secs(3));
+    }
+    let came = began.elapsed();
+    // 500 of 150 each, nine tenths full, are 3.7 Pods.
+    until("every pool has four Pods that serve", world.within(Duration::from_mins(1)), || {
+        let status = get("crc/live")?["status"].clone();
+        let ready = |pool: &str| status["pools"][pool]["ready"] == 4;
+        ensure!(POOLS.into_iter().all(ready), "{}", status["pools"]);
+        Ok(())
+    })?;
+    let grown = began.elapsed();
+    let mut said = Vec::new();
+    for wave in waves {
+        said.push(words(&wave.leave()?));
+    }
+    set_pools([2, 2, 2])?;
+    Ok(Said::Well(format!(
+        "500 people within {:.0} s, four Pods of each pool serve after {:.0} s; {}",
+        came.as_secs_f64(),
+        grown.as_secs_f64(),
+        said.join("; ")
+    )))
+}
+
 /// Lets everybody in, such that every Pod has enough of them.
 fn everywhere(world: &World) -> Result<People> {
     let mut last = None;
@@ -44,7 +84,7 @@ fn everywhere(world: &World) -> Result<People> {
         let wish = Wish { cluster: "live", count: EVERYBODY, name: &name, may_cut: false };
         let people = world.people(wish)?;
         // Figures of members are a second old at most.
-        std::thread::sleep(std::time::Duration::from_secs(1));
+        std::thread::sleep(Duration::from_secs(1));
         match (0..POOLS.len()).try_for_each(|place| fewest_people(place).map(drop)) {
             Ok(()) => return Ok(people),
             Err(error) => last = Some(error),

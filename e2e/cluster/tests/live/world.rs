@@ -1,12 +1,13 @@
 //! The installation that all scenarios share, and how to ask it things.
 
 use std::path::Path;
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use throng_cluster::Cluster;
-use throng_cluster::api::{self, helm, repository};
+use throng_cluster::api::{self, Answer, Api, helm, repository};
 
 use crate::people::{People, Wish};
 
@@ -16,6 +17,12 @@ pub(crate) const NAMESPACE: &str = "live";
 pub(crate) const SECRET: &str = "throng-dev-only-not-for-production";
 /// Pools in the order of their counts.
 pub(crate) const POOLS: [&str; 3] = ["gateway", "chatroom", "message"];
+/// The image of the clusters.
+pub(crate) const IMAGE: &str = concat!("throng:", env!("CARGO_PKG_VERSION"));
+/// The image of the next release: the same program under another name.
+pub(crate) const NEXT: &str = throng_cluster::images::NEXT;
+/// Releases of scenarios that are about something else: everybody gets them at once, and nothing stays warm.
+const AT_ONCE: &str = "  rollout: {canaryPercent: [], warmRollback: 0s}";
 /// What the scenarios of issue and README are stated for.
 pub(crate) const EVERYBODY: u32 = 500;
 
@@ -81,7 +88,7 @@ pub(crate) fn install(flags: &str) -> Result<()> {
     .map(drop)
 }
 
-/// A cluster of the example, with so many Pods and a port on every node.
+/// A cluster of the example, with so many Pods and a port on every node; `more` is further YAML of its spec.
 pub(crate) fn spec(name: &str, [gateway, chatroom, message]: [u32; 3], port: u16, more: &str) -> String {
     let pool = |pods: u32| format!("replicas: {{min: {pods}, max: {pods}}}");
     let secrets = std::fs::read_to_string(repository().join("examples/quickstart.yaml")).unwrap_or_default();
@@ -93,7 +100,7 @@ apiVersion: throng.dev/v1alpha1
 kind: ChatroomCluster
 metadata: {{name: {name}}}
 spec:
-  image: throng:{version}
+  image: {IMAGE}
   redis: {{url: "redis://redis:6379"}}
   etcd: {{endpoints: ["http://etcd:2379"]}}
   auth: {{jwt: {{secretRef: {{name: live-auth}}, algorithms: [HS256]}}, apiKeysSecretRef: {{name: live-api}}}}
@@ -101,12 +108,13 @@ spec:
   chatroom: {{{chatroom}}}
   message: {{{message}}}
   drain: {{deadline: 60s}}
+{rollout}
 {more}
 "#,
         gateway = pool(gateway),
         chatroom = pool(chatroom),
         message = pool(message),
-        version = env!("CARGO_PKG_VERSION"),
+        rollout = if more.contains("rollout:") { "" } else { AT_ONCE },
     )
 }
 
@@ -131,7 +139,7 @@ pub(crate) fn rest(name: &str) -> Result<()> {
 pub(crate) fn urls(cluster: &str) -> Result<Vec<String>> {
     let service = get(&format!("service/{cluster}-gateway"))?;
     let port = service["spec"]["ports"][0]["nodePort"].as_u64().context("the Service has no port on nodes")?;
-    let nodes: Value = serde_json::from_str(&api::kubectl("get nodes -o json")?)?;
+    let nodes = ask(|api| api.read("/api/v1/nodes"))?;
     let address = |node: &Value| {
         let addresses = node["status"]["addresses"].as_array()?;
         let own = addresses.iter().find(|address| address["type"] == "InternalIP")?;
@@ -153,15 +161,17 @@ pub(crate) fn apply(yaml: &str) -> Result<()> {
 /// The sum of a metric of each Pod of a role, with the names of the Pods.
 pub(crate) fn metric(cluster: &str, role: &str, metric: &str) -> Result<Vec<(String, f64)>> {
     let pods = pods(&format!("throng.dev/cluster={cluster},throng.dev/role={role}"))?;
-    let mut found = Vec::new();
-    for name in pods.iter().filter_map(|pod| pod["metadata"]["name"].as_str()) {
-        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{name}:7080/proxy/metrics");
-        let text = kubectl(&format!("get --raw {path}"))?;
-        let own = text.lines().filter(|line| line.split(['{', ' ']).next() == Some(metric));
-        let sum = own.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();
-        found.push((name.to_owned(), sum));
-    }
-    Ok(found)
+    let names = pods.iter().filter_map(|pod| pod["metadata"]["name"].as_str());
+    names.map(|name| Ok((name.to_owned(), metric_of(name, metric)?))).collect()
+}
+
+/// The sum of a metric of a Pod.
+pub(crate) fn metric_of(pod: &str, metric: &str) -> Result<f64> {
+    let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}:7080/proxy/metrics");
+    let text = ask(|api| api.read(&path))?;
+    let lines = text.as_str().context("metrics are text")?.lines();
+    let own = lines.filter(|line| line.split(['{', ' ']).next() == Some(metric));
+    Ok(own.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
 }
 
 /// Wants so many gateways, chatroom and message Pods, and waits until there are. Installs what is not there.
@@ -190,16 +200,65 @@ pub(crate) fn is(status: &Value, kind: &str, holds: &str) -> bool {
     conditions.is_some_and(|all| all.iter().any(|one| one["type"] == kind && one["status"] == holds))
 }
 
-/// An object of the namespace.
+/// An object of the namespace, such as `crc/live`, or a list, such as `pods` or `pods -l a=b`.
 pub(crate) fn get(what: &str) -> Result<Value> {
-    Ok(serde_json::from_str(&api::kubectl(&format!(
-        "--namespace {NAMESPACE} --request-timeout=5s get {what} -o json"
-    ))?)?)
+    let (what, labels) = what.split_once(" -l ").unwrap_or((what, ""));
+    let (kind, name) = what.split_once('/').map_or((what, String::new()), |(kind, name)| (kind, format!("/{name}")));
+    let (group, plural) = KINDS
+        .iter()
+        .find_map(|(group, kinds)| kinds.iter().find(|known| known.contains(&kind)).map(|known| (*group, known[0])))
+        .with_context(|| format!("{kind} is in no group"))?;
+    let labels = if labels.is_empty() { String::new() } else { format!("?labelSelector={labels}") };
+    ask(|api| api.read(&format!("{group}/namespaces/{NAMESPACE}/{plural}{name}{labels}")))
+}
+
+/// Paths of groups, and the names of their kinds that scenarios ask for.
+const KINDS: &[(&str, &[[&str; 2]])] = &[
+    ("/api/v1", &[["pods", "pod"], ["services", "service"], ["secrets", "secret"]]),
+    ("/apis/apps/v1", &[["deployments", "deployment"], ["controllerrevisions", "controllerrevision"]]),
+    ("/apis/policy/v1", &[["poddisruptionbudgets", "poddisruptionbudget"]]),
+    ("/apis/networking.k8s.io/v1", &[["networkpolicies", "networkpolicy"]]),
+    ("/apis/coordination.k8s.io/v1", &[["leases", "lease"]]),
+    ("/apis/rbac.authorization.k8s.io/v1", &[["roles", "role"]]),
+    ("/apis/throng.dev/v1alpha1", &[["chatroomclusters", "crc"], ["chatroomoperations", "cro"]]),
+];
+
+/// A call to the API server, as it answers.
+pub(crate) fn call(method: &str, path: &str, object: Option<&Value>) -> Result<Answer> {
+    ask(|api| api.call(method, path, object))
+}
+
+/// One way to the API server is kept open for all: a kubectl for each question would take a core of the machine for itself.
+static API: RwLock<Option<Api>> = RwLock::new(None);
+
+fn ask<T>(question: impl Fn(&Api) -> Result<T>) -> Result<T> {
+    if let Some(api) = &*API.read().unwrap_or_else(PoisonError::into_inner) {
+        return question(api);
+    }
+    let mut slot = API.write().unwrap_or_else(PoisonError::into_inner);
+    if slot.is_none() {
+        *slot = Some(Api::connect()?);
+    }
+    slot.as_ref().context("it was opened just now").and_then(question)
+}
+
+/// Closes it.
+pub(crate) fn hang_up() {
+    *API.write().unwrap_or_else(PoisonError::into_inner) = None;
 }
 
 /// Pods of the namespace with these labels.
 pub(crate) fn pods(labels: &str) -> Result<Vec<Value>> {
     Ok(items(&get(&format!("pods -l {labels}"))?).to_vec())
+}
+
+/// Names and uids of all Pods of a cluster.
+pub(crate) fn names_and_uids(cluster: &str) -> Result<Vec<(String, String)>> {
+    let text = |pod: &Value, field: &str| pod["metadata"][field].as_str().unwrap_or_default().to_owned();
+    let all = pods(&format!("throng.dev/cluster={cluster}"))?;
+    let mut all: Vec<_> = all.iter().map(|pod| (text(pod, "name"), text(pod, "uid"))).collect();
+    all.sort();
+    Ok(all)
 }
 
 /// The objects of a list.

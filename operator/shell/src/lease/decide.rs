@@ -8,8 +8,10 @@ use throng_core::Millis;
 pub const VALID: Duration = Duration::from_secs(15);
 /// How long its holder may write after a renewal.
 pub const MAY_WRITE: Duration = Duration::from_secs(10);
-/// Time between two looks at the Lease.
+/// Time between two looks of who leads.
 pub const EVERY: Duration = Duration::from_secs(2);
+/// Time between two looks of who does not: a Lease that is given back is taken that soon.
+pub const WAITING: Duration = Duration::from_millis(500);
 /// How long a released Lease says that it is valid, for those who only read that.
 pub const RELEASED: Duration = Duration::from_secs(1);
 
@@ -73,6 +75,12 @@ pub fn evaluate(seen: &Sighting, me: &str, now: Millis) -> Verdict {
     if now.since(seen.since) >= valid_ms { acquire } else { Verdict::Yield }
 }
 
+/// Pause until the next look.
+#[must_use]
+pub const fn pause(leads: bool) -> Duration {
+    if leads { EVERY } else { WAITING }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,5 +131,11 @@ mod tests {
     #[test]
     fn a_leader_stops_to_write_before_another_may_begin() {
         assert!(MAY_WRITE + EVERY < VALID);
+    }
+
+    #[test]
+    fn whoever_waits_sees_a_lease_that_is_given_back_within_a_second() {
+        assert!(pause(false) < Duration::from_secs(1));
+        assert_eq!(pause(true), EVERY);
     }
 }

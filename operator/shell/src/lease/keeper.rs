@@ -10,11 +10,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{Api, PostParams};
 use throng_core::Millis;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::decide::{EVERY, MAY_WRITE, RELEASED, Record, Sighting, VALID, Verdict, evaluate};
+use super::decide::{MAY_WRITE, RELEASED, Record, Sighting, VALID, Verdict, evaluate, pause};
 use crate::names;
 
 /// Longest wait for an answer about the Lease.
@@ -94,17 +94,17 @@ impl Keeper {
 
     /// Keeps it until stopped, and gives it back then.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => break,
-                _ = ticks.tick() => {}
-            }
+        while !stop.is_cancelled() {
+            let began = Instant::now();
             if let Err(error) = self.look().await {
                 warn!(%error, "the Lease could not be looked after");
             }
             self.notice_the_end();
+            let leads = self.terms.borrow().is_some();
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = sleep_until(began + pause(leads)) => {}
+            }
         }
         self.leads.send_replace(false);
         if self.terms.send_replace(None).is_some() {

@@ -1,0 +1,352 @@
+//! Releases come, halt, are taken back, and come again, while people are in the rooms.
+
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::Said;
+use crate::people::{People, Wish, binary, words};
+use crate::world::{
+    EVERYBODY, IMAGE, NAMESPACE, NEXT, World, apply, get, is, kill, metric_of, names_and_uids, pods, rest, set_pools,
+    spec, until,
+};
+
+/// An image that no registry has.
+const MISSING: &str = "throng.invalid/throng:missing";
+/// Share of users that a canary has here, and how far it may be from that.
+const SHARE: (u64, u64) = (20, 2);
+/// From the command to the last user back on the revision before.
+const BACK: Duration = Duration::from_secs(30);
+/// A manifest is applied again so often.
+const AGAIN: Duration = Duration::from_secs(3);
+/// How long a step of a release may take here: Pods start, users move.
+const STEP: Duration = Duration::from_mins(3);
+/// Messages of a canary that take longer are too slow.
+const SLOW_MS: u32 = 500;
+
+/// A bad image is halted before anybody notices; the next spec takes its place, is a canary, is held, and is promoted.
+pub(crate) fn canary(world: &World) -> Result<Said> {
+    set_pools([2, 2, 2])?;
+    let people = world.people(Wish { cluster: "live", count: EVERYBODY, name: "canary", may_cut: false })?;
+    let before = names_and_uids("live")?;
+    let began = Instant::now();
+    apply(&release(MISSING, &steps(world, "1h")))?;
+    until("the bad image halts the rollout", world.within(STEP), || phase_is("Halted"))?;
+    let halted = began.elapsed();
+    let status = get("crc/live")?["status"].clone();
+    ensure!(is(&status, "Degraded", "True"), "a halt is not told: {}", status["conditions"]);
+    let now = names_and_uids("live")?;
+    ensure!(before.iter().all(|pod| now.contains(pod)), "Pods with users have changed: {before:?}, now {now:?}");
+    ensure!(people.count("goaways") == 0 && status["rollout"]["usersPercent"] == 0, "users moved: {}", people.now());
+
+    apply(&release(NEXT, &steps(world, "1h")))?;
+    until("the next spec takes its place and has its share", world.within(STEP), || reached(NEXT))?;
+    let share = share()?;
+    ensure!(share.abs_diff(SHARE.0) <= SHARE.1, "the canary has {share} % of the users, {} were asked for", SHARE.0);
+    operate("pause")?;
+    until("the rollout is held", AGAIN, || phase_is("Paused"))?;
+    std::thread::sleep(world.lasts(Duration::from_mins(1), Duration::from_secs(5)));
+    phase_is("Paused")?;
+    let held = self::share()?;
+    ensure!(held.abs_diff(SHARE.0) <= SHARE.1, "it is held at {held} % of the users, {} were asked for", SHARE.0);
+    operate("promote")?;
+    serves_alone(NEXT)?;
+    let report = people.leave()?;
+    Ok(Said::Well(format!(
+        "a bad image halts after {:.0} s; the canary had {share} %, held {held} %; {}",
+        halted.as_secs_f64(),
+        words(&report)
+    )))
+}
+
+/// Gateways of a canary that deliver too late hold it, and it gets no further users; a rollback takes them home.
+pub(crate) fn slow(world: &World) -> Result<Said> {
+    if world.own().is_none() {
+        return Ok(Said::NotRun("processes of a cluster that is not ours are not held up"));
+    }
+    set_pools([2, 2, 2])?;
+    let people = world.people(Wish { cluster: "live", count: EVERYBODY, name: "slow", may_cut: true })?;
+    apply(&release(NEXT, &steps(world, "1h")))?;
+    until("the canary has its share", world.within(STEP), || reached(NEXT))?;
+    let gateways = gateways_of(NEXT)?;
+    let began = Instant::now();
+    let slow = Repeat::start(Duration::from_millis(200), move || {
+        for name in &gateways {
+            kill(name, Signal::STOP)?;
+        }
+        std::thread::sleep(Duration::from_millis(800));
+        for name in &gateways {
+            kill(name, Signal::CONT)?;
+        }
+        Ok(())
+    });
+    let halted = until("the slow canary halts", world.within(Duration::from_mins(1)), || phase_is("Halted"));
+    slow.stop()?;
+    halted?;
+    let halted = began.elapsed();
+    let cause = get("crc/live")?["status"]["rollout"]["haltedFor"].clone();
+    ensure!(cause == "Slow", "it halted for another reason: {cause}");
+    roll_back("fast")?;
+    until("everybody is back", world.within(BACK), || nobody_on(NEXT, &people))?;
+    apply(&spec("live", [2, 2, 2], 30080, ""))?;
+    serves_alone(IMAGE)?;
+    let report = people.leave()?;
+    Ok(Said::Well(format!("halted after {:.0} s; {}", halted.as_secs_f64(), words(&report))))
+}
+
+/// Where a release is taken back.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// Its Pods start.
+    Starting,
+    /// It has a share of the users.
+    Canary,
+    /// Everybody moves to it.
+    Promoting,
+    /// It had everybody for a while.
+    Done,
+}
+
+/// A release is taken back at each step, fast and gently, while its manifest is applied again and again.
+pub(crate) fn rollbacks(world: &World) -> Result<Said> {
+    use Step::{Canary, Done, Promoting, Starting};
+    let short = [(Canary, "fast"), (Promoting, "gentle"), (Done, "fast")];
+    let all = [Starting, Canary, Promoting, Done].into_iter().flat_map(|step| [(step, "fast"), (step, "gentle")]);
+    let cases: Vec<_> = if world.full { all.collect() } else { short.to_vec() };
+    set_pools([2, 2, 2])?;
+    let people = world.people(Wish { cluster: "live", count: EVERYBODY, name: "back", may_cut: false })?;
+    let mut said = Vec::new();
+    for (step, pace) in cases {
+        let took = taken_back(world, &people, step, pace).with_context(|| format!("{step:?}, {pace}"))?;
+        said.push(format!("{step:?} {pace} {:.1} s", took.as_secs_f64()));
+    }
+    let report = people.leave()?;
+    Ok(Said::Well(format!("from the command to the last user back: {}; {}", said.join(", "), words(&report))))
+}
+
+/// One of them: how long from the command to the last user back.
+fn taken_back(world: &World, people: &People, step: Step, pace: &str) -> Result<Duration> {
+    let hold = if matches!(step, Step::Canary | Step::Starting) { "1h" } else { "1s" };
+    let manifest = release(NEXT, &steps(world, hold).replace("warmRollback: 0s", "warmRollback: 10m"));
+    apply(&manifest)?;
+    until("the release is where it is taken back", world.within(STEP), || match step {
+        Step::Starting => phase_is("Starting"),
+        Step::Canary => reached(NEXT),
+        // Somebody has moved, not only the word.
+        Step::Promoting => phase_is("Promoting").and_then(|()| {
+            let share = share()?;
+            ensure!(share > SHARE.0 + 10, "{share} % have moved");
+            Ok(())
+        }),
+        Step::Done => is_done(NEXT),
+    })?;
+    let again = Repeat::start(AGAIN, move || apply(&manifest));
+    let began = Instant::now();
+    let operation = roll_back(pace)?;
+    let back = until("everybody is back", world.within(BACK), || nobody_on(NEXT, people)).map(|()| began.elapsed());
+    let looked = back.and_then(|back| {
+        until("the operation is done", STEP, || {
+            let status = get(&format!("cro/{operation}"))?["status"].clone();
+            ensure!(status["phase"] == "Succeeded", "{status}");
+            Ok(())
+        })?;
+        std::thread::sleep(AGAIN * 2);
+        let status = get("crc/live")?["status"].clone();
+        ensure!(is(&status, "RolledBack", "True"), "the block did not last: {}", status["conditions"]);
+        nobody_on(NEXT, people)?;
+        Ok(back)
+    });
+    again.stop()?;
+    let back = looked?;
+    apply(&spec("live", [2, 2, 2], 30080, ""))?;
+    serves_alone(IMAGE)?;
+    ensure!(back <= world.within(BACK), "the last user was back after {back:?}");
+    Ok(back)
+}
+
+/// Operators are killed at random while a release comes, is taken back, comes again and is left: nobody notices.
+pub(crate) fn killed_operators(world: &World) -> Result<Said> {
+    if world.own().is_none() {
+        return Ok(Said::NotRun("processes of a cluster that is not ours are not killed"));
+    }
+    let wanted = if world.full { 20 } else { 4 };
+    set_pools([2, 2, 2])?;
+    let people = world.people(Wish { cluster: "live", count: EVERYBODY, name: "random", may_cut: false })?;
+    let kills = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = std::sync::Arc::clone(&kills);
+    // The same kills in every run: steps of a golden ratio look random, and are told apart from each other.
+    let chaos = Repeat::start(Duration::from_secs(4), move || {
+        let number = counted.load(Ordering::Relaxed);
+        let operators = pods("app.kubernetes.io/name=throng-operator")?;
+        let running: Vec<_> = operators.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()).collect();
+        if number >= wanted || running.len() < 2 {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(number as u64 * 6180 % 10_000));
+        let victim = running.get(number * 618 % 1000 % 2).and_then(|pod| pod["metadata"]["name"].as_str());
+        let victim = victim.context("an operator has a name")?;
+        // One that has not started yet has no process: another time.
+        if kill(victim, Signal::KILL).is_ok() {
+            counted.store(number + 1, Ordering::Relaxed);
+            // Another Pod, or Kubernetes would wait longer after each.
+            crate::world::kubectl(&format!("delete pod {victim} --force --grace-period=0 --wait=false"))?;
+        }
+        Ok(())
+    });
+    let mut rounds = 0;
+    let looked = (|| {
+        while kills.load(Ordering::Relaxed) < wanted {
+            rounds += 1;
+            apply(&release(NEXT, &steps(world, "5s")))?;
+            if rounds % 2 == 1 {
+                until("the canary has its share", STEP * 2, || reached(NEXT).or_else(|_| is_done(NEXT)))?;
+                roll_back("gentle")?;
+                until("everybody is back", STEP * 2, || nobody_on(NEXT, &people))?;
+            } else {
+                until("the release is done", STEP * 2, || is_done(NEXT))?;
+            }
+            apply(&spec("live", [2, 2, 2], 30080, ""))?;
+            until("it is left again", STEP * 2, || is_done(IMAGE))?;
+        }
+        Ok::<_, anyhow::Error>(())
+    })();
+    chaos.stop()?;
+    looked?;
+    serves_alone(IMAGE)?;
+    let report = people.leave()?;
+    Ok(Said::Well(format!("{wanted} killed during {rounds} releases; {}", words(&report))))
+}
+
+/// The spec of a release.
+fn release(image: &str, rollout: &str) -> String {
+    spec("live", [2, 2, 2], 30080, &format!("  rollout: {rollout}")).replace(IMAGE, image)
+}
+
+/// One canary, held for so long; what is too slow has the slack of the machine.
+fn steps(world: &World, hold: &str) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small product")]
+    let p99_ms = (f64::from(SLOW_MS) * world.slack.min(1.4)) as u32;
+    format!(
+        "{{canaryPercent: [{}], hold: {hold}, warmRollback: 0s, progressDeadline: 90s, haltWhen: {{errorPercent: 1, p99Ms: {p99_ms}, restarts: 1}}}}",
+        SHARE.0
+    )
+}
+
+/// Whether the rollout does this now.
+fn phase_is(phase: &str) -> Result<()> {
+    let status = get("crc/live")?["status"].clone();
+    ensure!(status["rollout"]["phase"] == phase, "{} {}", status["rollout"], status["why"]);
+    Ok(())
+}
+
+/// Whether the canary has its share, and it is that of this image.
+fn reached(image: &str) -> Result<()> {
+    let status = get("crc/live")?["status"].clone();
+    let (rollout, to) = (&status["rollout"], &status["rollout"]["to"]);
+    let is_it = revisions(&status).any(|revision| revision["number"] == *to && revision["image"] == image);
+    ensure!(is_it && rollout["phase"] == "Canary" && !rollout["reachedAt"].is_null(), "{rollout} {}", status["why"]);
+    Ok(())
+}
+
+/// Whether a revision of this image has everybody, and nothing else is on its way.
+fn is_done(image: &str) -> Result<()> {
+    let cluster = get("crc/live")?;
+    let status = &cluster["status"];
+    ensure!(status["observedGeneration"] == cluster["metadata"]["generation"], "the spec was not read yet");
+    let serving = revisions(status).find(|revision| revision["state"] == "Serving").context("nothing serves")?;
+    ensure!(serving["image"] == image && status["rollout"].is_null(), "{} {}", status["rollout"], status["why"]);
+    Ok(())
+}
+
+/// Waits until a revision of this image is all there is.
+fn serves_alone(image: &str) -> Result<()> {
+    until("the release is done", STEP, || is_done(image))?;
+    rest("live")
+}
+
+fn revisions(status: &Value) -> impl Iterator<Item = &Value> {
+    status["revisions"].as_array().into_iter().flatten()
+}
+
+/// Share of the users that are on the new revision, in percent.
+fn share() -> Result<u64> {
+    get("crc/live")?["status"]["rollout"]["usersPercent"].as_u64().context("there is no rollout")
+}
+
+/// Names of the gateways with an image.
+fn gateways_of(image: &str) -> Result<Vec<String>> {
+    let all = pods("throng.dev/cluster=live,throng.dev/role=gateway")?;
+    let own = all.iter().filter(|pod| pod["spec"]["containers"][0]["image"] == image);
+    Ok(own.filter_map(|pod| Some(pod["metadata"]["name"].as_str()?.to_owned())).collect())
+}
+
+/// Nobody is connected to gateways of this image, and everybody is somewhere.
+fn nobody_on(image: &str, people: &People) -> Result<()> {
+    let all = pods("throng.dev/cluster=live,throng.dev/role=gateway")?;
+    for pod in all.iter().filter(|pod| pod["spec"]["containers"][0]["image"] == image) {
+        let name = pod["metadata"]["name"].as_str().context("a Pod has a name")?;
+        match metric_of(name, "throng_gateway_connections") {
+            Ok(still) => ensure!(still < 0.5, "{still} are still on {name}"),
+            // Who is told to end and does not answer has ended.
+            Err(error) if pod["metadata"]["deletionTimestamp"].is_null() => return Err(error),
+            Err(_) => {}
+        }
+    }
+    people.all_there(EVERYBODY)
+}
+
+/// As live-event staff do it: `throng pause live`, and so on; the name of the operation.
+fn operate(command: &str) -> Result<String> {
+    let mut line = Command::new(binary()?);
+    let output = line.args(command.split(' ').take(1)).args(["live", "--yes", "-n", NAMESPACE]);
+    let output = output.args(command.split(' ').skip(1)).output()?;
+    if !output.status.success() {
+        bail!("throng {command}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let said = String::from_utf8_lossy(&output.stdout);
+    let name = said.split_whitespace().next().and_then(|name| name.split_once('/')).context("no name was told")?;
+    Ok(name.1.to_owned())
+}
+
+fn roll_back(pace: &str) -> Result<String> {
+    operate(&format!("rollback --mode {pace}"))
+}
+
+/// Something that is done again and again in a thread of its own.
+struct Repeat {
+    ended: std::sync::Arc<AtomicBool>,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+impl Repeat {
+    fn start(every: Duration, what: impl Fn() -> Result<()> + Send + 'static) -> Self {
+        let ended = std::sync::Arc::new(AtomicBool::new(false));
+        let theirs = std::sync::Arc::clone(&ended);
+        let thread = std::thread::spawn(move || {
+            while !theirs.load(Ordering::Relaxed) {
+                what()?;
+                std::thread::sleep(every);
+            }
+            Ok(())
+        });
+        Self { ended, thread: Some(thread) }
+    }
+
+    /// Ends it; what went wrong.
+    fn stop(mut self) -> Result<()> {
+        self.ended.store(true, Ordering::Relaxed);
+        let thread = self.thread.take().context("it runs once")?;
+        thread.join().ok().context("a thread has panicked")?
+    }
+}
+
+impl Drop for Repeat {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+}
