@@ -39,15 +39,35 @@ fn the_chart_of_the_kinds_holds_the_generated_definitions() {
 
 #[test]
 fn every_metric_that_an_alert_or_a_panel_names_exists() {
-    let known = std::fs::read_to_string(repository().join("docs/metrics.md")).unwrap();
+    let page = |name: &str| std::fs::read_to_string(repository().join("docs").join(name)).unwrap();
+    let (of_pods, of_operators) = (page("metrics.md"), page("operator.md"));
+    // What a histogram is scraped as.
+    let parts = ["_bucket", "_sum", "_count"];
     for file in ["throng/files/alerts.yaml", "throng/files/dashboard.json"] {
         let text = read(file);
         let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
         let used: BTreeSet<&str> = words.filter(|word| word.starts_with("throng_")).collect();
         assert!(used.len() > 5, "{file} names metrics");
         for metric in used {
-            assert!(known.contains(&format!("`{metric}`")), "{file} has {metric}, which docs/metrics.md does not know");
+            let whole = parts.iter().find_map(|part| metric.strip_suffix(part)).unwrap_or(metric);
+            let known = [metric, whole]
+                .iter()
+                .any(|name| [&of_pods, &of_operators].iter().any(|page| page.contains(&format!("`{name}`"))));
+            assert!(known, "{file} has {metric}, which neither docs/metrics.md nor docs/operator.md knows");
         }
+    }
+}
+
+/// The other way round: whoever adds a metric of the operator thinks of who looks at it.
+#[test]
+fn every_metric_of_the_operator_is_looked_at() {
+    let page = std::fs::read_to_string(repository().join("docs/operator.md")).unwrap();
+    let looked_at = read("throng/files/alerts.yaml") + &read("throng/files/dashboard.json");
+    let names = page.lines().filter_map(|line| line.strip_prefix("| `throng_operator_")?.split('`').next());
+    let names: Vec<String> = names.map(|name| format!("throng_operator_{name}")).collect();
+    assert!(names.len() > 5, "{names:?}");
+    for name in &names {
+        assert!(looked_at.contains(name.as_str()), "{name} is in no alert and in no panel");
     }
 }
 

@@ -135,6 +135,8 @@ impl Whereabouts {
     }
 }
 
+/// A gateway's view of who owns a slot is never so far ahead, in milliseconds: it is behind, and the users are elsewhere.
+const AHEAD_MS: u64 = 60_000;
 /// Members of one report at most; a room with more gets several.
 const MAX_REPORT: usize = 1_000;
 
@@ -180,7 +182,8 @@ pub struct Homes<W = ()> {
     next_key: GatewayKey,
     rooms: Rooms,
     offline: BTreeSet<(Millis, SessionId)>,
-    users: usize,
+    /// Slots that are not open here, and since when gateways tell of their users.
+    ahead: BTreeMap<Slot, Millis>,
     recent: Recent<W>,
     out: Vec<HomeEffect<W>>,
 }
@@ -198,7 +201,7 @@ impl<W: Clone> Homes<W> {
             next_key: 0,
             rooms: Rooms::default(),
             offline: BTreeSet::new(),
-            users: 0,
+            ahead: BTreeMap::new(),
             recent: Recent::default(),
             out: Vec::new(),
         }
@@ -209,10 +212,10 @@ impl<W: Clone> Homes<W> {
         self.out.drain(..)
     }
 
-    /// Users with a session here.
+    /// Users whose home is here.
     #[must_use]
     pub fn users(&self) -> usize {
-        self.users
+        self.activity().map(|(_, users)| users).sum()
     }
 
     /// Sessions here, with a connection or not.
@@ -223,12 +226,14 @@ impl<W: Clone> Homes<W> {
 
     /// Occupied slots and their users.
     pub fn activity(&self) -> impl Iterator<Item = (Slot, usize)> {
-        Slot::all().zip(&self.buckets).filter(|(_, bucket)| !bucket.users.is_empty()).map(|(s, b)| (s, b.users.len()))
+        let here = |bucket: &&Bucket| bucket.epoch.is_some() && !bucket.users.is_empty();
+        Slot::all().zip(&self.buckets).filter(move |(_, b)| here(b)).map(|(s, b)| (s, b.users.len()))
     }
 
     /// The Pod owns a slot of users from now on. Gateways may have told of them before: their view of the claim can be
-    /// ahead.
+    /// ahead. One that is behind tells of users who have gone; they do not count, and are forgotten after [`AHEAD_MS`].
     pub fn open(&mut self, slot: Slot, epoch: Epoch) {
+        self.ahead.remove(&slot);
         if let Some(bucket) = self.buckets.get_mut(slot.index()) {
             bucket.epoch = Some(epoch);
         }
@@ -238,19 +243,11 @@ impl<W: Clone> Homes<W> {
     pub fn close(&mut self, slot: Slot) {
         let Some(bucket) = self.buckets.get_mut(slot.index()) else { return };
         bucket.epoch = None;
-        for (_, sessions) in std::mem::take(&mut bucket.users) {
-            self.users -= 1;
-            for session in sessions {
-                self.drop_session(session);
-            }
+        self.ahead.remove(&slot);
+        for session in std::mem::take(&mut bucket.users).into_values().flatten() {
+            self.drop_session(session);
         }
         self.recent.forget(|user| Slot::of(user.as_str()) == slot);
-    }
-
-    /// The epoch under which a user's home is here, if it is.
-    #[must_use]
-    pub fn epoch_of(&self, user: &UserId) -> Option<Epoch> {
-        self.buckets.get(Slot::of(user.as_str()).index())?.epoch
     }
 
     // ---- gateways
@@ -305,7 +302,7 @@ impl<W: Clone> Homes<W> {
         }
         let connects = change.online && known.is_none_or(|known| !known.online || known.conn_epoch < change.conn_epoch);
         if known.is_none() {
-            self.enter(key, change);
+            self.enter(key, change, now);
         }
         let Some(session) = self.sessions.get_mut(&change.session) else { return };
         if session.gateway != key {
@@ -343,12 +340,13 @@ impl<W: Clone> Homes<W> {
         }
     }
 
-    fn enter(&mut self, key: GatewayKey, change: &SessionChange) {
-        let Some(bucket) = self.buckets.get_mut(Slot::of(change.user.as_str()).index()) else { return };
-        let before = bucket.users.len();
-        let sessions = bucket.users.entry(change.user.clone()).or_default();
-        sessions.push(change.session);
-        self.users += bucket.users.len() - before;
+    fn enter(&mut self, key: GatewayKey, change: &SessionChange, now: Millis) {
+        let slot = Slot::of(change.user.as_str());
+        let Some(bucket) = self.buckets.get_mut(slot.index()) else { return };
+        bucket.users.entry(change.user.clone()).or_default().push(change.session);
+        if bucket.epoch.is_none() {
+            self.ahead.entry(slot).or_insert(now);
+        }
         let session = Session {
             user: change.user.clone(),
             gateway: key,
@@ -390,7 +388,6 @@ impl<W: Clone> Homes<W> {
             sessions.retain(|other| *other != id);
             if sessions.is_empty() {
                 bucket.users.remove(&user);
-                self.users -= 1;
             }
         }
         self.drop_session(id);
@@ -428,7 +425,7 @@ impl<W: Clone> Homes<W> {
     /// Where a user is connected; `session` narrows it to one. None: the user's home is not here.
     #[must_use]
     pub fn find(&self, user: &UserId, session: Option<SessionId>) -> Option<Whereabouts> {
-        self.epoch_of(user)?;
+        self.buckets.get(Slot::of(user.as_str()).index())?.epoch?;
         let mut found = Whereabouts::default();
         for id in self.sessions_of(user).filter(|id| session.is_none_or(|session| session == *id)) {
             let Some(session) = self.sessions.get(&id).filter(|session| session.online) else { continue };
@@ -447,12 +444,16 @@ impl<W: Clone> Homes<W> {
     #[must_use]
     pub fn next_due(&self) -> Option<Millis> {
         let lost = self.gateways.values().filter_map(|gateway| gateway.lost.map(|(at, _)| at + self.options.lost_ms));
-        lost.chain(self.offline.first().map(|(at, _)| *at)).min()
+        let ahead = self.ahead.values().map(|since| *since + AHEAD_MS);
+        lost.chain(self.offline.first().map(|(at, _)| *at)).chain(ahead).min()
     }
 
     /// Gives up gateways that stayed away, and forgets sessions that did not resume.
     pub fn tick(&mut self, now: Millis) {
         self.recent.expire(now);
+        let is_over = |(slot, since): (&Slot, &Millis)| (now.since(*since) >= AHEAD_MS).then_some(*slot);
+        let over: Vec<Slot> = self.ahead.iter().filter_map(is_over).collect();
+        over.into_iter().for_each(|slot| self.close(slot));
         let is_lost = |gateway: &Gateway| gateway.lost.filter(|(at, _)| now.since(*at) >= self.options.lost_ms);
         let lost: Vec<(GatewayKey, Millis)> =
             self.gateways.iter().filter_map(|(key, gateway)| Some((*key, is_lost(gateway)?.1))).collect();

@@ -136,6 +136,29 @@ fn a_closed_slot_forgets_its_users_and_answers_for_nobody() {
     assert_eq!((homes.users(), homes.sessions(), homes.activity().count()), (0, 0, 0));
 }
 
+#[test]
+fn who_is_told_of_late_after_a_slot_has_moved_does_not_count_and_is_forgotten() {
+    let mut homes = homes(SessionPolicy::Many);
+    homes.close(Slot::of("ana"));
+    homes.apply(&gateway("g1"), 1, false, &[online("ana", 1, 1, &["r"])], Millis(5_000));
+    assert_eq!((homes.users(), homes.sessions(), homes.activity().count()), (0, 1, 0));
+    assert_eq!(homes.next_due(), Some(Millis(65_000)));
+    homes.tick(Millis(64_999));
+    assert_eq!(homes.sessions(), 1);
+    homes.tick(Millis(65_000));
+    assert_eq!((homes.sessions(), homes.next_due()), (0, None));
+}
+
+#[test]
+fn who_is_told_of_before_a_slot_opens_has_a_home_there_as_soon_as_it_does() {
+    let mut homes = homes(SessionPolicy::Many);
+    homes.close(Slot::of("ana"));
+    homes.apply(&gateway("g1"), 1, false, &[online("ana", 1, 1, &["r"])], Millis(5_000));
+    homes.open(Slot::of("ana"), Epoch(2));
+    homes.tick(Millis(100_000));
+    assert_eq!((homes.users(), connections(&homes, "ana").1), (1, 1));
+}
+
 /// One thing that happens to a session: who, on which gateway, what.
 #[derive(Clone, Debug)]
 enum Act {
