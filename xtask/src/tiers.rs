@@ -136,7 +136,9 @@ fn run_bench(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
         tally.note(&name, passed, began.elapsed());
         all &= passed;
     }
-    Ok(all)
+    let slack = choice.slack.to_string();
+    let planner = ["bench", "--quiet", "-p", "throng-plan", "--bench", "plan", "--", "--slack", &slack];
+    Ok(tally.run("planner, 3 pools of 1,000 Pods", &mut cargo(root, &planner))? && all)
 }
 
 /// Runs a bench. One that fails without a report fails the tier, not the figures after it.
