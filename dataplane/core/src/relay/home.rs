@@ -250,8 +250,6 @@ impl<W: Clone> Homes<W> {
         self.recent.forget(|user| Slot::of(user.as_str()) == slot);
     }
 
-    // ---- gateways
-
     /// A gateway's stream opened. Its sessions stand as they were until it lists them.
     pub fn gateway_up(&mut self, instance: &InstanceId, stream: GatewayId) {
         let key = self.key(instance);
@@ -452,8 +450,9 @@ impl<W: Clone> Homes<W> {
     pub fn tick(&mut self, now: Millis) {
         self.recent.expire(now);
         let is_over = |(slot, since): (&Slot, &Millis)| (now.since(*since) >= AHEAD_MS).then_some(*slot);
-        let over: Vec<Slot> = self.ahead.iter().filter_map(is_over).collect();
-        over.into_iter().for_each(|slot| self.close(slot));
+        while let Some(slot) = self.ahead.iter().find_map(is_over) {
+            self.close(slot);
+        }
         let is_lost = |gateway: &Gateway| gateway.lost.filter(|(at, _)| now.since(*at) >= self.options.lost_ms);
         let lost: Vec<(GatewayKey, Millis)> =
             self.gateways.iter().filter_map(|(key, gateway)| Some((*key, is_lost(gateway)?.1))).collect();
