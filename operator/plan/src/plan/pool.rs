@@ -181,7 +181,8 @@ fn empty(seat: &Seat<'_>, look: &Look<'_>, deadline: Utc, users_per_s: Option<u3
     if look.world.registry.is_none() {
         return;
     }
-    if seat.load.is_nothing() && (told || !seat.healthy()) {
+    // A count from before it was told is no proof: somebody may have come between the two.
+    if seat.load.is_nothing() && (told && seat.load.closed || !seat.healthy()) {
         let because = if told { Because::Emptied } else { Because::Unused };
         draft.why.push(format!("{}: {name} is empty and goes", seat.pod.role));
         draft.deletes.push(delete(because, 0));

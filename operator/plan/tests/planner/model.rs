@@ -412,7 +412,9 @@ impl Model {
         for (uid, member) in &registry.members {
             let users = self.users.get(uid).copied().unwrap_or(0);
             let load = [(users_load(member.role).to_owned(), users as f64)].into();
-            self.world.samples.insert(uid.clone(), Sample { at: self.world.now, load, left: users });
+            self.world
+                .samples
+                .insert(uid.clone(), Sample { at: self.world.now, load, left: users, draining: member.draining });
         }
     }
 

@@ -479,3 +479,27 @@ fn slots_of_a_pod_that_says_nothing_of_them_move_last() {
     assert!(from(&model, &other) > 500, "idle slots go at once");
     assert_eq!(from(&model, &quiet), 0, "of others nobody knows whether they are idle");
 }
+
+/// Found by a simulated world: a stream that was seconds late still said what had been before anybody came.
+#[test]
+fn a_count_from_before_its_drain_does_not_make_a_pod_empty() {
+    let mut model = Model::at_rest([2, 1, 1], 0);
+    model.world.spec.pools.gateway.min = 1;
+    for _ in 0..4 {
+        model.tick();
+        let plan = model.plan();
+        model.perform(&plan, usize::MAX);
+        if plan.status.drains.iter().any(|drain| model.world.registry.as_ref().unwrap().members[&drain.uid].draining) {
+            break;
+        }
+    }
+    let drained = model.world.status.drains[0].uid.clone();
+    model.tick();
+    let deletes = |model: &mut Model| {
+        model.plan().actions.iter().any(|action| matches!(action, Action::DeletePod { uid, .. } if *uid == drained))
+    };
+    model.world.samples.get_mut(&drained).unwrap().draining = false;
+    assert!(!deletes(&mut model));
+    model.world.samples.get_mut(&drained).unwrap().draining = true;
+    assert!(deletes(&mut model));
+}

@@ -167,7 +167,7 @@ impl Ground {
         let users = self.users(uid);
         let left = if process.role == Role::Gateway { users } else { self.slots_of(process.role, uid) };
         let load = [(users_load(process.role).to_owned(), users as f64)].into();
-        heard.then_some(Sample { at: Utc(self.now), load, left })
+        heard.then_some(Sample { at: Utc(self.now), load, left, draining: process.draining })
     }
 
     /// Names of the Pods with their uids.
