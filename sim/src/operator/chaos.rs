@@ -3,7 +3,7 @@
 use throng_core::{Millis, Role};
 
 use super::api::{Expected, Key, Kind, Object};
-use super::ground::spec::{CLUSTER, PER_POD, TAINT, path};
+use super::ground::spec::{CLUSTER, MAX, PER_POD, TAINT, WINDOW, path};
 use super::sim::Sim;
 use super::tally::Fault;
 
@@ -37,6 +37,28 @@ const HAPPENINGS: [(Fault, u64); 25] = [
 ];
 
 impl Sim {
+    /// What a person wrote into this cluster beside sizes: how soon a pool shrinks, and how far it may grow.
+    pub(crate) fn draw_spec(&mut self) {
+        let (window, max) = (self.ground.dice.pick(&[0, 10, 40]), self.ground.dice.pick(&[6, 1000]));
+        let key = (Kind::Cluster, CLUSTER.to_owned());
+        let _ = self.ground.api.edit(&key, &Expected::default(), |cluster| {
+            cluster.set_field(WINDOW, window.unwrap_or(10));
+            cluster.set_field(MAX, max.unwrap_or(1000));
+        });
+    }
+
+    /// Somebody thinks better of a size, once a Pod of the pool is emptying itself.
+    pub(crate) fn think_better(&mut self) {
+        let ground = &self.ground;
+        let drains = |of: Role| ground.processes.values().any(|process| process.role == of && process.draining);
+        if let Some((_, role, size)) = self.regret.take_if(|(at, role, _)| *at <= ground.now || drains(*role)) {
+            let key = (Kind::Cluster, CLUSTER.to_owned());
+            let _ = self.ground.api.edit(&key, &Expected::default(), |cluster| cluster.set_field(&path(role), size));
+            self.ground.count(Fault::SizeChanged);
+            self.say(|| format!("SizeChanged: {role} {size} again"));
+        }
+    }
+
     /// Something happens.
     pub(crate) fn happen(&mut self) {
         let all: u64 = HAPPENINGS.iter().map(|(_, often)| often).sum();
@@ -148,6 +170,12 @@ impl Sim {
             let _ = self.ground.api.delete(self.ground.now, &key, &Expected::default(), false);
             return Some(String::new());
         }
+        let cluster = self.ground.api.get(Kind::Cluster, CLUSTER)?;
+        let before = u64::from(super::ground::spec::size(cluster, role));
+        if fault == Fault::SizeChanged && size < before && self.ground.dice.permille(500) {
+            let at = self.later(50, 10);
+            self.regret = Some((at, role, before));
+        }
         let change = |cluster: &mut Object| match fault {
             Fault::SizeChanged => cluster.set_field(&path(role), size),
             Fault::Paused => cluster.set_field("spec.paused", cluster.field("spec.paused") != "true"),
@@ -199,6 +227,7 @@ impl Sim {
     pub(crate) fn heal(&mut self) {
         self.say(|| "faults end".to_owned());
         self.weather = super::weather::Weather::default();
+        self.regret = None;
         let ground = &mut self.ground;
         (ground.stuck_until, ground.silent) = (ground.now, std::collections::BTreeMap::new());
         ground.broken.clear();

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use throng_core::{Millis, Role};
-use throng_plan::world::Document;
+use throng_plan::status::{DrainCause, DrainStatus};
 use throng_plan::world::pod::pod_name;
+use throng_plan::world::{Document, Pod};
 use throng_plan::{Action, Plan, World};
 
 use super::api::Kind;
@@ -12,7 +13,6 @@ use super::ground::Ground;
 use super::ground::spec::{CLUSTER, DEADLINE_MS, PER_POD};
 use super::outcome::Outcome;
 use super::request::Request;
-use super::see;
 
 /// A promise.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +50,7 @@ pub(crate) enum Moment<'a> {
 }
 
 /// All of them.
-pub const INVARIANTS: [Invariant; 9] = [
+pub const INVARIANTS: [Invariant; 10] = [
     Invariant { name: "converges", sentence: "once faults end, the operator comes to rest", check: converges },
     Invariant { name: "stays", sentence: "once at rest, it does nothing more", check: stays },
     Invariant { name: "spec-alone", sentence: "the final world depends on the final spec alone", check: spec_alone },
@@ -73,6 +73,11 @@ pub const INVARIANTS: [Invariant; 9] = [
         name: "capacity-as-seen",
         sentence: "no plan takes serving capacity below the users of the world that it was made of",
         check: capacity_as_seen,
+    },
+    Invariant {
+        name: "metrics-to-shrink",
+        sentence: "no pool shrinks while more than a fifth of its Pods do not say what they carry",
+        check: metrics_to_shrink,
     },
     Invariant {
         name: "leader-epoch-grows",
@@ -149,7 +154,7 @@ fn capacity(moment: &Moment<'_>) -> Option<String> {
     let Moment::Took { role, before, after, users, what } = moment else { return None };
     let needed = usize::try_from(users.div_ceil(PER_POD)).unwrap_or(usize::MAX);
     (*after < needed.min(*before))
-        .then(|| format!("{role}: {before} Pods served, now {after} for {users} users, by {what:?}"))
+        .then(|| format!("{role}: {before} Pods served, now {after} for {users} users, by: {what}"))
 }
 
 fn capacity_as_seen(moment: &Moment<'_>) -> Option<String> {
@@ -181,6 +186,29 @@ fn capacity_as_seen(moment: &Moment<'_>) -> Option<String> {
     })
 }
 
+fn metrics_to_shrink(moment: &Moment<'_>) -> Option<String> {
+    let Moment::Planned { world, plan } = moment else { return None };
+    let registry = world.registry.as_ref().filter(|_| world.cluster.deleted_at.is_none())?;
+    let begins = |drain: &&DrainStatus| {
+        drain.cause == DrainCause::ScaleIn && !world.status.drains.iter().any(|before| before.uid == drain.uid)
+    };
+    plan.status.drains.iter().filter(begins).find_map(|drain| {
+        let role = world.pods.get(&drain.pod)?.role;
+        let all: Vec<&Pod> = world.pods.values().filter(|pod| pod.role == role).collect();
+        // What a person wrote is followed, whatever is known.
+        let most = world.spec.pools.of(role).max as usize;
+        let heard = |uid: &str| world.samples.get(uid).is_some_and(|sample| sample.is_fresh(world.now));
+        let serves = |pod: &Pod| {
+            let member = registry.members.get(&pod.uid).is_some_and(|member| member.ready);
+            let drained = world.status.drains.iter().any(|drain| drain.uid == pod.uid);
+            member && pod.ready && !drained && !pod.phase.is_over() && pod.terminating.is_none()
+        };
+        let silent = all.iter().filter(|pod| serves(pod) && !heard(&pod.uid)).count();
+        (all.len() <= most && silent * 5 > all.len())
+            .then(|| format!("{} is taken from {role}, of whose {} Pods {silent} are silent", drain.pod, all.len()))
+    })
+}
+
 fn leader_epoch_grows(moment: &Moment<'_>) -> Option<String> {
     let Moment::Arrives { ground, request: Request::Write { role, is_target, document, read }, .. } = moment else {
         return None;
@@ -201,6 +229,6 @@ fn progress_in_status(moment: &Moment<'_>) -> Option<String> {
     let Moment::Arrives { ground, begun, request, late: false } = moment else { return None };
     let Request::Drain { uid, on: true } = request else { return None };
     let cluster = ground.api.get(Kind::Cluster, CLUSTER)?;
-    let stored = see::status(cluster).drains.iter().any(|drain| drain.uid == *uid);
+    let stored = ground.statuses.of(cluster).drains.iter().any(|drain| drain.uid == *uid);
     (!stored && !begun.contains_key(uid)).then(|| format!("{uid} is drained, and no status says so"))
 }

@@ -10,6 +10,7 @@
 pub mod api;
 mod chaos;
 mod dice;
+mod digest;
 mod etcd;
 mod ground;
 pub mod invariants;

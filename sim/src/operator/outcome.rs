@@ -1,16 +1,17 @@
 //! What a person would compare: everything but times, uids, numbers and zones.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
-use throng_core::Role;
 use throng_core::slot::SLOTS;
+use throng_core::{Role, Slot};
 use throng_plan::status::Holds;
 
 use super::api::{Kind, Object};
 use super::ground::Ground;
 use super::ground::spec::{CLUSTER, size};
-use super::see::{self, CONTENT};
+use super::see::CONTENT;
 
 /// A world in the large, as lines by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,7 +41,7 @@ impl Outcome {
         lines.insert("processes".to_owned(), ground.processes.len().to_string());
         if let Some(cluster) = ground.api.get(Kind::Cluster, CLUSTER) {
             lines.insert("finalizers".to_owned(), cluster.finalizers.len().to_string());
-            let status = see::status(cluster);
+            let status = ground.statuses.of(cluster);
             lines.insert("drains".to_owned(), status.drains.len().to_string());
             let holds = status.conditions.iter().filter(|condition| condition.status == Holds::True);
             lines.insert(
@@ -104,12 +105,17 @@ fn slots(ground: &Ground, role: Role) -> String {
     let registry = ground.etcd.now();
     let claims = registry.claims.of(role);
     let Some(document) = &registry.documents.of(role).in_force else { return "no placement".to_owned() };
-    let named = |uid: &str| registry.members.get(uid).map(|member| member.pod.clone());
-    let there = claims.iter().filter(|(slot, claim)| {
-        let owner = document.0.owner(**slot).map(|placed| placed.pod.to_string());
-        owner.is_some() && owner == named(&claim.uid)
-    });
-    let pods: BTreeSet<&str> = claims.values().map(|claim| &*claim.uid).collect();
-    let all = if there.count() == claims.len() { "all" } else { "not all" };
-    format!("{} Pods own {}, {all} where they should be", pods.len(), claims.len())
+    let place = |uid: &Arc<str>| {
+        let pod = &registry.members.get(&**uid)?.pod;
+        document.0.pods().iter().position(|placed| *placed.pod == **pod)
+    };
+    let places: Vec<Option<usize>> = claims.uids().iter().map(place).collect();
+    let there = |(slot, owner): &(Slot, usize)| {
+        let is = places.get(*owner).copied().flatten();
+        is.is_some() && is == document.0.place(*slot)
+    };
+    let owned = claims.owned().count();
+    let all = if claims.owned().all(|claim| there(&claim)) { "all" } else { "not all" };
+    let pods = claims.counts().into_iter().filter(|count| *count > 0).count();
+    format!("{pods} Pods own {owned}, {all} where they should be")
 }

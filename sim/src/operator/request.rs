@@ -1,15 +1,17 @@
 //! Requests of an operator: each carries all that must still be true when it arrives, so it may arrive late.
 
+use std::fmt;
 use std::sync::Arc;
 
 use throng_core::Role;
 use throng_core::policy::Policy;
 use throng_plan::Action;
 use throng_plan::plan::Because;
+use throng_plan::status::ClusterStatus;
 use throng_plan::world::{Document, Object as Owned};
 
 use super::api::apply::Apply;
-use super::api::{Answer, Expected, Fields, Key, Kind, Object, Refusal};
+use super::api::{Answer, Expected, Key, Kind, Object, Refusal};
 use super::ground::Ground;
 use super::ground::spec::{CLUSTER, FINALIZER};
 use super::see::CONTENT;
@@ -21,7 +23,7 @@ const MANAGER: &str = "throng";
 /// One request.
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
-    Status { expected: Expected, json: String },
+    Status { expected: Expected, status: Arc<ClusterStatus> },
     Finalizer { expected: Expected, on: bool },
     Apply { owner: String, object: Owned },
     Create { owner: String, name: String, role: Role, revision: u64, index: u32, zone: String, shape: String },
@@ -106,6 +108,33 @@ impl Request {
     }
 }
 
+impl fmt::Display for Request {
+    /// As a line of a trace.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status { expected, status } => {
+                let drains: Vec<&str> = status.drains.iter().map(|drain| &*drain.pod).collect();
+                write!(f, "status over {:?}: {}, drains {drains:?}", expected.version, status.why.join("; "))
+            }
+            Self::Finalizer { on, .. } => write!(f, "finalizer {}", if *on { "on" } else { "off" }),
+            Self::Apply { object, .. } => write!(f, "apply {object:?}"),
+            Self::Create { name, zone, shape, .. } => write!(f, "create {name} in {zone:?} of {shape}"),
+            Self::Delete { name, uid, because, .. } => write!(f, "delete {name} ({uid}): {because:?}"),
+            Self::Label { name, serving, .. } => write!(f, "label {name} serving={serving}"),
+            Self::Drain { uid, on } => write!(f, "{} {uid}", if *on { "drain" } else { "undrain" }),
+            Self::Policy { policy, .. } => {
+                write!(f, "policy, epoch {} version {}", policy.leader_epoch, policy.version)
+            }
+            Self::Write { role, is_target, document, .. } => {
+                let what = if *is_target { "target" } else { "placement" };
+                let pods: Vec<&str> = document.0.pods().iter().map(|placed| &*placed.pod).collect();
+                let (epoch, version) = (document.0.leader_epoch, document.0.version);
+                write!(f, "{what} of {role}, epoch {epoch} version {version}: {pods:?}")
+            }
+        }
+    }
+}
+
 impl Ground {
     /// Does what a request asks for.
     pub(crate) fn perform(&mut self, request: &Request) -> Done {
@@ -133,8 +162,8 @@ impl Ground {
     fn attempt(&mut self, request: &Request) -> Done {
         let now = self.now;
         match request {
-            Request::Status { expected, json } => {
-                let status: Fields = [("json".to_owned(), json.clone())].into();
+            Request::Status { expected, status } => {
+                let status = self.statuses.write(status);
                 let key = (Kind::Cluster, CLUSTER.to_owned());
                 let answer = self.api.apply_status(&key, expected, status);
                 learn(key, answer)

@@ -27,6 +27,8 @@ pub struct Report {
     pub broken: Vec<Broken>,
     /// What happened, and how often.
     pub tally: Tally,
+    /// A number for everything that the operator asked for, and when: the same on every machine.
+    pub digest: u64,
     /// What happened, line by line, if it was asked for.
     pub trace: Vec<String>,
 }
@@ -37,12 +39,14 @@ pub fn run_seed(seed: u64, planner: Planner, traced: bool) -> Report {
     let mut sim = Sim::new(seed, [3, 2, 2], planner);
     sim.trace = traced.then(Vec::new);
     sim.weather = Weather::of(&mut sim.ground);
+    sim.draw_spec();
     let (calm, storm, often) =
         (sim.ground.dice.below(25), 30 + sim.ground.dice.below(50), 60 + sim.ground.dice.below(200));
     for _ in 0..calm {
         sim.step();
     }
     for _ in 0..storm {
+        sim.think_better();
         if sim.ground.dice.permille(often) {
             sim.happen();
         }
@@ -56,7 +60,8 @@ pub fn run_seed(seed: u64, planner: Planner, traced: bool) -> Report {
     }
     sim.heal();
     sim.rest();
-    Report { seed, broken: sim.broken, tally: sim.ground.tally, trace: sim.trace.unwrap_or_default() }
+    let (digest, trace) = (sim.digest.value(), sim.trace.unwrap_or_default());
+    Report { seed, broken: sim.broken, tally: sim.ground.tally, digest, trace }
 }
 
 impl Sim {
@@ -87,6 +92,8 @@ impl Sim {
     }
 
     fn stay(&mut self) {
+        (self.crash_at, self.weather) = (None, Weather::default());
+        self.rested = (self.requests, self.ground.api.revision());
         for _ in 0..STAY_S {
             self.step();
             if let Some(plan) = self.last.clone().filter(|plan| !plan.actions.is_empty()) {

@@ -12,6 +12,7 @@ use throng_plan::waves::{Wave, waves};
 use throng_plan::{Action, Plan, World};
 
 use super::api::{Expected, Kind, Refusal};
+use super::digest::Digest;
 use super::ground::spec::CLUSTER;
 use super::ground::{Ground, TICK_MS};
 use super::invariants::{self, Broken, Moment};
@@ -37,11 +38,15 @@ pub(crate) struct Sim {
     pub(crate) lease: Lease,
     pub(crate) planner: Planner,
     pub(crate) weather: Weather,
+    /// A size that somebody thinks better of: at the latest when, of which pool, and what it was.
+    pub(crate) regret: Option<(Millis, Role, u64)>,
     /// Requests that arrive later than their sender believes.
     in_flight: Vec<(Millis, Request)>,
     /// The operator dies at this request; whether the request is done.
     pub(crate) crash_at: Option<(u64, bool)>,
     pub(crate) requests: u64,
+    /// Requests and writes until it came to rest last.
+    pub(crate) rested: (u64, u64),
     /// Since when the stored status has named the drain of a Pod.
     begun: BTreeMap<String, Millis>,
     /// This look sees the truth, and nothing has happened since.
@@ -51,6 +56,8 @@ pub(crate) struct Sim {
     pub(crate) done: bool,
     /// Promises that were broken.
     pub(crate) broken: Vec<Broken>,
+    /// Every request that arrived, and when.
+    pub(crate) digest: Digest,
     /// What happened, if somebody wants to read it.
     pub(crate) trace: Option<Vec<String>>,
 }
@@ -64,14 +71,17 @@ impl Sim {
             lease: Lease::default(),
             planner,
             weather: Weather::default(),
+            regret: None,
             in_flight: Vec::new(),
             crash_at: None,
             requests: 0,
+            rested: (0, 0),
             begun: BTreeMap::new(),
             fresh: false,
             last: None,
             done: false,
             broken: Vec::new(),
+            digest: Digest::default(),
             trace: None,
         }
     }
@@ -108,7 +118,7 @@ impl Sim {
         self.in_flight = later;
         let due: Vec<(Millis, Request)> = due;
         for (_, request) in due {
-            self.say(|| format!("arrives late: {request:?}"));
+            self.say(|| format!("arrives late: {request}"));
             let _ = self.arrive(&request, true);
         }
         self.judge(|sim| invariants::check(&Moment::Ticked { ground: &sim.ground }));
@@ -140,11 +150,12 @@ impl Sim {
     fn look(&mut self, who: usize) {
         let Some(replica) = self.replicas.get_mut(who) else { return };
         let mut replica = std::mem::take(replica);
-        let before = self.ground.tally.clone();
+        let before = self.ground.tally.all_faults();
         self.weather.see(&mut self.ground, &mut replica, LIST_MS);
-        let faults = |tally: &super::tally::Tally| tally.faults.values().sum::<u64>();
-        self.fresh = faults(&before) == faults(&self.ground.tally) && self.in_flight.is_empty();
-        self.fresh &= replica.heard.values().all(|sample| sample.at.0 == self.ground.now);
+        self.fresh = before == self.ground.tally.all_faults() && self.in_flight.is_empty();
+        // A change that was missed stays missed, and a Pod that was never heard of says nothing.
+        let heard = |uid: &String| replica.heard.get(uid).is_some_and(|sample| sample.at.0 == self.ground.now);
+        self.fresh &= replica.informer.is_whole() && self.ground.processes.keys().all(heard);
         let term = self.lease.term;
         let registry = self.registry(&mut replica, term);
         let epoch = replica.epoch.map_or(0, |(_, epoch)| epoch);
@@ -153,7 +164,8 @@ impl Sim {
             informer: &replica.informer,
             leader_epoch: epoch,
             registry,
-            heard: &replica.heard,
+            statuses: &self.ground.statuses,
+            heard: &mut replica.heard,
         };
         let world = see::world(sight);
         let mut failed = Ok(());
@@ -165,6 +177,7 @@ impl Sim {
             pause = plan.look_again_ms.min(LOOK_MS);
             let seen = replica.registry_at;
             failed = self.follow(who, &mut replica, &world, &plan, term);
+            replica.heard = std::mem::take(&mut world.samples);
             replica.registry = world.registry.take().map(|registry| (seen, registry));
             self.last = Some(plan);
         } else {
@@ -175,7 +188,8 @@ impl Sim {
             let away_ms = 1000 * self.ground.dice.below(20);
             return self.crash(who, away_ms);
         }
-        replica.next_look = Millis(self.ground.now.0 + if failed.is_err() { TICK_MS } else { pause });
+        let pause = if failed.is_err() { TICK_MS } else { pause };
+        replica.next_look = Millis(self.ground.now.0 + pause).max(replica.away_until);
         replica.looked_at = self.revisions();
         if let Some(place) = self.replicas.get_mut(who) {
             *place = replica;
@@ -208,11 +222,11 @@ impl Sim {
         plan: &Plan,
         term: u32,
     ) -> Result<(), Failure> {
-        let Some(cluster) = replica.informer.view(Kind::Cluster).remove(CLUSTER) else { return Ok(()) };
+        let Some(cluster) = replica.informer.view(Kind::Cluster).get(CLUSTER).cloned() else { return Ok(()) };
         let mut expected = Expected { uid: Some(cluster.uid.clone()), version: Some(cluster.version) };
         if plan.status != world.status {
-            let json = serde_json::to_string(&plan.status).unwrap_or_default();
-            self.send(who, term, replica, Request::Status { expected: expected.clone(), json })?;
+            let status = Arc::new(plan.status.clone());
+            self.send(who, term, replica, Request::Status { expected: expected.clone(), status })?;
         }
         let mut first = Ok(());
         for wave in waves(&plan.actions) {
@@ -245,7 +259,7 @@ impl Sim {
         let mut version = Some(replica.planned_at);
         if let Action::DeletePod { name, uid, most_users_cut, .. } = action {
             let role = world.pods.get(name).map_or(Role::Gateway, |pod| pod.role);
-            if replica.heard.get(uid).is_some_and(|sample| sample.users(role) > *most_users_cut) {
+            if world.samples.get(uid).is_some_and(|sample| sample.users(role) > *most_users_cut) {
                 self.ground.tally.transition(Transition::DeleteRefused);
                 return Err(Failure::Stale);
             }
@@ -274,7 +288,7 @@ impl Sim {
         if let Some(fault) = self.weather.meets(&mut self.ground) {
             self.ground.count(fault);
             self.fresh = false;
-            self.say(|| format!("{fault:?}: {request:?}"));
+            self.say(|| format!("{fault:?}: {request}"));
             match fault {
                 Fault::RequestRefused => return Err(Failure::Unavailable),
                 Fault::RequestLost => return Err(Failure::Late),
@@ -282,6 +296,13 @@ impl Sim {
                 Fault::RequestSlow => {
                     let at = Millis(self.ground.now.0 + TICK_MS * (1 + self.ground.dice.below(12)));
                     self.in_flight.push((at, request));
+                    return Err(Failure::Late);
+                }
+                // It stands still with the request on its way, until another leads; then both go on.
+                Fault::OperatorPaused => {
+                    let until = Millis(self.ground.now.0 + TICK_MS * (16 + self.ground.dice.below(8)));
+                    (replica.away_until, replica.next_look) = (until, until);
+                    self.in_flight.push((until, request));
                     return Err(Failure::Late);
                 }
                 Fault::AnswerLost => {
@@ -321,7 +342,8 @@ impl Sim {
 
     /// A request arrives at its server.
     fn arrive(&mut self, request: &Request, late: bool) -> super::request::Done {
-        self.say(|| format!("{request:?}").chars().take(300).collect());
+        self.digest.note(self.ground.now.0, request);
+        self.say(|| request.to_string());
         self.judge(|sim| {
             let (ground, begun) = (&sim.ground, &sim.begun);
             invariants::check(&Moment::Arrives { ground, begun, request, late })
@@ -344,9 +366,9 @@ impl Sim {
     /// Notes which drains the stored status names.
     fn note_drains(&mut self) {
         let Some(cluster) = self.ground.api.get(Kind::Cluster, CLUSTER).map(Arc::clone) else { return };
-        let drains = see::status(&cluster).drains;
+        let status = self.ground.statuses.of(&cluster);
         let before = std::mem::take(&mut self.begun);
         let since = |uid: &String| before.get(uid).copied().unwrap_or(self.ground.now);
-        self.begun = drains.into_iter().map(|drain| (drain.uid.clone(), since(&drain.uid))).collect();
+        self.begun = status.drains.iter().map(|drain| (drain.uid.clone(), since(&drain.uid))).collect();
     }
 }

@@ -118,6 +118,11 @@ impl Tally {
         *self.transitions.entry(transition).or_default() += 1;
     }
 
+    /// How many faults there were.
+    pub(crate) fn all_faults(&self) -> u64 {
+        self.faults.values().sum()
+    }
+
     /// Adds the counts of another run.
     pub fn add(&mut self, other: &Self) {
         for (fault, count) in &other.faults {

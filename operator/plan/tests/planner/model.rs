@@ -317,7 +317,7 @@ impl Model {
         if let Some(registry) = &mut self.world.registry {
             registry.members.remove(uid);
             for role in Role::ALL {
-                registry.claims.of_mut(role).retain(|_, claim| *claim.uid != *uid);
+                registry.claims.of_mut(role).release(uid);
             }
         }
     }
@@ -379,7 +379,7 @@ impl Model {
             for slot in Slot::all() {
                 let owner = document.0.list(slot).find_map(|placed| names.get(&*placed.pod));
                 if let Some(uid) = owner {
-                    claims.insert(slot, Claim { uid: Arc::clone(uid), rooms: 0, users: 0 });
+                    claims.insert(slot, &Claim { uid: Arc::clone(uid), rooms: 0, users: 0 });
                 }
             }
         }

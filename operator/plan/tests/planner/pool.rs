@@ -234,7 +234,7 @@ impl Pool {
         self.users.insert(uid.to_owned(), users);
         let claim = Claim { uid: uid.into(), rooms: 1, users };
         let claims = &mut self.world.registry.as_mut().unwrap().claims;
-        claims.of_mut(self.role).insert(Slot::new(17).unwrap(), claim);
+        claims.of_mut(self.role).insert(Slot::new(17).unwrap(), &claim);
     }
 
     /// Instants at which the size turned from growing to shrinking, and those at which it turned back, in looks.

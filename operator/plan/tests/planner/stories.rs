@@ -464,9 +464,10 @@ fn slots_of_a_pod_that_says_nothing_of_them_move_last() {
     let from = |model: &Model, uid: &str| {
         let registry = model.world.registry.as_ref().unwrap();
         let document = registry.documents.chatroom.in_force.as_ref().unwrap();
-        let moves = registry.claims.chatroom.iter().filter(|(slot, claim)| {
-            let to = document.0.owner(**slot).unwrap();
-            *claim.uid == *uid && model.uid(&to.pod) != *uid
+        let claims = &registry.claims.chatroom;
+        let moves = claims.owned().filter(|(slot, owner)| {
+            let to = document.0.owner(*slot).unwrap();
+            *claims.uids()[*owner] == *uid && model.uid(&to.pod) != *uid
         });
         moves.count()
     };

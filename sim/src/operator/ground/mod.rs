@@ -2,13 +2,14 @@
 //!
 //! A tick is one second. In it [`nodes`] come and go and Pods are bound to them, [`kubelet`]s start and end processes, [`crowd`]
 //! moves users of gateways and [`slots`] those of rooms; everybody who can renews his lease and says what he carries.
-//! [`spec`] is what a person asks for.
+//! [`spec`] is what a person asks for, [`statuses`] what operators wrote about it.
 
 pub(crate) mod crowd;
 pub(crate) mod kubelet;
 pub(crate) mod nodes;
 pub(crate) mod slots;
 pub(crate) mod spec;
+pub(crate) mod statuses;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +21,7 @@ use throng_plan::world::{Member, Sample};
 
 use self::crowd::Crowd;
 use self::nodes::Machine;
+use self::statuses::Statuses;
 use super::api::{Expected, Kind, Object, Server};
 use super::dice::Dice;
 use super::etcd::Etcd;
@@ -51,6 +53,7 @@ pub(crate) struct Ground {
     pub(crate) dice: Dice,
     pub(crate) api: Server,
     pub(crate) etcd: Etcd,
+    pub(crate) statuses: Statuses,
     pub(crate) machines: BTreeMap<String, Machine>,
     pub(crate) processes: BTreeMap<String, Process>,
     /// When containers that do not run are started, by uid of their Pod.
@@ -74,6 +77,7 @@ impl Ground {
             dice: Dice::new(seed),
             api: Server::default(),
             etcd: Etcd::default(),
+            statuses: Statuses::default(),
             machines: BTreeMap::new(),
             processes: BTreeMap::new(),
             starts: BTreeMap::new(),

@@ -20,10 +20,16 @@ pub(crate) const TAINT: &str = "karpenter.sh/disrupted";
 /// The operator's finalizer.
 pub(crate) const FINALIZER: &str = "throng.dev/operator";
 
+/// Path of the seconds that a pool keeps its size for before it shrinks.
+pub(crate) const WINDOW: &str = "spec.window";
+/// Path of the largest size of a pool.
+pub(crate) const MAX: &str = "spec.max";
+
 /// The object that asks for it.
 pub(crate) fn object(sizes: [u32; 3]) -> Object {
     let sizes = Role::ALL.into_iter().zip(sizes).map(|(role, size)| (path(role), size.to_string()));
-    let mut object = Object::new(None, [("spec.shape", "shape-1".to_owned()), ("spec.paused", "false".to_owned())]);
+    let rest = [("spec.shape", "shape-1"), ("spec.paused", "false"), (WINDOW, "10"), (MAX, "1000")];
+    let mut object = Object::new(None, rest.map(|(path, value)| (path, value.to_owned())));
     object.fields.extend(sizes);
     object
 }
@@ -40,18 +46,18 @@ pub(crate) fn size(cluster: &Object, role: Role) -> u32 {
 
 /// What it asks for, as the planner knows it.
 pub(crate) fn read(cluster: &Object) -> ClusterSpec {
-    let scaling = Scaling {
-        window_ms: 300_000,
+    let scaling = |window_s: u64| Scaling {
+        window_ms: 1000 * window_s,
         tolerance: 0.1,
         select: Select::Max,
         policies: vec![Policy { change: Change::Pods(4), period_ms: 15_000 }],
     };
     let pool = |role: Role| PoolSpec {
         min: size(cluster, role),
-        max: 1000,
+        max: cluster.field(MAX).parse().unwrap_or(1000),
         targets: vec![Target { load: users_load(role), per_pod: PER_POD as f64 }],
-        scale_up: scaling.clone(),
-        scale_down: scaling.clone(),
+        scale_up: scaling(0),
+        scale_down: scaling(cluster.field(WINDOW).parse().unwrap_or(300)),
     };
     ClusterSpec {
         shape: ShapeHash::new(cluster.field("spec.shape")),
