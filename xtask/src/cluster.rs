@@ -121,7 +121,7 @@ pub(crate) fn load_images(root: &Path, cluster: &Cluster) -> Result<()> {
 }
 
 /// The tier of the test command: starts a cluster, runs what needs one, ends it, and looks for what is left.
-pub(crate) fn tier(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
+pub(crate) fn tier(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
     if let Some(why) = throng_cluster::obstacle() {
         tally.skip("tests on a real Kubernetes", &why);
         return Ok(true);
@@ -139,7 +139,7 @@ pub(crate) fn tier(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
         return Ok(false);
     };
     let loaded = tally.step("images are built and loaded", || load_images(root, &cluster)).is_some();
-    let passed = loaded && test(root, &cluster, tally)?;
+    let passed = loaded && test(root, choice, &cluster, tally)?;
     let clean = tally.step("the cluster ends and leaves nothing", || {
         let left = cluster.down();
         ensure!(left.is_empty(), "left: {left:#?}");
@@ -148,14 +148,23 @@ pub(crate) fn tier(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
     Ok(passed && clean.is_some())
 }
 
-/// One test at a time: some take nodes and the API server away.
-fn test(root: &Path, cluster: &Cluster, tally: &mut Tally) -> Result<bool> {
-    let arguments = ["test", "-p", "throng-cluster", "--test", "cluster", "--no-fail-fast", "--", "--test-threads=1"];
-    let mut command = cargo(root, &arguments);
-    let path = std::env::var("PATH").unwrap_or_default();
-    command.env("PATH", format!("{}:{path}", cluster.binaries().display()));
-    command.env("KUBECONFIG", cluster.kubeconfig()).env("THRONG_CLUSTER_DIR", cluster.folder());
-    tally.run("on a real cluster", &mut command)
+/// First what needs no people, one test at a time, for some take nodes and the API server away; then the scenarios.
+fn test(root: &Path, choice: &Choice, cluster: &Cluster, tally: &mut Tally) -> Result<bool> {
+    let throng =
+        std::env::var_os("THRONG_IMAGE_BIN").map_or_else(|| image::programs(root).join("throng"), PathBuf::from);
+    let mut run = |name: &str, arguments: &[&str]| {
+        let mut command = cargo(root, &["test", "-p", "throng-cluster", "--no-fail-fast"]);
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.args(arguments).env("PATH", format!("{}:{path}", cluster.binaries().display()));
+        command.env("KUBECONFIG", cluster.kubeconfig()).env("THRONG_CLUSTER_DIR", cluster.folder());
+        command.env("THRONG_BIN", &throng).env("THRONG_TEST_SLACK", choice.slack.to_string());
+        if choice.full {
+            command.env("THRONG_TEST_FULL", "1");
+        }
+        tally.run(name, &mut command)
+    };
+    Ok(run("on a real cluster", &["--test", "cluster", "--", "--test-threads=1"])?
+        & run("the operator with people in the rooms", &["--test", "live"])?)
 }
 
 /// Where a cluster lies if nobody says otherwise.

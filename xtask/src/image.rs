@@ -43,27 +43,41 @@ pub(crate) fn reference() -> String {
 /// Builds the binary and writes the archive. `THRONG_IMAGE_BIN` names a binary to take instead, for those who
 /// try things out on a cluster: one that is linked dynamically brings its libraries.
 pub(crate) fn write(root: &Path, out: &Path, reference: &str) -> Result<()> {
-    let binary = match std::env::var_os("THRONG_IMAGE_BIN") {
-        Some(binary) => PathBuf::from(binary),
-        None => build(root)?,
-    };
+    let named = std::env::var_os("THRONG_IMAGE_BIN").map(PathBuf::from);
+    if named.is_none() {
+        build(root)?;
+    }
+    let binary = named.unwrap_or_else(|| programs(root).join("throng"));
     let authorities = Some(Path::new(AUTHORITIES)).filter(|file| file.is_file());
     images::throng(reference, &binary, authorities)?.write(out)
 }
 
-/// Builds the static binary.
-fn build(root: &Path) -> Result<PathBuf> {
-    let triple = triple();
-    let mut command = cargo(root, &["build", "--release", "--quiet", "--bin", "throng", "--target", &triple]);
+/// Builds the static binary: the one that the image holds, and that all tests from outside run.
+pub(crate) fn build(root: &Path) -> Result<()> {
+    ensure!(
+        release(root, &["--bin", "throng"]).status().context("cannot start cargo")?.success(),
+        "the static build has failed"
+    );
+    let binary = programs(root).join("throng");
+    ensure!(images::is_static(&binary)?, "{} is linked dynamically", binary.display());
+    Ok(())
+}
+
+/// Where static programs land.
+pub(crate) fn programs(root: &Path) -> PathBuf {
+    target(root).join(triple()).join("release")
+}
+
+/// A release build that needs no libraries.
+pub(crate) fn release(root: &Path, what: &[&str]) -> Command {
+    let mut command = cargo(root, &["build", "--release", "--quiet", "--target", &triple()]);
+    command.args(what);
     // With a target named, the flags are for what ends up in the image and not for build scripts and macros. Paths of this
     // machine are taken out, so that others get the same bytes.
     let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned(), renamed(root, "/throng")];
     flags.extend(cargo_home().map(|home| renamed(&home, "/cargo")));
     command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")).env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo");
-    ensure!(command.status().context("cannot start cargo")?.success(), "the static build has failed");
-    let binary = target(root).join(triple).join("release/throng");
-    ensure!(images::is_static(&binary)?, "{} is linked dynamically", binary.display());
-    Ok(binary)
+    command
 }
 
 fn renamed(folder: &Path, name: &str) -> String {

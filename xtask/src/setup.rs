@@ -65,8 +65,8 @@ fn version(python: &str) -> Option<(u32, u32)> {
 /// Installs what is missing if `install` and root, else fails and names it; what a cluster needs, too, if one is to be started.
 pub(crate) fn ensure(install: bool, cluster: bool) -> Result<()> {
     let mut missing: Vec<&str> = NEEDS.iter().filter(|need| !on_path(need.program)).map(|need| need.package).collect();
-    // Without root no cluster can be started, and its tier is left out whatever is installed.
-    if cluster && is_root() {
+    // Without root and Go no cluster can be started, and its tier is left out whatever is installed.
+    if cluster && is_root() && throng_cluster::binaries::go_missing().is_none() {
         missing.extend(throng_cluster::missing_packages());
         missing.sort_unstable();
         missing.dedup();

@@ -1,12 +1,12 @@
 //! The tiers of the test command, fast ones first, so that a failure shows early.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
-use crate::run::{Tally, cargo, target};
-use crate::{bench, cluster, house, setup};
+use crate::run::{Tally, cargo};
+use crate::{bench, cluster, house, image, setup};
 
 /// What of it is to run.
 pub(crate) struct Choice {
@@ -42,7 +42,7 @@ const TIERS: &[(&str, &str, Run)] = &[
     ("autobahn", "conformance to RFC 6455: 298 OK, 0 NON-STRICT, 0 FAILED, 3 INFORMATIONAL", run_autobahn),
     (
         CLUSTER,
-        "with --full or by name: a real Kubernetes of three nodes, kinds, image, charts (root and Go)",
+        "with --full or by name: the operator on a real Kubernetes of three nodes, with people in the rooms (root and Go)",
         cluster::tier,
     ),
 ];
@@ -63,7 +63,7 @@ pub(crate) fn test(root: &Path, choice: &Choice) -> Result<bool> {
     }
     setup::ensure(choice.install, choice.takes(CLUSTER))?;
     if choice.takes("autobahn") {
-        // It is the last tier: better known now than after all the others.
+        // It is one of the last: better known now than after all the others.
         setup::python()?;
     }
     let mut tally = Tally::default();
@@ -106,20 +106,17 @@ fn run_unit(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
 
 fn run_release(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
     let seeds = if choice.full { "100000" } else { "20000" };
-    let mut simulate = Command::new(release(root).join("throng"));
+    let mut simulate = Command::new(image::programs(root).join("throng"));
     simulate.args(["simulate", "--seeds", seeds, "--at-least", "1000"]);
-    Ok(tally.run("release build", &mut cargo(root, &["build", "--release", "--quiet", "--bin", "throng"]))?
-        && tally.run(
-            "echo server",
-            &mut cargo(root, &["build", "--release", "--quiet", "-p", "throng-ws", "--examples"]),
-        )?
+    Ok(tally.step("release build", || image::build(root)).is_some()
+        && tally.run("echo server", &mut image::release(root, &["-p", "throng-ws", "--examples"]))?
         && tally.run("simulated worlds", &mut simulate)?)
 }
 
 fn run_e2e(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
     // One test at a time: each has a whole cluster, and two cores are all there is.
     let mut command = cargo(root, &["test", "-p", "throng-e2e", "--no-fail-fast", "--", "--test-threads=1"]);
-    command.env("THRONG_BIN", release(root).join("throng")).env("THRONG_TEST_SLACK", choice.slack.to_string());
+    command.env("THRONG_BIN", image::programs(root).join("throng")).env("THRONG_TEST_SLACK", choice.slack.to_string());
     if choice.full {
         command.env("THRONG_TEST_FULL", "1");
     }
@@ -127,7 +124,7 @@ fn run_e2e(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
 }
 
 fn run_bench(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
-    let throng = release(root).join("throng");
+    let throng = image::programs(root).join("throng");
     let mut all = true;
     for args in bench::figures(choice.full, choice.slack) {
         let began = std::time::Instant::now();
@@ -165,13 +162,8 @@ fn measure(throng: &Path, args: &str) -> Result<bench::Verdict> {
 
 fn run_autobahn(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
     let mut command = Command::new(setup::python()?);
-    let echo = release(root).join("examples/echo");
+    let echo = image::programs(root).join("examples/echo");
     command.current_dir(root).arg("e2e/autobahn/run.py").args(["--port", "9301"]);
     command.arg("--server-command").arg(format!("{} {{port}}", echo.display()));
     tally.run("Autobahn", &mut command)
-}
-
-/// Where release builds land.
-fn release(root: &Path) -> PathBuf {
-    target(root).join("release")
 }

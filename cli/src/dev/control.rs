@@ -171,7 +171,7 @@ impl Control {
                 let role = self.fleet.role(name)?;
                 lock(&self.asked).wishes.kill(role, name);
                 let (control, name) = (Arc::clone(&self), name.to_owned());
-                tokio::task::spawn_blocking(move || control.fleet.kill(&name)).await??;
+                tokio::task::spawn_blocking(move || control.fleet.kill(&name)).await?;
             }
             _ => bail!("a Pod can be added, drained, undrained and killed, not {verb:?}"),
         }

@@ -15,10 +15,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// How a file looks from outside.
 #[derive(Clone, PartialEq, Eq)]
-struct Stamp(Option<(SystemTime, u64)>);
+pub(super) struct Stamp(Option<(SystemTime, u64)>);
 
 impl Stamp {
-    fn of(path: &Path) -> Self {
+    pub(super) fn of(path: &Path) -> Self {
         let read = || {
             let metadata = std::fs::metadata(path).ok()?;
             Some((metadata.modified().ok()?, metadata.len()))
@@ -27,10 +27,11 @@ impl Stamp {
     }
 }
 
-/// Follows the file until dropped. What cannot be followed is said, and what runs goes on as it was.
-pub(super) async fn watch(path: PathBuf, mut given: Given, recipe: Recipe, control: Arc<Control>) {
+/// Follows the file until dropped. What cannot be followed is said, and what runs goes on as it was. `given` is what it said
+/// when it looked like `read`, or soon after.
+pub(super) async fn watch(path: PathBuf, (mut given, mut read): (Given, Stamp), recipe: Recipe, control: Arc<Control>) {
     let name = path.display();
-    let (mut read, mut last) = (Stamp::of(&path), Stamp::of(&path));
+    let mut last = Stamp::of(&path);
     loop {
         sleep(LOOK_EVERY).await;
         let stamp = Stamp::of(&path);

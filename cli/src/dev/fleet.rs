@@ -26,6 +26,10 @@ use super::web::{PageState, RoomRow};
 const ROOMS_SHOWN: u32 = 20;
 /// A dead Pod stays on the page for so long.
 const DEAD_SHOWN: Duration = Duration::from_secs(20);
+/// Longest wait for the thread of a Pod that was killed.
+const KILLED_WITHIN: Duration = Duration::from_secs(2);
+/// A Pod that was told to end has so long; then it is killed.
+const GRACE_MS: u64 = 5_000;
 /// Longest wait for a Pod to answer the page.
 const ASK: Duration = Duration::from_millis(800);
 
@@ -111,6 +115,9 @@ impl Fleet {
         let Pods { by_name, gone } = &mut *pods;
         by_name.retain(|name, pod| {
             pod.notice_end();
+            if pod.terminating.is_some_and(|since| now().0.since(since.0) > GRACE_MS) {
+                pod.kill();
+            }
             let ended = pod.terminating.and(pod.died);
             gone.extend(ended.map(|died| (name.clone(), (pod.role, died))));
             ended.is_none()
@@ -137,11 +144,15 @@ impl Fleet {
     }
 
     /// Ends a Pod as if its process had been killed: no goodbye, its lease expires.
-    pub(crate) fn kill(&self, name: &str) -> Result<()> {
-        let mut pods = self.lock();
-        let pod = pods.by_name.get_mut(name).with_context(|| format!("there is no Pod {name}"))?;
-        pod.kill();
-        Ok(())
+    pub(crate) fn kill(&self, name: &str) {
+        let until = Instant::now() + KILLED_WITHIN;
+        // Nobody is kept waiting for the Pods meanwhile.
+        while Instant::now() < until {
+            if self.lock().by_name.get_mut(name).is_none_or(Pod::kill) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Ends bots and all Pods, gateways first, each with a goodbye; waits for them at most a few seconds.

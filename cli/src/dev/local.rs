@@ -10,7 +10,7 @@ use throng_core::Role;
 use throng_plan::status::ClusterStatus;
 use throng_plan::world::{Cluster, Document, Node, Object, Rendered, Revision};
 use throng_plan::{Action, World, plan, waves};
-use throng_proto::link::DrainRequest;
+use throng_proto::link::{DrainRequest, ShedRequest};
 use throng_registry::{Conflict, Error as RegistryError, Fence, Placement as Written, Registry, View};
 use throng_runtime::registry::{Activities, known_epoch, registry};
 use throng_runtime::{Runtime, follow};
@@ -250,6 +250,12 @@ impl Local {
                 let request = DrainRequest { deadline_ms, per_second: users_per_s.unwrap_or(0) };
                 self.control.fleet.with(uid, |pod| pod.hooks.drain(&request));
             }
+            Action::ShedUsers { uid, users, users_per_s, .. } => {
+                let request = ShedRequest { users: *users, per_second: *users_per_s };
+                self.control.fleet.with(uid, |pod| pod.hooks.shed(&request));
+            }
+            // Nobody asks for one here.
+            Action::WriteOperation { .. } | Action::DeleteOperation { .. } => {}
             Action::UndrainPod { uid, .. } => drop(self.control.fleet.with(uid, |pod| pod.hooks.undrain())),
             Action::LabelServing { uid, serving, .. } => {
                 self.control.fleet.with(uid, |pod| pod.serving = *serving);

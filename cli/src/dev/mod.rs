@@ -70,6 +70,8 @@ pub(crate) fn run(args: &DevArgs) -> Result<ExitCode> {
 
 async fn start(args: &DevArgs) -> Result<ExitCode> {
     let began = Instant::now();
+    // Before it is read: what is written while Pods start is not missed.
+    let stamp = args.file.as_deref().map(file::Stamp::of);
     let given = asked(args)?;
     let recipe = Recipe::new(args);
     let config = recipe.config(args.file.as_ref().map(|_| &given)).map_err(|problem| anyhow!(problem))?;
@@ -102,7 +104,7 @@ async fn start(args: &DevArgs) -> Result<ExitCode> {
     });
     let local = Local::new(Arc::clone(&control), registry, args.isolate_gateways);
     let planning = tokio::spawn(local.run(stop.clone()));
-    let lived = live(args, &control, (listen, began), given, recipe).await;
+    let lived = live(args, &control, (listen, began), (given, stamp), recipe).await;
     // First the planner, or it would replace what ends.
     stop.cancel();
     let _ = planning.await;
@@ -116,12 +118,13 @@ async fn live(
     args: &DevArgs,
     control: &Arc<Control>,
     (listen, began): (SocketAddr, Instant),
-    given: Given,
+    (given, stamp): (Given, Option<file::Stamp>),
     recipe: Recipe,
 ) -> Result<()> {
     wait_ready(control).await?;
     report(control, args, listen, began.elapsed())?;
-    let following = args.file.clone().map(|path| tokio::spawn(file::watch(path, given, recipe, Arc::clone(control))));
+    let follow = |(path, stamp)| tokio::spawn(file::watch(path, (given, stamp), recipe, Arc::clone(control)));
+    let following = args.file.clone().zip(stamp).map(follow);
     if args.bots > 0 {
         control.fleet.send_bots(Bots::start(args, &format!("ws://{}/connect", near(listen)))?);
     }

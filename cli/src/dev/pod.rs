@@ -215,10 +215,11 @@ impl Pod {
         Ok(Self::born(birth, Run { hooks, grpc, http, pid, uid, stop, kill, thread }))
     }
 
-    /// Ends it at once.
-    pub(crate) fn kill(&mut self) {
+    /// Ends it at once; whether it has ended.
+    pub(crate) fn kill(&mut self) -> bool {
         self.kill.cancel();
-        self.join(Duration::from_secs(2));
+        self.notice_end();
+        self.died.is_some()
     }
 
     /// Waits for its end.

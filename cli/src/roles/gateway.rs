@@ -9,7 +9,7 @@ use throng_gateway::api::{self, ApiDeps, Calls};
 use throng_gateway::{Deps, Handle, Load, Options, Service};
 use throng_node::ownership::{Handle as Ownership, Identity};
 use throng_node::service::{Hooks, NodeService};
-use throng_proto::link::{DescribeReply, DrainRequest, PressureSample};
+use throng_proto::link::{DescribeReply, DrainRequest, PressureSample, ShedRequest};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
@@ -19,6 +19,8 @@ use super::{Membership, Metrics, Parts, Running, describe, policy, sample, serve
 
 /// Rates of a gateway are taken over this long.
 const RATES_OVER: Duration = Duration::from_secs(1);
+/// Lateness and errors are told of spans of this length: the planner waits for two bad ones.
+const HEALTH_SPAN: Duration = Duration::from_secs(5);
 
 pub(super) fn assemble(mut options: Options, parts: Parts) -> Result<Running> {
     let Membership { driver, ownership, slots: _ } = Membership::new(&parts);
@@ -51,7 +53,8 @@ pub(super) fn assemble(mut options: Options, parts: Parts) -> Result<Running> {
     })?;
     let told = handle.clone();
     policy::follow(&*registry, cut.clone(), move |rooms| told.set_downstream(policy::of_gateway(rooms, configured)));
-    let hooks = Arc::new(Gateway { identity, handle: handle.clone(), ownership, load: Mutex::default() });
+    let health = Mutex::new(Health::new(&handle));
+    let hooks = Arc::new(Gateway { identity, handle: handle.clone(), ownership, load: Mutex::default(), health });
     let node = InterceptedService::new(NodeService::server(Arc::clone(&hooks) as Arc<dyn Hooks>), pod_key.demand());
     grpc.set_nonblocking(true)?;
     let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(grpc)?);
@@ -83,6 +86,32 @@ struct Gateway {
     handle: Handle,
     ownership: Ownership,
     load: Mutex<Rates>,
+    health: Mutex<Health>,
+}
+
+/// How well the gateway did its work in the latest span of time that is over.
+struct Health {
+    begun: std::time::Instant,
+    seen: throng_gateway::health::Seen,
+    last: throng_gateway::health::Health,
+}
+
+impl Health {
+    fn new(handle: &Handle) -> Self {
+        let seen = throng_gateway::health::Seen::now(handle.counters());
+        Self { begun: std::time::Instant::now(), seen, last: throng_gateway::health::Health::default() }
+    }
+
+    /// Its loads, by the names that the planner knows them by.
+    fn loads(&mut self, handle: &Handle) -> impl Iterator<Item = (String, f64)> {
+        if self.begun.elapsed() >= HEALTH_SPAN {
+            let seen = throng_gateway::health::Seen::now(handle.counters());
+            self.last = seen.since(&self.seen);
+            (self.begun, self.seen) = (std::time::Instant::now(), seen);
+        }
+        let named = |name: &str, value: Option<f64>| Some((name.to_owned(), value?));
+        named("p99_ms", self.last.p99_ms).into_iter().chain(named("error_percent", self.last.error_percent))
+    }
 }
 
 /// Rates since a moment, taken anew at most once a second, however many ask.
@@ -115,6 +144,8 @@ impl Hooks for Gateway {
             ("cpu_percent".to_owned(), load.cpu_percent),
             ("deliveries_per_second".to_owned(), load.deliveries_per_second),
         ]);
+        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        let load = load.into_iter().chain(health.loads(&self.handle)).collect();
         sample(load, &self.ownership, self.handle.connections())
     }
 
@@ -128,6 +159,11 @@ impl Hooks for Gateway {
     fn undrain(&self) -> u64 {
         self.ownership.undrain();
         self.handle.undrain();
+        self.handle.connections()
+    }
+
+    fn shed(&self, request: &ShedRequest) -> u64 {
+        self.handle.shed(request.users, request.per_second);
         self.handle.connections()
     }
 

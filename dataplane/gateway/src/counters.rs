@@ -32,6 +32,12 @@ impl Withheld {
     }
 }
 
+/// From how many milliseconds on a message counts as that late: its delay is at least this and less than the next.
+pub const DELAYS_MS: [u64; 32] = [
+    0, 2, 5, 10, 20, 35, 50, 75, 100, 125, 150, 200, 250, 300, 350, 400, 450, 500, 600, 700, 800, 1000, 1250, 1500,
+    2000, 3000, 4000, 5000, 10_000, 20_000, 30_000, 60_000,
+];
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// What one reactor counted since the last time it was asked.
@@ -46,6 +52,8 @@ macro_rules! counters {
             pub delivered: [u64; Lane::COUNT],
             /// Messages of rooms that subscribers were not sent, by [`Withheld`] and lane.
             pub withheld: [[u64; Lane::COUNT]; Withheld::ALL.len()],
+            /// Messages of rooms handed to subscribers, by the time since they were ordered, see [`DELAYS_MS`].
+            pub delays: [u64; DELAYS_MS.len()],
         }
 
         /// The same for the whole process, since it began.
@@ -60,6 +68,8 @@ macro_rules! counters {
             pub delivered: [AtomicU64; Lane::COUNT],
             /// Messages of rooms that subscribers were not sent, by [`Withheld`] and lane.
             pub withheld: [[AtomicU64; Lane::COUNT]; Withheld::ALL.len()],
+            /// Messages of rooms handed to subscribers, by the time since they were ordered, see [`DELAYS_MS`].
+            pub delays: [AtomicU64; DELAYS_MS.len()],
             /// Connections now.
             pub connections: AtomicU64,
             /// Connections that something waits for because they read slowly, every two seconds.
@@ -77,6 +87,7 @@ macro_rules! counters {
                 add_all(&self.closes, &counts.closes);
                 add_all(&self.errors, &counts.errors);
                 add_all(&self.delivered, &counts.delivered);
+                add_all(&self.delays, &counts.delays);
                 for (totals, counts) in self.withheld.iter().zip(&counts.withheld) {
                     add_all(totals, counts);
                 }
@@ -157,6 +168,14 @@ impl Counts {
         for (total, count) in self.delivered.iter_mut().zip(by_lane) {
             *total += u64::from(*count) * subscribers;
             self.deliveries += u64::from(*count) * subscribers;
+        }
+    }
+
+    /// Counts messages that so many subscribers got so long after they were ordered.
+    pub fn delayed(&mut self, ms: u64, messages: u64) {
+        let at = DELAYS_MS.partition_point(|from| *from <= ms).saturating_sub(1);
+        if let Some(count) = self.delays.get_mut(at) {
+            *count += messages;
         }
     }
 

@@ -125,6 +125,17 @@ impl Handle {
         let _ = self.state.orders.try_send(ToShard::Undrain);
     }
 
+    /// Asks so many users to connect anew, the idle ones first; everybody else stays. Nobody while it is draining.
+    pub fn shed(&self, users: u64, per_second: u32) {
+        if self.is_draining() {
+            return;
+        }
+        let shards = self.state.threads.len().max(1);
+        let users = users.div_ceil(shards as u64);
+        let per_s = per_second.div_ceil(u32::try_from(shards).unwrap_or(u32::MAX));
+        let _ = self.state.orders.try_send(ToShard::Shed { users, per_s });
+    }
+
     /// What clients get of lanes 2-3 from now on, those that are connected too. In force within a turn of each reactor.
     pub fn set_downstream(&self, downstream: Downstream) {
         self.state.downstream.send_if_modified(|now| std::mem::replace(now, downstream) != downstream);

@@ -17,6 +17,7 @@ pub mod counters;
 mod gauge;
 pub mod guard;
 mod handle;
+pub mod health;
 mod http;
 pub mod hub;
 mod links;

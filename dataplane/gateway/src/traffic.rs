@@ -268,6 +268,13 @@ pub enum ToShard {
     },
     /// Stay after all.
     Undrain,
+    /// Ask some to connect anew, the idle ones first; the others stay.
+    Shed {
+        /// How many of this shard.
+        users: u64,
+        /// How many of this shard in a second; 0: as in a drain.
+        per_s: u32,
+    },
     /// Clients get another share from now on.
     Downstream(Downstream),
     /// Tokens are taken by other keys from now on.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use throng_proto::link::node_server::{Node, NodeServer};
-use throng_proto::link::{DescribeReply, DescribeRequest, DrainReply, DrainRequest, PressureRequest, PressureSample};
+use throng_proto::link::{
+    DescribeReply, DescribeRequest, DrainReply, DrainRequest, PressureRequest, PressureSample, ShedRequest,
+};
 use tokio_stream::wrappers::IntervalStream;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
@@ -21,6 +23,10 @@ pub trait Hooks: Send + Sync + 'static {
     fn drain(&self, request: &DrainRequest) -> u64;
     /// Takes a drain back; idempotent. Returns how much is left.
     fn undrain(&self) -> u64;
+    /// Asks some users to connect anew. Returns how much is left. Roles without connections have nobody to ask.
+    fn shed(&self, _: &ShedRequest) -> u64 {
+        self.sample().left
+    }
     /// Who it is and how it is.
     fn describe(&self) -> DescribeReply;
 }
@@ -53,6 +59,10 @@ impl Node for NodeService {
 
     async fn undrain(&self, _: Request<DrainRequest>) -> Result<Response<DrainReply>, Status> {
         Ok(Response::new(DrainReply { left: self.0.undrain() }))
+    }
+
+    async fn shed(&self, request: Request<ShedRequest>) -> Result<Response<DrainReply>, Status> {
+        Ok(Response::new(DrainReply { left: self.0.shed(request.get_ref()) }))
     }
 
     async fn describe(&self, _: Request<DescribeRequest>) -> Result<Response<DescribeReply>, Status> {

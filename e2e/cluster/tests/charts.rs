@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -125,5 +125,40 @@ fn both_charts_have_the_version_of_the_workspace() {
             (&chart["version"], &chart["appVersion"]),
             (&env!("CARGO_PKG_VERSION").into(), &env!("CARGO_PKG_VERSION").into())
         );
+    }
+}
+
+/// Verbs by resource.
+type Rights = BTreeMap<String, BTreeSet<String>>;
+
+#[test]
+fn the_table_of_rights_is_what_the_chart_grants() {
+    let mut granted = Rights::new();
+    for file in ["throng/templates/_helpers.tpl", "throng/templates/rights.yaml"] {
+        let text = read(file);
+        let lists = text.lines().filter_map(|line| line.trim().split_once(": ["));
+        let lists: Vec<_> = lists.map(|(name, list)| (name, list.trim_end_matches(']'))).collect();
+        for pair in lists.windows(2) {
+            if let [("resources", resources), ("verbs", verbs)] = pair {
+                grant(&mut granted, resources, verbs);
+            }
+        }
+    }
+    let page = std::fs::read_to_string(repository().join("docs/install.md")).unwrap();
+    let table = page.split("## Rights").nth(1).and_then(|text| text.split("For people:").next()).unwrap();
+    let mut documented = Rights::new();
+    for row in table.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let reason = cells.get(3).unwrap();
+        assert!(reason.len() > 10, "{row}");
+        grant(&mut documented, &cells.get(1).unwrap().replace('`', ""), cells.get(2).unwrap());
+    }
+    assert!(granted.len() > 10);
+    assert_eq!(documented, granted, "docs/install.md (left) and helm/throng (right) differ");
+}
+
+fn grant(rights: &mut Rights, resources: &str, verbs: &str) {
+    for resource in resources.split(", ") {
+        rights.entry(resource.to_owned()).or_default().extend(verbs.split(", ").map(ToOwned::to_owned));
     }
 }

@@ -52,8 +52,14 @@ impl Colour {
 
 /// Writes data to the standard output. Nobody who reads it any more is no error.
 pub fn print(text: &str) {
+    let _ = is_read(text);
+}
+
+/// Writes data to the standard output; false: nobody reads it any more.
+#[must_use]
+pub fn is_read(text: &str) -> bool {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 
 /// A value in a form; as a tree it is what `branches` are.

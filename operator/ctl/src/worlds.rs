@@ -231,6 +231,10 @@ pub(crate) fn rolled_back() -> Seen {
                 revision(8, "Blocked", "throng:0.2.0", 0, 0),
                 revision(7, "Serving", "throng:0.1.0", 6, 24_113),
             ],
+            "conditions": [
+                condition("Ready", "True", "AllServe", "", "09:00:00"),
+                condition("RolledBack", "True", "RevisionBlocked", "revision 8 gets nobody", "11:30:00"),
+            ],
             "rollback": {
                 "blockedRevision": {"number": 8, "hash": "h8"}, "to": 7, "pace": "Fast",
                 "since": "2026-12-31T11:30:00Z", "doneAt": "2026-12-31T11:30:21Z", "operation": "rollback-2xq4w",

@@ -36,13 +36,15 @@ const fn rank(action: &Action) -> Option<u8> {
     match action {
         Action::CreatePod { .. } | Action::UndrainPod { .. } | Action::LabelServing { serving: true, .. } => Some(0),
         Action::LabelServing { serving: false, .. } => Some(1),
-        Action::DrainPod { .. } => Some(2),
+        Action::DrainPod { .. } | Action::ShedUsers { .. } => Some(2),
         Action::DeletePod { .. } => Some(3),
         Action::SetFinalizer
         | Action::RemoveFinalizer
         | Action::Apply(_)
         | Action::WriteTarget { .. }
         | Action::WritePlacement { .. }
+        | Action::WriteOperation { .. }
+        | Action::DeleteOperation { .. }
         | Action::WritePolicy { .. } => None,
     }
 }
@@ -61,6 +63,9 @@ pub const fn kind(action: &Action) -> &'static str {
         Action::LabelServing { .. } => "label_serving",
         Action::WriteTarget { .. } => "write_target",
         Action::WritePlacement { .. } => "write_placement",
+        Action::ShedUsers { .. } => "shed_users",
+        Action::WriteOperation { .. } => "write_operation",
+        Action::DeleteOperation { .. } => "delete_operation",
         Action::WritePolicy { .. } => "write_policy",
     }
 }
@@ -79,6 +84,9 @@ pub fn describe(action: &Action) -> String {
         Action::UndrainPod { name, .. } => format!("take the drain of {name} back"),
         Action::LabelServing { name, serving: true, .. } => format!("put {name} into its Service"),
         Action::LabelServing { name, serving: false, .. } => format!("take {name} out of its Service"),
+        Action::ShedUsers { name, users, .. } => format!("ask {users} users of {name} to connect anew"),
+        Action::WriteOperation { name, status, .. } => format!("write that operation {name} is {:?}", status.phase),
+        Action::DeleteOperation { name, .. } => format!("delete operation {name}: its time to live is over"),
         Action::WriteTarget { role, .. } => format!("write the target of {role} slots"),
         Action::WritePlacement { role, document } => {
             format!("write version {} of the placement of {role} slots", document.0.version)

@@ -8,7 +8,7 @@ use kube::Resource as _;
 use kube::runtime::events::{Event, EventType, Recorder};
 use throng_crds::ChatroomCluster;
 use throng_plan::plan::{Action, Because};
-use throng_plan::status::{Condition, Holds};
+use throng_plan::status::{Condition, Holds, OperationPhase};
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -22,13 +22,16 @@ const MOST_NOTE: usize = 1024;
 const MOST_EVENTS: usize = 16;
 
 /// Reasons of Events about what was done, with their meaning; those of conditions are told too, whenever one changes.
-pub const ACTIONS: [(&str, &str); 6] = [
+pub const ACTIONS: [(&str, &str); 9] = [
     ("PodMade", "A Pod was made."),
     ("PodServes", "A Pod was put into its Service."),
     ("PodDraining", "A Pod was told to empty itself."),
     ("PodComesBack", "The drain of a Pod was taken back."),
     ("PodDeleted", "A Pod was deleted: it was empty, unused or over, or the cluster goes."),
     ("PodCutOff", "A Pod was deleted at the deadline of its drain, with the users that were still on it."),
+    ("UsersAsked", "Some users of a gateway were asked to connect anew, so that a new revision gets its share."),
+    ("OperationDone", "An operation has done what it was asked for."),
+    ("OperationFailed", "An operation could not be done, or another took its place. Its status says why."),
 ];
 
 /// An Event to be told.
@@ -90,6 +93,15 @@ pub fn of_action(action: &Action) -> Option<Told> {
         Action::LabelServing { name, serving: true, .. } => told(false, "PodServes", name, "serves".to_owned()),
         Action::DrainPod { name, .. } => told(false, "PodDraining", name, "is drained".to_owned()),
         Action::UndrainPod { name, .. } => told(false, "PodComesBack", name, "is not drained any more".to_owned()),
+        Action::ShedUsers { name, users, .. } => {
+            told(false, "UsersAsked", name, format!("asks {users} users to connect anew"))
+        }
+        Action::WriteOperation { name, status, .. } if status.phase.is_final() => {
+            let done = status.phase == OperationPhase::Succeeded;
+            let reason = if done { "OperationDone" } else { "OperationFailed" }.to_owned();
+            let note = format!("{} {name}: {}", status.action, status.message);
+            Some(Told { warning: !done, reason, note, pod: None })
+        }
         Action::DeletePod { name, because: Because::Deadline, most_users_cut, .. } => {
             told(true, "PodCutOff", name, format!("goes at its deadline, with up to {most_users_cut} users"))
         }

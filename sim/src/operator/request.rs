@@ -30,6 +30,7 @@ pub(crate) enum Request {
     Delete { name: String, expected: Expected, uid: String, because: Because },
     Label { name: String, uid: String, serving: bool },
     Drain { uid: String, on: bool },
+    Shed { uid: String, users: u64 },
     Policy { policy: Policy, read: u64 },
     Write { role: Role, is_target: bool, document: Document, read: u64 },
 }
@@ -89,7 +90,7 @@ impl Request {
             Self::Delete { because: Because::ClusterDeleted, .. } => Transition::DeletedWithCluster,
             Self::Label { serving: true, .. } => Transition::LabelOn,
             Self::Label { serving: false, .. } => Transition::LabelOff,
-            Self::Drain { on: true, .. } => Transition::DrainStarted,
+            Self::Drain { on: true, .. } | Self::Shed { .. } => Transition::DrainStarted,
             Self::Drain { on: false, .. } => Transition::DrainTakenBack,
             Self::Policy { .. } => Transition::PolicyWritten,
             Self::Write { is_target: true, .. } => Transition::TargetWritten,
@@ -122,6 +123,7 @@ impl fmt::Display for Request {
             Self::Delete { name, uid, because, .. } => write!(f, "delete {name} ({uid}): {because:?}"),
             Self::Label { name, serving, .. } => write!(f, "label {name} serving={serving}"),
             Self::Drain { uid, on } => write!(f, "{} {uid}", if *on { "drain" } else { "undrain" }),
+            Self::Shed { uid, users } => write!(f, "ask {users} users of {uid} to connect anew"),
             Self::Policy { policy, .. } => {
                 write!(f, "policy, epoch {} version {}", policy.leader_epoch, policy.version)
             }
@@ -210,6 +212,10 @@ impl Ground {
                 self.processes.get_mut(uid).into_iter().for_each(|process| process.draining = *on);
                 Ok(None)
             }
+            Request::Shed { uid, users } => {
+                self.shed(uid, *users);
+                Ok(None)
+            }
             Request::Policy { policy, read } => {
                 self.etcd.put_policy(policy.clone(), *read)?;
                 Ok(None)
@@ -252,10 +258,11 @@ fn learn(key: Key, answer: Answer) -> Done {
 }
 
 /// What an action asks a server for. `version` of the Pod it names or of the registry it was planned with, `cluster` with its uid and version, shape of new Pods.
-pub(crate) fn request(action: &Action, cluster: &Expected, version: Option<u64>, shape: &str) -> Request {
+/// Nothing for operations: nobody asks for one here.
+pub(crate) fn request(action: &Action, cluster: &Expected, version: Option<u64>, shape: &str) -> Option<Request> {
     let owner = cluster.uid.clone().unwrap_or_default();
     let read = version.unwrap_or_default();
-    match action.clone() {
+    Some(match action.clone() {
         Action::SetFinalizer => Request::Finalizer { expected: cluster.clone(), on: true },
         Action::RemoveFinalizer => Request::Finalizer { expected: cluster.clone(), on: false },
         Action::Apply(object) => Request::Apply { owner, object },
@@ -267,9 +274,11 @@ pub(crate) fn request(action: &Action, cluster: &Expected, version: Option<u64>,
         }
         Action::DrainPod { uid, .. } => Request::Drain { uid, on: true },
         Action::UndrainPod { uid, .. } => Request::Drain { uid, on: false },
+        Action::ShedUsers { uid, users, .. } => Request::Shed { uid, users },
+        Action::WriteOperation { .. } | Action::DeleteOperation { .. } => return None,
         Action::LabelServing { name, uid, serving } => Request::Label { name, uid, serving },
         Action::WritePolicy { policy } => Request::Policy { policy, read },
         Action::WriteTarget { role, document } => Request::Write { role, is_target: true, document, read },
         Action::WritePlacement { role, document } => Request::Write { role, is_target: false, document, read },
-    }
+    })
 }

@@ -78,6 +78,7 @@ fn node(found: &Object) -> Node {
     let taint = found.field("spec.taints");
     Node {
         zone: found.field("labels.zone").to_owned(),
+        labels: BTreeMap::new(),
         cordoned: found.field("spec.unschedulable") == "true",
         taints: if taint.is_empty() { BTreeSet::new() } else { [taint.to_owned()].into() },
         ready: found.state("ready") == "true",

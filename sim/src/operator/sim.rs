@@ -270,7 +270,10 @@ impl Sim {
             _ => None,
         };
         let shape = shape.unwrap_or(&world.spec.shape).as_str().to_owned();
-        self.send(who, term, replica, request(action, cluster, version, &shape))
+        match request(action, cluster, version, &shape) {
+            Some(request) => self.send(who, term, replica, request),
+            None => Ok(()),
+        }
     }
 
     /// Sends a request through the weather.

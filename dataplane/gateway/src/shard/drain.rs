@@ -24,11 +24,37 @@ pub(super) struct Drain {
     /// In order; done up to `sent`.
     order: Vec<(u32, u32)>,
     sent: usize,
+    /// Everybody is to go, whoever comes later too.
+    all: bool,
 }
 
 impl<T: Transport> Shard<T> {
     pub(super) fn drain(&mut self, within_ms: u64) {
-        let per_s = u64::from(self.shared.options.drain_per_s.max(1));
+        let order = self.idle_first();
+        let span_ms = self.span_ms(order.len(), 0).min(within_ms.saturating_sub(LEAVE_MS));
+        self.drain = Some(Drain { begun: self.now, span_ms, order, sent: 0, all: true });
+        self.drain_some();
+    }
+
+    /// Asks some to connect anew. One after the other: while others are asked, nobody else is.
+    pub(super) fn shed(&mut self, users: u64, per_s: u32) {
+        if self.drain.is_some() {
+            return;
+        }
+        let mut order = self.idle_first();
+        order.truncate(usize::try_from(users).unwrap_or(usize::MAX));
+        let span_ms = self.span_ms(order.len(), per_s);
+        self.drain = Some(Drain { begun: self.now, span_ms, order, sent: 0, all: false });
+        self.drain_some();
+    }
+
+    fn span_ms(&self, users: usize, per_s: u32) -> u64 {
+        let per_s = if per_s == 0 { self.shared.options.drain_per_s.max(1) } else { per_s };
+        users as u64 * 1000 / u64::from(per_s)
+    }
+
+    /// Connections that are not on their way out, those first that have not said anything for longest.
+    fn idle_first(&self) -> Vec<(u32, u32)> {
         let mut order: Vec<(u32, u32, u32)> = self
             .conns
             .iter()
@@ -36,10 +62,7 @@ impl<T: Transport> Shard<T> {
             .filter_map(|(number, conn)| Some((conn.spoke_step, u32::try_from(number).ok()?, conn.generation)))
             .collect();
         order.sort_unstable();
-        let span_ms = (order.len() as u64 * 1000 / per_s).min(within_ms.saturating_sub(LEAVE_MS));
-        let order = order.into_iter().map(|(_, conn, generation)| (conn, generation)).collect();
-        self.drain = Some(Drain { begun: self.now, span_ms, order, sent: 0 });
-        self.drain_some();
+        order.into_iter().map(|(_, conn, generation)| (conn, generation)).collect()
     }
 
     pub(super) fn undrain(&mut self) {
@@ -64,7 +87,11 @@ impl<T: Transport> Shard<T> {
             }
         }
         // Who has come since is not listed, and goes at once.
-        if self.drain.as_ref().is_some_and(|drain| drain.sent == drain.order.len()) {
+        let told = self.drain.as_ref().filter(|drain| drain.sent == drain.order.len()).map(|drain| drain.all);
+        if told == Some(false) {
+            self.drain = None;
+        }
+        if told == Some(true) {
             let late: Vec<u32> = self
                 .conns
                 .iter()

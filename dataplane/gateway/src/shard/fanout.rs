@@ -55,12 +55,23 @@ impl<T: Transport> Shard<T> {
         let mut event = room.event.take().map(|(event, _)| event);
         for segment in segments {
             self.fan_out(number, &segment, event.take().as_deref());
+            self.note_delay(number, &segment);
             self.hold_segment(number, &segment);
             if let Some(room) = self.room_mut(number) {
                 room.reached(Cursor { epoch: segment.epoch, seq: segment.last() });
             }
         }
         self.advance_all(number);
+    }
+
+    /// How long ago the messages were ordered, by the clock of their owner: a clock that is ahead counts as no time.
+    fn note_delay(&mut self, number: u32, segment: &Segment) {
+        let now = self.shared.origin.unix(self.now);
+        let subscribers = self.rooms.get(number as usize).map_or(0, |room| room.subs.len() as u64);
+        let oldest = segment.messages.iter().map(|message| message.at_ms).min();
+        if let Some(oldest) = oldest {
+            self.counts.delayed(now.since(oldest), segment.messages.len() as u64 * subscribers);
+        }
     }
 
     fn fan_out(&mut self, number: u32, segment: &Segment, event: Option<&Event>) {

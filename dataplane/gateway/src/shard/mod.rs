@@ -239,6 +239,7 @@ impl<T: Transport> Shard<T> {
             ToShard::ListSessions(slots) => self.list_sessions(&slots),
             ToShard::Drain { within_ms } => self.drain(within_ms),
             ToShard::Undrain => self.undrain(),
+            ToShard::Shed { users, per_s } => self.shed(users, per_s),
             ToShard::Downstream(downstream) => self.follow_downstream(downstream),
             ToShard::Keys(keys) => self.keys = keys,
         }

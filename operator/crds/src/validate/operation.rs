@@ -26,6 +26,7 @@ pub fn operation(object: &ChatroomOperation) -> Result<Operation, Vec<Flaw>> {
         asked_at,
         action,
         ttl_ms,
+        status: object.status.clone().unwrap_or_default(),
     })
 }
 

@@ -163,11 +163,12 @@ pub fn is_at_rest(condition: &Condition) -> bool {
     condition.status == rest
 }
 
-/// Whether a condition is one that somebody should look at: not as at rest, and not merely under way.
+/// Whether a condition is one that somebody should look at: not as at rest, and not merely what was
+/// asked for.
 #[must_use]
 pub fn is_bad(condition: &Condition) -> bool {
     let under_way = match condition.kind.as_str() {
-        "Progressing" | "Paused" => true,
+        "Progressing" | "Paused" | "RolledBack" => true,
         "Ready" => condition.reason != "PoolDown",
         _ => false,
     };

@@ -8,7 +8,7 @@ use crate::text::{Glyphs, Style, Tone, render};
 use crate::worlds;
 
 fn drawn(seen: &Seen, style: Style) -> String {
-    render(&[tree(&Overview::of(seen))], style)
+    render(&[tree(&Overview::of(seen), false)], style)
 }
 
 #[test]
@@ -34,6 +34,18 @@ fn a_narrow_terminal_without_unicode_shows_the_same() {
     let narrow = drawn(&worlds::draining(), style);
     assert!(narrow.lines().all(|line| line.len() <= 60), "{narrow}");
     insta::assert_snapshot!("draining-narrow", narrow);
+}
+
+#[test]
+fn of_a_large_pool_only_the_pods_are_named_that_do_not_merely_serve() {
+    let mut seen = worlds::halted();
+    let more = (2..40).map(|index| worlds::pod("gateway", 7, index, serde_json::json!({})));
+    seen.pods.as_mut().unwrap().extend(more.map(|pod| serde_json::from_value(pod).unwrap()));
+    let few = drawn(&seen, Style::PLAIN);
+    assert!(few.contains("live-gateway-8-0") && !few.contains("live-gateway-7-1"), "{few}");
+    assert!(few.contains("└─ 40 Pods that serve: --pods names them") && few.contains("live-message-7-1"), "{few}");
+    let all = render(&[tree(&Overview::of(&seen), true)], Style::PLAIN);
+    assert!(all.contains("live-gateway-7-39") && !all.contains("--pods"), "{all}");
 }
 
 #[test]
@@ -77,6 +89,7 @@ fn conditions_at_rest_are_not_shown_and_those_that_merely_go_on_are_not_bad() {
         ("Ready", Holds::False, "PodsStarting", true, false),
         ("Ready", Holds::False, "PoolDown", true, true),
         ("Progressing", Holds::True, "Draining", true, false),
+        ("RolledBack", Holds::True, "RevisionBlocked", true, false),
         ("Applied", Holds::False, "ActionFailed", true, true),
         ("DrainBlocked", Holds::True, "CapacityNeeded", true, true),
         ("SomethingNew", Holds::False, "Fine", false, false),

@@ -8,9 +8,12 @@ use super::pools::PoolView;
 use super::{OperationView, Overview, RolloutView, is_bad};
 use crate::text::{Branch, Cell, Tone, ago, count, left, many, span};
 
-/// Draws it.
+/// Of a pool with more Pods than this, those that merely serve are counted and not named.
+const NAMED_PODS: usize = 20;
+
+/// Draws it; `every_pod`: names the Pods of large pools too.
 #[must_use]
-pub fn tree(overview: &Overview) -> Branch {
+pub fn tree(overview: &Overview, every_pod: bool) -> Branch {
     let head = Branch::of(vec![
         Cell::new(Tone::Strong, &overview.name),
         Cell::new(Tone::Dim, format!("in {}", overview.namespace)),
@@ -20,7 +23,7 @@ pub fn tree(overview: &Overview) -> Branch {
     below.extend(revisions(overview));
     below.extend(overview.rollout.as_ref().map(|rollout| rollout_line(rollout, overview)));
     below.extend(rollback(overview));
-    below.extend(Role::ALL.map(|role| pool(role, overview.pools.of(role), overview.now)));
+    below.extend(Role::ALL.map(|role| pool(role, overview.pools.of(role), every_pod, overview.now)));
     below.extend(moves(overview));
     let now = overview.now;
     below.extend(group("events", overview.events.iter().map(|event| event_line(event, now)).collect()));
@@ -110,7 +113,7 @@ fn rollback(overview: &Overview) -> Option<Branch> {
     Some(Branch::of(cells).with(vec![Branch::text(block)]))
 }
 
-fn pool(role: Role, pool: &PoolView, now: Utc) -> Branch {
+fn pool(role: Role, pool: &PoolView, every_pod: bool, now: Utc) -> Branch {
     let short = pool.ready < pool.wanted;
     let size = Cell::new(if short { Tone::Busy } else { Tone::Plain }, format!("{}/{} serve", pool.ready, pool.wanted));
     let per_pod = &pool.per_pod;
@@ -127,7 +130,17 @@ fn pool(role: Role, pool: &PoolView, now: Utc) -> Branch {
     if pool.draining > 0 {
         cells.push(Cell::new(Tone::Busy, format!("{} draining", pool.draining)));
     }
-    Branch::row(cells).with(pool.pods.iter().map(|pod| pod_line(pod, now)).collect())
+    let every_pod = every_pod || pool.pods.len() <= NAMED_PODS;
+    let named = |pod: &&PodView| every_pod || pod.state != State::Serves;
+    let mut pods: Vec<Branch> = pool.pods.iter().filter(named).map(|pod| pod_line(pod, now)).collect();
+    let more = pool.pods.len() - pods.len();
+    if more > 0 {
+        pods.push(Branch::of(vec![Cell::new(
+            Tone::Dim,
+            format!("{} that serve: --pods names them", many(more as u64, "Pod")),
+        )]));
+    }
+    Branch::row(cells).with(pods)
 }
 
 fn pod_line(pod: &PodView, now: Utc) -> Branch {

@@ -15,7 +15,7 @@ use crate::overview::{Overview, tree};
 use crate::reach::{Reach, Where};
 use crate::screen::{Colour, Format, now, print, show};
 use crate::seen::{Readable, Seen};
-use crate::text::{Branch, Style};
+use crate::text::Branch;
 
 /// What to show.
 #[derive(clap::Args, Clone, Debug)]
@@ -40,6 +40,9 @@ pub struct StatusArgs {
     /// Show it again at every change. As JSON: one object a line.
     #[arg(short, long)]
     watch: bool,
+    /// Name every Pod, also of pools with more than twenty.
+    #[arg(long)]
+    pods: bool,
     /// Form of the answer.
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -54,6 +57,16 @@ struct Scope {
     reach: Reach,
     cluster: Option<String>,
     all: bool,
+}
+
+/// How to show it.
+#[derive(Clone, Copy)]
+struct Look {
+    format: Format,
+    colour: Colour,
+    every_pod: bool,
+    /// A cluster was named: it is shown, not a list.
+    named: bool,
 }
 
 /// Everything that was read, of all clusters that are meant.
@@ -71,27 +84,31 @@ pub async fn run(args: StatusArgs) -> Result<ExitCode, Error> {
     let reach = Reach::connect(&args.to).await?;
     let scope = Scope { reach, cluster: args.cluster.clone(), all: args.all_namespaces };
     let found = scope.read().await?;
+    let named = scope.cluster.is_some();
+    let look = Look { format: args.output, colour: args.color, every_pod: args.pods, named };
     if args.watch {
-        return watch::run(&scope, found, args.output, args.color).await;
+        return watch::run(&scope, found, look).await;
     }
-    let overviews = found.overviews(now());
-    print(&page(&overviews, args.output, args.color.style(), scope.cluster.is_some())?);
+    print(&look.page(&found.overviews(now()))?);
     Ok(ExitCode::SUCCESS)
 }
 
-/// All overviews in one form. Of a cluster that was named, itself; else a list.
-fn page(overviews: &[Overview], format: Format, style: Style, named: bool) -> Result<String, Error> {
-    if let Some(one) = overviews.first().filter(|_| named) {
-        return show(one, &[tree(one)], format, style);
-    }
-    let mut trees: Vec<Branch> = Vec::new();
-    for overview in overviews {
-        if !trees.is_empty() {
-            trees.push(Branch::default());
+impl Look {
+    /// All overviews in one form.
+    fn page(self, overviews: &[Overview]) -> Result<String, Error> {
+        let style = self.colour.style();
+        if let Some(one) = overviews.first().filter(|_| self.named) {
+            return show(one, &[tree(one, self.every_pod)], self.format, style);
         }
-        trees.push(tree(overview));
+        let mut trees: Vec<Branch> = Vec::new();
+        for overview in overviews {
+            if !trees.is_empty() {
+                trees.push(Branch::default());
+            }
+            trees.push(tree(overview, self.every_pod));
+        }
+        show(&overviews, &trees, self.format, style)
     }
-    show(&overviews, &trees, format, style)
 }
 
 impl Scope {

@@ -20,10 +20,10 @@ use throng_crds::{ChatroomCluster, ChatroomOperation};
 use throng_plan::status::Utc;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Found, Scope, page};
+use super::{Found, Look, Scope};
 use crate::error::Error;
 use crate::overview::Overview;
-use crate::screen::{Colour, Format, now, print};
+use crate::screen::{Format, is_read, now};
 use crate::text::span;
 
 /// A watch is opened anew after so long: one that died without a word is noticed by then.
@@ -44,11 +44,11 @@ enum Word {
 
 type Words = SelectAll<BoxStream<'static, Word>>;
 
-/// Draws until the cluster that was named is gone, or for ever.
-pub(super) async fn run(scope: &Scope, first: Found, format: Format, colour: Colour) -> Result<ExitCode, Error> {
+/// Draws until the cluster that was named is gone, or nobody reads it any more.
+pub(super) async fn run(scope: &Scope, first: Found, look: Look) -> Result<ExitCode, Error> {
     let mut words = Words::new();
     let stores = Stores::open(scope, &first, &mut words);
-    let terminal = std::io::stdout().is_terminal() && format == Format::Tree;
+    let terminal = std::io::stdout().is_terminal() && look.format == Format::Tree;
     let (mut listed, mut found, mut broken, mut drawn) = (BTreeSet::new(), first, None, None);
     loop {
         if listed.len() == stores.watched {
@@ -58,8 +58,13 @@ pub(super) async fn run(scope: &Scope, first: Found, format: Format, colour: Col
             eprintln!("it is gone");
             return Ok(ExitCode::SUCCESS);
         }
-        draw(scope, &found, format, colour, terminal, broken.as_ref(), &mut drawn)?;
+        if !draw(&found, look, terminal, broken.as_ref(), &mut drawn)? {
+            return Ok(ExitCode::SUCCESS);
+        }
         let heard = if terminal { timeout(AGES, words.next()).await.ok() } else { Some(words.next().await) };
+        if matches!(heard, Some(None)) {
+            return Ok(ExitCode::SUCCESS);
+        }
         let mut next = heard.flatten();
         if next.is_some() {
             sleep(GATHER).await;
@@ -78,39 +83,38 @@ pub(super) async fn run(scope: &Scope, first: Found, format: Format, colour: Col
     }
 }
 
-/// Draws what is new; a terminal also when only ages are.
+/// Draws what is new; a terminal also when only ages are. False: nobody reads it any more.
 fn draw(
-    scope: &Scope,
     found: &Found,
-    format: Format,
-    colour: Colour,
+    look: Look,
     terminal: bool,
     broken: Option<&(String, Instant)>,
     drawn: &mut Option<Vec<Overview>>,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let overviews = found.overviews(now());
     let timeless = || overviews.iter().cloned().map(|overview| Overview { now: Utc::default(), ..overview }).collect();
     if terminal {
-        let mut text = page(&overviews, format, colour.style(), scope.cluster.is_some())?;
+        let mut text = look.page(&overviews)?;
         if let Some((why, since)) = broken {
             let age = span(u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX));
             text = format!("{text}\nthe watch is interrupted for {age}, above is what was known before: {why}\n");
         }
-        print(&format!("{CLEAR}{text}"));
-    } else if drawn.as_ref() != Some(&timeless()) {
-        let text = match format {
+        return Ok(is_read(&format!("{CLEAR}{text}")));
+    }
+    if drawn.as_ref() != Some(&timeless()) {
+        let text = match look.format {
             Format::Json => overviews
                 .iter()
                 .filter_map(|overview| serde_json::to_string(overview).ok())
                 .map(|line| line + "\n")
                 .collect(),
-            Format::Yaml => format!("---\n{}", page(&overviews, format, colour.style(), scope.cluster.is_some())?),
-            Format::Tree => page(&overviews, format, colour.style(), scope.cluster.is_some())? + "\n",
+            Format::Yaml => format!("---\n{}", look.page(&overviews)?),
+            Format::Tree => look.page(&overviews)? + "\n",
         };
-        print(&text);
         *drawn = Some(timeless());
+        return Ok(is_read(&text));
     }
-    Ok(())
+    Ok(true)
 }
 
 /// What the watches know. Of a kind that may not be listed there is none.

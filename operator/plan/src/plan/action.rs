@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use throng_core::Role;
 use throng_core::policy::Policy;
 
-use crate::status::Utc;
+use crate::status::{OperationStatus, Utc};
 use crate::world::{Document, Object};
 
 /// One thing to do.
@@ -53,6 +53,34 @@ pub enum Action {
     },
     /// Tell a Pod to stay. Only if it still has this uid.
     UndrainPod {
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: String,
+    },
+    /// Ask some users of a Pod to connect anew; the others stay, and so does the Pod. Only if it still has this uid. Done
+    /// twice it moves twice as many, and who is not asked now is at a later look.
+    ShedUsers {
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: String,
+        /// How many, idle ones first.
+        users: u64,
+        /// How many of them in a second.
+        users_per_s: u32,
+    },
+    /// Write what became of an operation. Only if it still has this uid.
+    WriteOperation {
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: String,
+        /// What became of it.
+        status: Box<OperationStatus>,
+    },
+    /// Delete an operation whose time to live is over. Only if it still has this uid.
+    DeleteOperation {
         /// Its name.
         name: String,
         /// Its uid.

@@ -8,17 +8,12 @@ use super::census::Seat;
 use super::{Action, Look};
 use crate::world::pod::pod_name;
 
-/// Most Pods of a pool of this size that may run beside it while others take their place.
-pub(super) fn surge(wanted: u32) -> u32 {
-    (wanted / 4).max(1)
-}
-
 /// Makes `count` Pods: the lowest free indices, each in the zone that has the fewest.
 ///
 /// An index is free when neither a Pod nor a living process has its name, whatever their uid. Indices are used again, so a
 /// planner that does not see its own Pods yet asks for the same names once more, and gets no second Pod.
-pub(super) fn create(look: &Look<'_>, role: Role, seats: &[Seat<'_>], count: u32) -> Vec<Action> {
-    let (world, revision) = (look.world, look.serving.number);
+pub(super) fn create(look: &Look<'_>, role: Role, revision: u64, seats: &[Seat<'_>], count: u32) -> Vec<Action> {
+    let world = look.world;
     let taken: BTreeSet<u32> =
         seats.iter().filter(|seat| seat.pod.revision == revision).map(|seat| seat.pod.index).collect();
     let members = world.registry.iter().flat_map(|registry| registry.members.values());
@@ -40,7 +35,8 @@ pub(super) fn create(look: &Look<'_>, role: Role, seats: &[Seat<'_>], count: u32
 fn zones<'a>(look: &Look<'a>, seats: &[Seat<'a>]) -> BTreeMap<&'a str, usize> {
     let world = look.world;
     let open = world.nodes.values().filter(|node| {
-        node.ready && !node.cordoned && !world.spec.drain.taints.iter().any(|key| node.taints.contains(key))
+        let closed = look.course.operations.closed_zones.contains(&node.zone);
+        node.ready && !closed && !node.cordoned && !world.spec.drain.taints.iter().any(|key| node.taints.contains(key))
     });
     let mut zones: BTreeMap<&str, usize> = open.map(|node| (node.zone.as_str(), 0)).collect();
     for seat in seats.iter().filter(|seat| seat.stays() && seat.unfit.is_none()) {

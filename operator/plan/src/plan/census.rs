@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use throng_core::Role;
 
+use super::course::{Course, share};
 use crate::pools::Pools;
 use crate::status::{DrainCause, DrainStatus};
 use crate::world::{Member, Node, Phase, Pod, World};
@@ -29,7 +30,24 @@ pub(super) struct Seat<'a> {
     pub(super) unfit: Option<DrainCause>,
     /// It is being emptied.
     pub(super) drain: Option<DrainStatus>,
+    /// What its revision is for.
+    pub(super) part: Part,
+    /// It stays when it is empty: it is to be warm.
+    pub(super) keep: bool,
+    /// New users may come to it.
+    pub(super) routed: bool,
     healthy: bool,
+}
+
+/// What the revision of a Pod is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// It has the users, or gets all of them.
+    Main,
+    /// It gets a share of them.
+    Canary,
+    /// It goes.
+    Rest,
 }
 
 /// How a Pod counts.
@@ -66,16 +84,58 @@ impl Load {
 }
 
 impl<'a> Census<'a> {
-    pub(super) fn take(world: &'a World, serving: u64) -> Self {
+    /// All Pods as they are; the course of the look is still to be told ([`Self::assign`], [`Self::route`]).
+    pub(super) fn take(world: &'a World) -> Self {
         let drains: BTreeMap<&str, &DrainStatus> =
             world.status.drains.iter().map(|drain| (drain.uid.as_str(), drain)).collect();
         let mut pools = Pools::from_fn(|_| Vec::new());
         for (name, pod) in &world.pods {
-            let mut seat = Seat::of(world, name, pod, serving);
+            let mut seat = Seat::of(world, name, pod);
             seat.drain = drains.get(pod.uid.as_str()).map(|drain| (*drain).clone());
             pools.of_mut(pod.role).push(seat);
         }
         Self { pools }
+    }
+
+    /// Gives each Pod its part.
+    pub(super) fn assign(&mut self, world: &World, course: &Course) {
+        for role in Role::ALL {
+            let seats = self.pools.of_mut(role);
+            for seat in seats.iter_mut() {
+                seat.part = course.part_of(seat.pod.revision);
+                if course.operations.drains.contains_key(seat.name) {
+                    seat.unfit = Some(DrainCause::Operation);
+                } else if seat.part == Part::Rest && seat.unfit.is_none() {
+                    seat.unfit = Some(course.cause(seat.pod.revision));
+                }
+            }
+            let stays = |seat: &&mut Seat<'_>| {
+                Some(seat.pod.revision) == course.warm
+                    && seat.state == State::Live
+                    && seat.unfit == Some(DrainCause::Rollout)
+            };
+            let mut warm: Vec<&mut Seat<'_>> = seats.iter_mut().filter(stays).collect();
+            warm.sort_by_key(|seat| (!seat.is_told(), seat.pod.index));
+            let floor = world.spec.rollout.warm_floor as usize;
+            warm.into_iter().take(floor).for_each(|seat| seat.keep = true);
+        }
+    }
+
+    /// Says to which gateways new users may come.
+    pub(super) fn route(&mut self, course: &Course) {
+        let gateways = self.pools.of_mut(Role::Gateway);
+        let main = gateways.iter().any(|seat| seat.part == Part::Main && seat.serves());
+        for seat in gateways {
+            seat.routed = match (seat.part, course.routes.canary) {
+                (Part::Main, _) => !course.routes.main_closed,
+                // Where no other gateway serves, one that should have a share only is better than none.
+                (Part::Canary, share::Canary::Open) => true,
+                (Part::Canary, _) if !main => true,
+                (Part::Canary, share::Canary::Stay) => seat.pod.serving,
+                (Part::Canary, share::Canary::Closed) => false,
+                (Part::Rest, _) => !main || Some(seat.pod.revision) != course.blocked,
+            };
+        }
     }
 
     pub(super) fn of(&self, role: Role) -> &[Seat<'a>] {
@@ -94,7 +154,7 @@ impl<'a> Census<'a> {
 }
 
 impl<'a> Seat<'a> {
-    fn of(world: &'a World, name: &'a str, pod: &'a Pod, serving: u64) -> Self {
+    fn of(world: &'a World, name: &'a str, pod: &'a Pod) -> Self {
         let node = pod.node.as_ref().map(|node| world.nodes.get(node));
         let member = world.registry.as_ref().and_then(|registry| registry.members.get(&pod.uid));
         let answers = member.is_some() || world.registry.is_none();
@@ -106,14 +166,31 @@ impl<'a> Seat<'a> {
             Some(node) if !answers && gone(node) => State::Lost,
             _ => State::Live,
         };
-        let unfit = unfit(world, pod, node.flatten(), serving);
+        let unfit = unfit(world, node.flatten());
         let healthy = pod.ready && member.map_or(world.registry.is_none(), |member| member.ready);
-        Self { name, pod, state, member, load: load(world, pod, state, answers), unfit, drain: None, healthy }
+        let load = load(world, pod, state, answers);
+        let (part, keep, routed) = (Part::Main, false, true);
+        Self { name, pod, state, member, load, unfit, drain: None, part, keep, routed, healthy }
     }
 
     /// Whether it counts towards the size of its pool, or does until it is drained.
     pub(super) fn stays(&self) -> bool {
-        self.state == State::Live && self.drain.is_none()
+        self.state == State::Live && self.drain.is_none() && !self.is_parked()
+    }
+
+    /// Its process was told to empty itself.
+    pub(super) fn is_told(&self) -> bool {
+        self.member.is_some_and(|member| member.draining)
+    }
+
+    /// It waits, warm and without users.
+    pub(super) fn is_parked(&self) -> bool {
+        self.keep && self.drain.is_none() && self.is_told()
+    }
+
+    /// Whether it has the label of serving once the plan is done.
+    pub(super) fn is_labelled(&self) -> bool {
+        self.stays() && self.routed && (self.pod.serving || self.serves())
     }
 
     /// Whether it can have users and may get more.
@@ -127,13 +204,12 @@ impl<'a> Seat<'a> {
     }
 }
 
-/// Why a Pod should go. Drains by operations take their place here.
-fn unfit(world: &World, pod: &Pod, node: Option<&Node>, serving: u64) -> Option<DrainCause> {
+/// Why a Pod should leave its node.
+fn unfit(world: &World, node: Option<&Node>) -> Option<DrainCause> {
     let tainted = |node: &Node| world.spec.drain.taints.iter().any(|key| node.taints.contains(key));
     match node {
         Some(node) if node.cordoned => Some(DrainCause::Cordoned),
         Some(node) if tainted(node) => Some(DrainCause::Tainted),
-        _ if pod.revision != serving => Some(DrainCause::Rollout),
         _ => None,
     }
 }

@@ -3,7 +3,7 @@
 use super::census::{Census, Seat, State};
 use super::size::{Silence, TooHot};
 use super::{Draft, Look, Reason};
-use crate::status::{Condition, Holds, PoolStatus, set_condition};
+use crate::status::{Condition, Holds, PoolStatus, RolloutPhase, RolloutStatus, set_condition};
 
 /// What a condition says.
 struct Statement {
@@ -34,6 +34,7 @@ pub(super) fn write(
         blocked(draft),
         stale(look),
         too_hot(look),
+        rolled_back(look),
     ];
     for Statement { kind, holds, reason, message } in statements {
         let condition = Condition {
@@ -66,6 +67,8 @@ fn progressing(look: &Look<'_>, census: &Census<'_>, missing: bool, counts: &str
             (Reason::Deleting, format!("{} Pods left", census.all().count()))
         }
         () if look.world.spec.paused => (Reason::Paused, String::new()),
+        () if let Some(message) = rolling_back(look) => (Reason::RollingBack, message),
+        () if let Some(message) = rolling_out(look) => (Reason::RollingOut, message),
         () if missing => (Reason::PodsStarting, format!("serving: {counts}")),
         () if draining > 0 => (Reason::Draining, format!("{draining} Pods are being emptied")),
         () if rooms + users > 0 => (Reason::SlotsMoving, format!("{rooms} slots of rooms, {users} of users")),
@@ -79,8 +82,11 @@ fn degraded(look: &Look<'_>, census: &Census<'_>) -> Statement {
     let first = |which: &dyn Fn(&Seat<'_>) -> bool| census.all().find(|seat| which(seat));
     let lost = first(&|seat| seat.state == State::Lost);
     let failing = first(&|seat| seat.state == State::Over || seat.state == State::Live && seat.pod.trouble.is_some());
+    let rollout = look.course.memory.rollout.as_ref();
+    let halted = rollout.and_then(|rollout| Some((rollout.to, rollout.halted_because.as_ref()?)));
     let (reason, message) = match (lost, failing) {
         _ if look.world.registry.is_none() => (Reason::RegistryUnreachable, String::new()),
+        _ if let Some((number, because)) = halted => (Reason::RolloutHalted, format!("revision {number}: {because}")),
         (Some(seat), _) => {
             (Reason::PodsLost, format!("{} on {}", seat.name, seat.pod.node.as_deref().unwrap_or("no node")))
         }
@@ -93,9 +99,50 @@ fn degraded(look: &Look<'_>, census: &Census<'_>) -> Statement {
 }
 
 fn paused(look: &Look<'_>) -> Statement {
-    let holds = look.world.spec.paused;
-    let reason = if holds { Reason::Paused } else { Reason::Following };
-    Statement { kind: "Paused", holds, reason, message: String::new() }
+    let rollout = look.course.memory.rollout.as_ref();
+    let held = rollout.filter(|rollout| rollout.phase == RolloutPhase::Paused);
+    let (reason, message) = match held {
+        _ if look.world.spec.paused => (Reason::Paused, String::new()),
+        Some(rollout) => {
+            let operation = rollout.operation.as_deref().unwrap_or_default();
+            let share = rollout.target_percent;
+            (Reason::RolloutPaused, format!("operation {operation} holds revision {} at {share} %", rollout.to))
+        }
+        None => (Reason::Following, String::new()),
+    };
+    Statement { kind: "Paused", holds: reason != Reason::Following, reason, message }
+}
+
+/// How far a rollout is.
+fn rolling_out(look: &Look<'_>) -> Option<String> {
+    let rollout = look.course.memory.rollout.as_ref()?;
+    let RolloutStatus { to, target_percent: share, users_percent: is, .. } = rollout;
+    Some(match rollout.phase {
+        RolloutPhase::Starting => format!("the first Pods of revision {to} start"),
+        RolloutPhase::Canary if rollout.reached_at.is_some() => {
+            format!("{share} % of the users are on revision {to}, watched")
+        }
+        RolloutPhase::Canary => format!("{is} % of the users are on revision {to}, {share} % are to be"),
+        RolloutPhase::Promoting => format!("everybody moves to revision {to}, {is} % are there"),
+        RolloutPhase::Paused => format!("revision {to} is held at {share} % of the users"),
+        RolloutPhase::Halted => format!("revision {to} has halted, {is} % of the users are on it"),
+    })
+}
+
+/// How far a rollback is, until it is done.
+fn rolling_back(look: &Look<'_>) -> Option<String> {
+    let rollback = look.course.memory.rollback.as_ref().filter(|rollback| rollback.done_at.is_none())?;
+    Some(format!("everybody goes from revision {} to {}", rollback.blocked_revision.number, rollback.to))
+}
+
+fn rolled_back(look: &Look<'_>) -> Statement {
+    let rollback = look.course.memory.rollback.as_ref();
+    let message = rollback.map_or_else(String::new, |rollback| {
+        let number = rollback.blocked_revision.number;
+        format!("operation {} blocks revision {number}, revision {} serves", rollback.operation, rollback.to)
+    });
+    let reason = if rollback.is_some() { Reason::RevisionBlocked } else { Reason::NothingBlocked };
+    Statement { kind: "RolledBack", holds: rollback.is_some(), reason, message }
 }
 
 fn blocked(draft: &Draft) -> Statement {

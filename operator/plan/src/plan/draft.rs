@@ -17,6 +17,8 @@ pub(super) struct Draft {
     pub(super) budgets: Vec<Action>,
     /// Pods that are deleted.
     pub(super) deletes: Vec<Action>,
+    /// What became of operations: everything else comes first.
+    pub(super) operations: Vec<Action>,
     /// The finalizer goes.
     pub(super) last: Vec<Action>,
     /// One line for each decision.
@@ -42,6 +44,7 @@ impl Draft {
             &mut self.leaves,
             &mut self.budgets,
             &mut self.deletes,
+            &mut self.operations,
             &mut self.last,
         ] {
             all.append(part);

@@ -16,21 +16,24 @@ pub(super) struct Victim {
     pub(super) cause: DrainCause,
 }
 
-/// Victims in the order in which they should go: `surplus` of those that could stay come last.
-pub(super) fn victims(seats: &[Seat<'_>], surplus: usize) -> Vec<Victim> {
+/// Victims in the order in which they should go: of each revision its surplus of those that could stay comes last.
+pub(super) fn victims(seats: &[Seat<'_>], surplus: &[(u64, usize)]) -> Vec<Victim> {
     let staying = || seats.iter().enumerate().filter(|(_, seat)| seat.stays());
     let mut must: Vec<(usize, DrainCause)> = staying().filter_map(|(place, seat)| Some((place, seat.unfit?))).collect();
     must.sort_by_key(|&(place, cause)| seats.get(place).map(|seat| (seat.serves(), rank(cause), preference(seat))));
-    let fit: Vec<(usize, &Seat<'_>)> = staying().filter(|(_, seat)| seat.unfit.is_none()).collect();
-    let must = must.into_iter().map(|(place, cause)| Victim { place, cause });
-    let rest = cheapest(fit, surplus).into_iter().map(|place| Victim { place, cause: DrainCause::ScaleIn });
-    must.chain(rest).collect()
+    let mut all: Vec<Victim> = must.into_iter().map(|(place, cause)| Victim { place, cause }).collect();
+    for &(revision, surplus) in surplus.iter().filter(|(_, surplus)| *surplus > 0) {
+        let of = staying().filter(|(_, seat)| seat.unfit.is_none() && seat.pod.revision == revision);
+        let rest = cheapest(of.collect(), surplus).into_iter();
+        all.extend(rest.map(|place| Victim { place, cause: DrainCause::ScaleIn }));
+    }
+    all
 }
 
-/// A node that goes is more urgent than a revision.
+/// A node that goes is more urgent than a revision, unless nobody should be on that.
 const fn rank(cause: DrainCause) -> u8 {
     match cause {
-        DrainCause::Cordoned | DrainCause::Tainted => 0,
+        DrainCause::Rollback | DrainCause::Cordoned | DrainCause::Tainted | DrainCause::Operation => 0,
         _ => 1,
     }
 }

@@ -1,20 +1,22 @@
 //! From a world to a plan: what to do, what to remember, and why.
 //!
-//! A look goes through the same steps each time. [`revision`] says which revision has the users; [`census`] tells Pods that
-//! count from those that do not; [`size`] says how many Pods each pool wants; [`pool`] brings the two together, with [`birth`] for
-//! new Pods and [`leave`] for those that go; [`slots`] writes placements, [`policy`] what Pods follow while they run, [`objects`] what else is owned, [`report`] the
+//! A look goes through the same steps each time. [`census`] tells Pods that count from those that do not; [`course`] says
+//! which revision has the users and which gets some, by the spec, by what [`operations`] ask for and by what it remembers;
+//! [`size`] says how many Pods each pool wants; [`pool`] brings the two together, with [`birth`] for
+//! new Pods and [`leave`] for those that go; [`slots`] writes placements, [`policy`] what Pods
+//! follow while they run, [`objects`] what else is owned, [`report`] the
 //! status with its [`conditions`]. [`farewell`] is the other way: a cluster that is to be deleted.
-//!
-//! Rollout and rollback have their place in [`revision`], operations in the causes of [`census`].
 
 pub mod action;
 mod birth;
 mod census;
 mod conditions;
+mod course;
 mod draft;
 mod farewell;
 mod leave;
 mod objects;
+mod operations;
 mod policy;
 mod pool;
 pub mod reason;
@@ -25,9 +27,10 @@ mod slots;
 
 pub use action::{Action, Because};
 use census::Census;
+use course::Course;
 use draft::Draft;
+pub use operations::stray;
 pub use reason::Reason;
-use revision::Serving;
 use serde::{Deserialize, Serialize};
 use size::Wanted;
 
@@ -63,22 +66,25 @@ pub struct Plan {
 /// All that the steps of one look share.
 struct Look<'a> {
     world: &'a World,
-    serving: Serving,
+    course: Course,
     wanted: Pools<Wanted>,
 }
 
 /// Plans. O(Pods log Pods), and O(slots x Pods) when Pods come or go.
 #[must_use]
 pub fn plan(world: &World) -> Plan {
-    let serving = revision::serving(world);
-    let mut census = Census::take(world, serving.number);
-    let look = Look { world, wanted: size::wanted(world, &census), serving };
+    let mut census = Census::take(world);
+    let course = Course::take(world, &mut census);
+    let mut look = Look { world, wanted: size::wanted(world, &census), course };
     let mut draft = Draft::default();
     if world.cluster.deleted_at.is_some() {
         farewell::plan(&look, &mut census, &mut draft);
     } else {
         live(&look, &mut census, &mut draft);
     }
+    let away = draft.slots_away.0.saturating_add(draft.slots_away.1);
+    look.course.operations.settle_rebalance(away);
+    draft.operations = look.course.operations.actions(world);
     report::report(&look, &census, draft)
 }
 
@@ -87,13 +93,17 @@ fn live<'a>(look: &Look<'a>, census: &mut Census<'a>, draft: &mut Draft) {
     if !look.world.cluster.finalizer {
         draft.first.push(Action::SetFinalizer);
     }
+    draft.why.extend(look.course.memory.why.iter().cloned());
     pool::plan(look, census, draft);
+    draft.leaves.extend(look.course.routes.sheds.iter().cloned());
     policy::plan(look, draft);
     slots::plan(look, census, draft);
     objects::plan(look, census, draft);
     if look.world.spec.paused {
         draft.forget();
-        *census = Census::take(look.world, look.serving.number);
+        *census = Census::take(look.world);
+        census.assign(look.world, &look.course);
+        census.route(&look.course);
         draft.why.push("the cluster is paused: nothing is changed".to_owned());
     }
 }

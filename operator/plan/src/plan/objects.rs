@@ -2,7 +2,7 @@
 
 use throng_core::Role;
 
-use super::census::{Census, Seat, State};
+use super::census::{Census, Seat};
 use super::{Action, Draft, Look};
 use crate::world::Object;
 
@@ -10,8 +10,8 @@ use crate::world::Object;
 pub(super) fn plan(look: &Look<'_>, census: &Census<'_>, draft: &mut Draft) {
     let (world, cluster) = (look.world, &look.world.cluster.name);
     let mut wanted = vec![Object::PodKeySecret { name: format!("{cluster}-pod-key") }];
-    let number = look.serving.number;
-    if look.serving.new {
+    let number = look.course.asked.number;
+    if look.course.asked.new {
         let name = format!("{cluster}-{number}");
         wanted.push(Object::ControllerRevision { name, number, hash: world.spec.shape.clone() });
     }
@@ -49,9 +49,5 @@ fn budget(look: &Look<'_>, role: Role, seats: &[Seat<'_>], draft: &mut Draft) {
 
 /// Pods that have the label of serving once the plan is done.
 fn labelled(seats: &[Seat<'_>]) -> u32 {
-    let labelled = |seat: &&Seat<'_>| match seat.state {
-        State::Live => seat.drain.is_none() && (seat.pod.serving || seat.serves()),
-        _ => false,
-    };
-    u32::try_from(seats.iter().filter(labelled).count()).unwrap_or(u32::MAX)
+    u32::try_from(seats.iter().filter(|seat| seat.is_labelled()).count()).unwrap_or(u32::MAX)
 }

@@ -4,19 +4,23 @@
 
 use throng_core::Role;
 
-use super::census::{Census, Seat, State};
+use super::census::{Census, Part, Seat, State};
+use super::course::{canary_pods, surge, was_promoting};
 use super::leave::{Victim, victims};
 use super::{Action, Because, Draft, Look, birth, size};
-use crate::status::{DrainCause, DrainStatus, MAX_COUNT, MAX_DRAINS, Utc};
+use crate::status::{DrainCause, DrainStatus, MAX_COUNT, MAX_DRAINS, RolloutPhase, Utc};
 
 /// Plans all pools.
 pub(super) fn plan(look: &Look<'_>, census: &mut Census<'_>, draft: &mut Draft) {
     let mut drains_left = MAX_DRAINS.saturating_sub(census.draining());
     for role in Role::ALL {
         let seats = census.pools.of_mut(role);
-        let mut pool = Pool { look, role, wanted: look.wanted.of(role).pods, seats, draft };
-        pool.come_back();
-        pool.create();
+        let aims = Aims::take(look, role, seats);
+        let mut pool = Pool { look, role, wanted: look.wanted.of(role).pods, aims, seats, draft };
+        for aim in [aims.main, aims.canary].into_iter().flatten() {
+            pool.come_back(aim);
+            pool.create(aim);
+        }
         if look.world.registry.is_some() {
             pool.start_drains(&mut drains_left);
         }
@@ -24,10 +28,53 @@ pub(super) fn plan(look: &Look<'_>, census: &mut Census<'_>, draft: &mut Draft) 
     }
 }
 
+/// How many Pods of a revision a pool should have.
+#[derive(Clone, Copy, Debug)]
+struct Aim {
+    revision: u64,
+    pods: u32,
+    /// Most Pods of all revisions that may run while these are made.
+    most: u32,
+}
+
+/// What a pool should have.
+#[derive(Clone, Copy, Debug)]
+struct Aims {
+    main: Option<Aim>,
+    canary: Option<Aim>,
+    /// Canary Pods are part of the size of the pool, not beside it.
+    mixed: bool,
+}
+
+impl Aims {
+    /// The main revision carries the pool, and a canary stands beside it. Where everybody was on the way and is held, both
+    /// carry it together: no Pod is made or goes for the sake of its revision.
+    fn take(look: &Look<'_>, role: Role, seats: &[Seat<'_>]) -> Self {
+        let (course, spec) = (&look.course, &look.world.spec.rollout);
+        let wanted = look.wanted.of(role).pods;
+        let rollout = course.memory.rollout.as_ref().filter(|_| course.canary.is_some());
+        let there = seats.iter().filter(|seat| seat.part == Part::Canary && seat.stays()).count();
+        let there = u32::try_from(there).unwrap_or(u32::MAX);
+        let mixed = rollout.is_some_and(was_promoting);
+        let canary = rollout.map(|rollout| match rollout.phase {
+            RolloutPhase::Paused | RolloutPhase::Halted if mixed => there,
+            RolloutPhase::Paused | RolloutPhase::Halted => there.min(canary_pods(spec, rollout, wanted)),
+            _ => canary_pods(spec, rollout, wanted),
+        });
+        let main = if mixed { wanted.saturating_sub(there) } else { wanted };
+        let beside = canary.filter(|_| !mixed).unwrap_or(0);
+        let more = if course.is_fast() { wanted } else { surge(wanted) };
+        let most = wanted.saturating_add(more).saturating_add(beside);
+        let aim = |(revision, pods)| Aim { revision, pods, most };
+        Self { main: Some(aim((course.main, main))), canary: course.canary.zip(canary).map(aim), mixed }
+    }
+}
+
 struct Pool<'p, 'a> {
     look: &'p Look<'p>,
     role: Role,
     wanted: u32,
+    aims: Aims,
     seats: &'p mut Vec<Seat<'a>>,
     draft: &'p mut Draft,
 }
@@ -37,9 +84,9 @@ impl<'a> Pool<'_, 'a> {
         u32::try_from(self.seats.iter().filter(|seat| which(seat)).count()).unwrap_or(u32::MAX)
     }
 
-    /// Pods that count towards the size.
-    fn fit(&self) -> u32 {
-        self.count(|seat| seat.stays() && seat.unfit.is_none())
+    /// Pods of a revision that count towards its size.
+    fn fit(&self, revision: u64) -> u32 {
+        self.count(|seat| seat.pod.revision == revision && seat.stays() && seat.unfit.is_none())
     }
 
     fn say(&mut self, line: &str) {
@@ -47,10 +94,12 @@ impl<'a> Pool<'_, 'a> {
     }
 
     /// Takes drains back while Pods are missing: those first that have the most users, for they save the most moves.
-    fn come_back(&mut self) {
-        let missing = self.wanted.saturating_sub(self.fit());
+    fn come_back(&mut self, aim: Aim) {
+        let missing = aim.pods.saturating_sub(self.fit(aim.revision));
         let mut places: Vec<usize> = (0..self.seats.len()).collect();
-        places.retain(|&place| self.seats.get(place).is_some_and(may_come_back));
+        places.retain(|&place| {
+            self.seats.get(place).is_some_and(|seat| seat.pod.revision == aim.revision && may_come_back(seat))
+        });
         places.sort_by_key(|&place| {
             let seat = self.seats.get(place);
             std::cmp::Reverse(seat.map(|seat| (seat.healthy(), seat.load.users, std::cmp::Reverse(seat.pod.index))))
@@ -64,33 +113,41 @@ impl<'a> Pool<'_, 'a> {
     }
 
     /// Makes the Pods that are missing, as many at a time as may run beside those that they replace.
-    fn create(&mut self) {
-        let missing = self.wanted.saturating_sub(self.fit());
-        let most = self.wanted.saturating_add(birth::surge(self.wanted));
-        let count = missing.min(most.saturating_sub(self.count(Seat::stays)));
+    fn create(&mut self, aim: Aim) {
+        let missing = aim.pods.saturating_sub(self.fit(aim.revision));
+        let count = missing.min(aim.most.saturating_sub(self.count(Seat::stays)));
         if count == 0 {
             return;
         }
-        let births = birth::create(self.look, self.role, self.seats, count);
+        if !self.look.course.can_be_made(self.look.world, aim.revision) {
+            let line = format!("{}: revision {} is not stored: no Pod of it can be made", self.role, aim.revision);
+            self.draft.blocked.push(line);
+            return;
+        }
+        let births = birth::create(self.look, self.role, aim.revision, self.seats, count);
         self.draft.gains.extend(births);
-        let line = format!(
-            "makes {count} Pods of revision {}, for {missing} of {} are missing",
-            self.look.serving.number, self.wanted
-        );
+        let line =
+            format!("makes {count} Pods of revision {}, for {missing} of {} are missing", aim.revision, aim.pods);
         self.say(&line);
     }
 
     /// Starts drains of those that must go and of those that are too many, as far as the rest can serve without them.
     fn start_drains(&mut self, drains_left: &mut usize) {
-        let surplus = self.fit().saturating_sub(self.kept());
         let users = self.seats.iter().fold(0u64, |users, seat| users.saturating_add(seat.load.users));
         let needed = size::needed(self.look.world, self.role, users);
-        let floor = self.wanted.max(needed);
-        let mut serving = self.count(Seat::serves);
-        for victim in victims(self.seats, surplus as usize) {
+        let mixed = self.aims.mixed;
+        let counts = |seat: &Seat<'_>| seat.serves() && (mixed || seat.part != Part::Canary);
+        let mut serving = self.count(counts);
+        for victim in victims(self.seats, &self.surplus()) {
             let Some(seat) = self.seats.get(victim.place) else { continue };
-            let after = serving - u32::from(seat.serves());
+            let after = serving - u32::from(counts(seat));
             let nobody = !seat.serves() && seat.load.is_nothing();
+            let floor = match (victim.cause, seat.part) {
+                // Of a revision that is blocked nobody waits for more than the users need.
+                (DrainCause::Rollback, _) => needed.max(1),
+                (_, Part::Canary) if !mixed => needed,
+                _ => self.wanted.max(needed),
+            };
             if *drains_left == 0 {
                 let line = format!("{}: {} waits: {MAX_DRAINS} drains are on their way", self.role, seat.name);
                 self.draft.blocked.push(line);
@@ -107,6 +164,14 @@ impl<'a> Pool<'_, 'a> {
         }
     }
 
+    /// Pods of each revision that are too many.
+    fn surplus(&self) -> Vec<(u64, usize)> {
+        let of = |aim: &Aim, kept: u32| (aim.revision, self.fit(aim.revision).saturating_sub(kept) as usize);
+        let mixed = self.aims.canary.filter(|_| self.aims.mixed).map_or(0, |aim| aim.pods);
+        let main = self.aims.main.iter().map(|aim| of(aim, self.kept().saturating_sub(mixed)));
+        main.chain(self.aims.canary.iter().map(|aim| of(aim, aim.pods))).collect()
+    }
+
     /// Pods that are not too many: those that are wanted, and all that the spec allows while too few say what they carry.
     fn kept(&self) -> u32 {
         let frozen = self.look.wanted.of(self.role).frozen();
@@ -116,7 +181,8 @@ impl<'a> Pool<'_, 'a> {
     fn start(&mut self, victim: &Victim) {
         let (now, deadline_ms) = (self.look.world.now, self.look.world.spec.drain.deadline_ms);
         let Some(seat) = self.seats.get_mut(victim.place) else { return };
-        let why = because(seat, victim.cause);
+        let operation = operation(self.look, seat, victim.cause);
+        let why = because(seat, victim.cause, operation.as_deref());
         let line = format!("{} is drained: {why}", seat.name);
         seat.drain = Some(DrainStatus {
             pod: seat.name.to_owned(),
@@ -127,7 +193,7 @@ impl<'a> Pool<'_, 'a> {
             deadline: Utc(now.0 + deadline_ms),
             users_at_start: seat.load.users.min(MAX_COUNT),
             users_left: seat.load.users.min(MAX_COUNT),
-            operation: None,
+            operation,
         });
         self.say(&line);
     }
@@ -136,8 +202,12 @@ impl<'a> Pool<'_, 'a> {
     fn act(&mut self) {
         let world = self.look.world;
         let gateways = self.count(|seat| seat.drain.is_some()).max(1);
-        let users_per_s = world.spec.drain.users_per_s.map(|users| users.div_ceil(gateways).max(1));
+        let users_per_s = world.spec.drain.users_per_s.filter(|_| !self.look.course.is_fast());
+        let users_per_s = users_per_s.map(|users| users.div_ceil(gateways).max(1));
         for seat in self.seats.iter_mut() {
+            if seat.keep && seat.is_told() && seat.load.is_nothing() {
+                seat.drain = None;
+            }
             let (name, uid) = (seat.name.to_owned(), seat.pod.uid.clone());
             match (seat.state, seat.drain.as_mut()) {
                 (State::Over, _) if seat.member.is_none() && world.registry.is_some() => {
@@ -149,19 +219,12 @@ impl<'a> Pool<'_, 'a> {
                     drain.deadline = Utc(drain.since.0 + world.spec.drain.deadline_ms);
                     drain.users_left = seat.load.users.min(MAX_COUNT);
                     let deadline = drain.deadline;
-                    if seat.pod.serving {
-                        let (name, uid) = (name.clone(), uid.clone());
-                        self.draft.leaves.push(Action::LabelServing { name, uid, serving: false });
-                    }
+                    label(seat, false, self.draft);
                     empty(seat, self.look, deadline, users_per_s, self.draft);
                 }
                 (State::Live, None) => {
-                    let draining = seat.member.is_some_and(|member| member.draining);
-                    if seat.serves() && !seat.pod.serving {
-                        let (name, uid) = (name.clone(), uid.clone());
-                        self.draft.gains.push(Action::LabelServing { name, uid, serving: true });
-                    }
-                    if draining {
+                    label(seat, seat.is_labelled(), self.draft);
+                    if seat.is_told() && seat.stays() {
                         self.draft.gains.push(Action::UndrainPod { name, uid });
                     }
                 }
@@ -169,6 +232,15 @@ impl<'a> Pool<'_, 'a> {
             }
         }
     }
+}
+
+/// Puts a Pod into its Service, or takes it out.
+fn label(seat: &Seat<'_>, serving: bool, draft: &mut Draft) {
+    if seat.pod.serving == serving {
+        return;
+    }
+    let part = if serving { &mut draft.gains } else { &mut draft.leaves };
+    part.push(Action::LabelServing { name: seat.name.to_owned(), uid: seat.pod.uid.clone(), serving });
 }
 
 /// A Pod that is drained: told so, or deleted once nobody is on it or it has lasted too long. Nothing is deleted while
@@ -182,7 +254,8 @@ fn empty(seat: &Seat<'_>, look: &Look<'_>, deadline: Utc, users_per_s: Option<u3
         return;
     }
     // A count from before it was told is no proof: somebody may have come between the two.
-    if seat.load.is_nothing() && (told && seat.load.closed || !seat.healthy()) {
+    let warm = told && seat.keep;
+    if seat.load.is_nothing() && !warm && (told && seat.load.closed || !seat.healthy()) {
         let because = if told { Because::Emptied } else { Because::Unused };
         draft.why.push(format!("{}: {name} is empty and goes", seat.pod.role));
         draft.deletes.push(delete(because, 0));
@@ -204,12 +277,24 @@ fn may_come_back(seat: &Seat<'_>) -> bool {
     seat.state == State::Live && seat.unfit.is_none() && seat.drain.as_ref().is_some_and(reversible)
 }
 
-fn because(seat: &Seat<'_>, cause: DrainCause) -> String {
+/// The operation that a drain is for.
+fn operation(look: &Look<'_>, seat: &Seat<'_>, cause: DrainCause) -> Option<String> {
+    match cause {
+        DrainCause::Operation => look.course.operations.drains.get(seat.name).cloned(),
+        DrainCause::Rollback => look.course.memory.rollback.as_ref().map(|rollback| rollback.operation.clone()),
+        _ => None,
+    }
+}
+
+fn because(seat: &Seat<'_>, cause: DrainCause, operation: Option<&str>) -> String {
+    let operation = operation.unwrap_or_default();
     let node = seat.pod.node.as_deref().unwrap_or_default();
     match cause {
         DrainCause::Cordoned => format!("its node {node} takes no new Pods"),
         DrainCause::Tainted => format!("its node {node} has a taint that starts drains"),
         DrainCause::ScaleIn => format!("the pool is too large, and its {} users are cheapest to move", seat.load.users),
+        DrainCause::Operation => format!("operation {operation} asks for it"),
+        DrainCause::Rollback => format!("its revision {} is blocked by operation {operation}", seat.pod.revision),
         _ => format!("its revision {} goes", seat.pod.revision),
     }
 }

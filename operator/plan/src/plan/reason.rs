@@ -45,11 +45,23 @@ pub enum Reason {
     SlotTooHot,
     /// Of `RoomTooHot`.
     SlotsFit,
+    /// Of `Progressing`.
+    RollingOut,
+    /// Of `Progressing`.
+    RollingBack,
+    /// Of `Degraded`.
+    RolloutHalted,
+    /// Of `Paused`.
+    RolloutPaused,
+    /// Of `RolledBack`.
+    RevisionBlocked,
+    /// Of `RolledBack`.
+    NothingBlocked,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 26] = [
         Self::AllServe,
         Self::PodsStarting,
         Self::PoolDown,
@@ -70,6 +82,12 @@ impl Reason {
         Self::SamplesFresh,
         Self::SlotTooHot,
         Self::SlotsFit,
+        Self::RollingOut,
+        Self::RollingBack,
+        Self::RolloutHalted,
+        Self::RolloutPaused,
+        Self::RevisionBlocked,
+        Self::NothingBlocked,
     ];
 
     /// Its word.
@@ -96,6 +114,12 @@ impl Reason {
             Self::SamplesFresh => "SamplesFresh",
             Self::SlotTooHot => "SlotTooHot",
             Self::SlotsFit => "SlotsFit",
+            Self::RollingOut => "RollingOut",
+            Self::RollingBack => "RollingBack",
+            Self::RolloutHalted => "RolloutHalted",
+            Self::RolloutPaused => "RolloutPaused",
+            Self::RevisionBlocked => "RevisionBlocked",
+            Self::NothingBlocked => "NothingBlocked",
         }
     }
 
@@ -135,6 +159,18 @@ impl Reason {
                 "A single slot carries more than one Pod should, and more Pods would not help. The message names it; a larger Pod would, or people in more rooms."
             }
             Self::SlotsFit => "No slot carries more than one Pod should.",
+            Self::RollingOut => {
+                "A new revision takes over: its Pods start, get a share of the users, or get everybody. The message says how far it is."
+            }
+            Self::RollingBack => "Everybody goes back to a revision before, because an operation asked for it.",
+            Self::RolloutHalted => {
+                "The new revision is not healthy; it gets no further users. The message says why. Apply another spec, or create a Rollback or a Resume."
+            }
+            Self::RolloutPaused => "An operation holds the rollout where it is. A Resume goes on.",
+            Self::RevisionBlocked => {
+                "A rollback is in force: the revision of the spec gets nobody, however often it is applied. Apply a spec that asks for other Pods."
+            }
+            Self::NothingBlocked => "No rollback is in force: the spec is followed.",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use throng_core::Role;
 
-use super::census::{Census, Seat, State};
+use super::census::{Census, Part, Seat, State};
 use super::size::pressure::of_sample;
 use super::{Action, BUSY_LOOK_MS, Draft, LOOK_AGAIN_MS, Look, Plan, SCALING_LOOK_MS, conditions, revision};
 use crate::pools::Pools;
@@ -25,8 +25,10 @@ pub(super) fn report(look: &Look<'_>, census: &Census<'_>, mut draft: Draft) -> 
         drains: drains(census),
         events: events(look),
         revisions: revisions(look, census),
-        moves: moves(&draft),
-        revision: Some(look.serving.number),
+        moves: moves(look, &draft),
+        revision: Some(look.course.memory.current),
+        rollout: look.course.memory.rollout.clone(),
+        rollback: look.course.memory.rollback.clone(),
         ..world.status.clone()
     };
     status.pools = Pools::from_fn(|role| pool(look, role, census.of(role), &actions, &draft));
@@ -40,6 +42,8 @@ pub(super) fn report(look: &Look<'_>, census: &Census<'_>, mut draft: Draft) -> 
         || status.pools.iter().any(|(_, pool)| pool.ready < pool.wanted)
         || !status.drains.is_empty()
         || status.moves.is_some()
+        || status.rollout.is_some()
+        || status.rollback.as_ref().is_some_and(|rollback| rollback.done_at.is_none())
         || world.nodes.values().any(|node| !node.ready)
         || world.cluster.deleted_at.is_some();
     let scales = look.wanted.iter().any(|(_, wanted)| wanted.scales);
@@ -62,7 +66,7 @@ fn falls_silent_ms(look: &Look<'_>, census: &Census<'_>) -> u64 {
 
 /// While a revision is not stored, its own number: asked for again, it is the same revision.
 fn next_revision(look: &Look<'_>) -> u64 {
-    if look.serving.new { look.serving.number } else { revision::next(look.world) }
+    if look.course.asked.new { look.course.asked.number } else { revision::next(look.world) }
 }
 
 fn totals(status: &mut ClusterStatus) {
@@ -94,7 +98,7 @@ fn pool(look: &Look<'_>, role: Role, seats: &[Seat<'_>], actions: &[Action], dra
     PoolStatus {
         wanted: wanted.pods,
         pods: count(&|_| true),
-        ready: count(&|seat| seat.serves()),
+        ready: count(&|seat| seat.serves() && (seat.part != Part::Canary || look.course.split().is_none())),
         draining: count(&|seat| seat.drain.is_some() || seat.state == State::Going),
         users: seats.iter().fold(0u64, |users, seat| users.saturating_add(seat.load.users)).min(MAX_COUNT),
         pressure_percent: pressure(look, role, seats),
@@ -130,9 +134,10 @@ fn drains(census: &Census<'_>) -> Vec<DrainStatus> {
     drains
 }
 
-fn moves(draft: &Draft) -> Option<MovesStatus> {
+fn moves(look: &Look<'_>, draft: &Draft) -> Option<MovesStatus> {
     let (room_slots, user_slots) = draft.slots_away;
-    (room_slots + user_slots > 0).then(|| MovesStatus { room_slots, user_slots, ..MovesStatus::default() })
+    let operation = look.course.operations.rebalance.clone();
+    (room_slots + user_slots > 0).then(|| MovesStatus { room_slots, user_slots, operation, ..MovesStatus::default() })
 }
 
 fn events(look: &Look<'_>) -> Vec<EventStatus> {
@@ -154,19 +159,32 @@ fn events(look: &Look<'_>) -> Vec<EventStatus> {
 
 /// Revisions that are stored, newest first.
 fn revisions(look: &Look<'_>, census: &Census<'_>) -> Vec<RevisionStatus> {
-    let world = look.world;
+    let (world, course) = (look.world, &look.course);
     let status = |(&number, revision): (&u64, &crate::world::Revision)| {
-        let state = if number == look.serving.number { RevisionState::Serving } else { RevisionState::Retiring };
-        let before = world.status.revisions.iter().find(|known| known.number == number && known.state == state);
+        let known = world.status.revisions.iter().find(|known| known.number == number);
+        let state = match number {
+            number if Some(number) == course.blocked => RevisionState::Blocked,
+            number if number == course.memory.current => RevisionState::Serving,
+            number if course.memory.rollout.as_ref().is_some_and(|rollout| rollout.to == number) => {
+                RevisionState::Canary
+            }
+            number if Some(number) == course.warm => RevisionState::Warm,
+            _ => RevisionState::Retiring,
+        };
+        let before = known.filter(|known| known.state == state);
+        let since = before.map_or(world.now, |before| before.since);
         let seats = || census.all().filter(|seat| seat.pod.revision == number);
         let users = seats().filter(|seat| seat.pod.role == Role::Gateway);
+        let serves = |role| census.of(role).iter().any(|seat| seat.pod.revision == number && seat.serves());
+        let is_good = state == RevisionState::Serving && world.registry.is_some() && Role::ALL.into_iter().all(serves);
         RevisionStatus {
             number,
             hash: revision.hash.as_str().to_owned(),
             state,
             image: revision.image.clone(),
-            since: before.map_or(world.now, |before| before.since),
-            warm_until: None,
+            since,
+            good_since: known.and_then(|known| known.good_since).or(is_good.then_some(world.now)),
+            warm_until: (state == RevisionState::Warm).then(|| Utc(since.0 + world.spec.rollout.warm_ms)),
             pods: u32::try_from(seats().count()).unwrap_or(u32::MAX),
             ready: u32::try_from(seats().filter(|seat| seat.serves()).count()).unwrap_or(u32::MAX),
             users: users.fold(0u64, |users, seat| users.saturating_add(seat.load.users)).min(MAX_COUNT),

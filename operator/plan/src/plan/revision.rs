@@ -1,13 +1,10 @@
-//! Which revision has the users: that of the spec, at once.
-//!
-//! A rollout by steps, a rollback and its block take their place here: they answer with another number than that of the spec
-//! until they are done, and say so.
+//! Which revision the spec asks for.
 
 use crate::world::World;
 
-/// The revision that should have the users.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Serving {
+/// The revision of the spec's shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
     /// Its number.
     pub(super) number: u64,
     /// It is not stored yet.
@@ -15,11 +12,11 @@ pub(super) struct Serving {
 }
 
 /// Finds the revision of the spec's shape; of several the latest. A shape that is not known gets the next number.
-pub(super) fn serving(world: &World) -> Serving {
+pub(super) fn asked(world: &World) -> Asked {
     let known = world.revisions.iter().rev().find(|(_, revision)| revision.hash == world.spec.shape);
     match known {
-        Some((&number, _)) => Serving { number, new: false },
-        None => Serving { number: next(world), new: true },
+        Some((&number, _)) => Asked { number, new: false },
+        None => Asked { number: next(world), new: true },
     }
 }
 

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use throng_core::Role;
-use throng_core::placement::Placement;
+use throng_core::placement::{PlacedPod, Placement};
 use throng_core::slot::SLOTS;
+use throng_core::{Role, Slot};
 
-use super::census::{Census, Seat};
+use super::census::{Census, Part, Seat};
+use super::course::share::slots_of;
 use super::{Action, Draft, Look};
+use crate::division::divided;
 use crate::moves::{Held, step};
-use crate::placement::Pod;
+use crate::placement::{Pod, document};
 use crate::world::{Claims, Document, Documents, Registry};
 
 /// A pool that is just starting is placed when it is complete, or when its first Pod is so old: its slots would move
@@ -33,11 +35,11 @@ pub(super) fn plan(look: &Look<'_>, census: &Census<'_>, draft: &mut Draft) {
 /// Plans one role; returns how many of its slots are not where they should be.
 fn plan_role(look: &Look<'_>, registry: &Registry, role: Role, seats: &[Seat<'_>], draft: &mut Draft) -> u32 {
     let (documents, claims) = (registry.documents.of(role), registry.claims.of(role));
-    let candidates = candidates(seats, documents);
+    let candidates = candidates(look, seats, documents);
     if candidates.is_empty() || is_starting(look, role, seats, documents, candidates.len()) {
         return 0;
     }
-    let Some(target) = target(look, &candidates, documents) else {
+    let Some(target) = target(look, &candidates, documents, claims) else {
         draft.blocked.push(format!("{role}: it has more Pods than a placement can name"));
         return 0;
     };
@@ -51,11 +53,16 @@ fn plan_role(look: &Look<'_>, registry: &Registry, role: Role, seats: &[Seat<'_>
     away(seats, &target.0, claims)
 }
 
-/// Pods that get slots: those that serve, and of those that stay the ones that had some and still live.
-fn candidates<'s, 'a>(seats: &'s [Seat<'a>], documents: &Documents) -> Vec<&'s Seat<'a>> {
+/// Pods that get slots: those that serve, and of those that stay the ones that had some and still live. A canary that is to
+/// have no users has none.
+fn candidates<'s, 'a>(look: &Look<'_>, seats: &'s [Seat<'a>], documents: &Documents) -> Vec<&'s Seat<'a>> {
     let placed: BTreeSet<&str> =
         documents.target.iter().flat_map(|target| target.0.pods()).map(|placed| &*placed.pod).collect();
-    let gets = |seat: &&Seat<'_>| seat.serves() || seat.stays() && seat.member.is_some() && placed.contains(seat.name);
+    let starts = look.course.split() == Some(0);
+    let gets = |seat: &&Seat<'_>| {
+        let may = seat.serves() || seat.stays() && seat.member.is_some() && placed.contains(seat.name);
+        may && !(starts && seat.part == Part::Canary)
+    };
     seats.iter().filter(gets).collect()
 }
 
@@ -66,25 +73,52 @@ fn is_starting(look: &Look<'_>, role: Role, seats: &[Seat<'_>], documents: &Docu
         && look.world.now.0.since(oldest.0) < SETTLE_MS
 }
 
-/// The stored target if it is of these Pods; else a new one, as near to it as can be.
-fn target(look: &Look<'_>, candidates: &[&Seat<'_>], documents: &Documents) -> Option<Document> {
-    let epoch = look.world.leader_epoch;
-    let revision = |seat: &Seat<'_>| seat.pod.revision.to_string();
-    if let Some(stored) = documents.target.as_ref().filter(|stored| stored.0.leader_epoch == epoch) {
-        let table = stored.0.pods();
-        let same = |(placed, seat): (&throng_core::placement::PlacedPod, &&Seat<'_>)| {
-            *placed.pod == *seat.name && *placed.revision == *revision(seat)
-        };
-        if table.len() == candidates.len() && table.iter().zip(candidates).all(same) {
-            return Some(stored.clone());
-        }
+/// The stored target if it is of these Pods, and gives the canary its share; else a new one, as near to it as can be, or
+/// without regard to it if somebody asks for that.
+fn target(look: &Look<'_>, candidates: &[&Seat<'_>], documents: &Documents, claims: &Claims) -> Option<Document> {
+    let (epoch, anew) = (look.world.leader_epoch, look.course.operations.rebalance.is_some());
+    let blocked: BTreeSet<Arc<str>> = look.course.blocked.iter().map(|number| number.to_string().into()).collect();
+    let (canary, main): (Vec<&Seat<'_>>, Vec<&Seat<'_>>) =
+        candidates.iter().partition(|seat| seat.part == Part::Canary && look.course.split().is_some());
+    let count = look.course.split().filter(|_| !canary.is_empty() && !main.is_empty()).map(slots_of);
+    let stored =
+        documents.target.as_ref().filter(|stored| stored.0.leader_epoch == epoch && stored.0.blocked == blocked);
+    if let Some(stored) = stored.filter(|stored| !anew && is_of(&stored.0, candidates, count, &canary)) {
+        return Some(stored.clone());
     }
-    let pod = |seat: &&Seat<'_>| Pod { name: seat.name.into(), revision: revision(seat).into(), weight: 1 };
-    let pods: Vec<Pod> = candidates.iter().map(pod).collect();
     let before = documents.target.as_ref().or(documents.in_force.as_ref()).map(|document| &*document.0);
-    let mut target = crate::placement::document(&pods, before, epoch).ok()?;
-    target.version = 0;
+    let before = before.filter(|_| !anew);
+    let (main, canary) = (pods(&main), pods(&canary));
+    let mut target = match count {
+        Some(count) => {
+            let users = claims.busy().map(|(slot, _, activity)| (slot, activity.users)).collect();
+            divided((&main, &canary), count, &users, before, epoch).ok()?
+        }
+        None => document(&[main, canary].concat(), before, epoch).ok()?,
+    };
+    (target.version, target.blocked) = (0, blocked);
     Some(target.into())
+}
+
+fn pods(seats: &[&Seat<'_>]) -> Vec<Pod> {
+    let pod = |seat: &&Seat<'_>| Pod { name: seat.name.into(), revision: revision(seat).into(), weight: 1 };
+    seats.iter().map(pod).collect()
+}
+
+fn revision(seat: &Seat<'_>) -> String {
+    seat.pod.revision.to_string()
+}
+
+/// Whether a target is of these Pods, and gives so many slots to the canary.
+fn is_of(target: &Placement, candidates: &[&Seat<'_>], count: Option<usize>, canary: &[&Seat<'_>]) -> bool {
+    let same =
+        |(placed, seat): (&PlacedPod, &&Seat<'_>)| *placed.pod == *seat.name && *placed.revision == *revision(seat);
+    let table = target.pods();
+    let names: BTreeSet<&str> = canary.iter().map(|seat| seat.name).collect();
+    let own = |slot: &Slot| target.owner(*slot).is_some_and(|placed| names.contains(&*placed.pod));
+    table.len() == candidates.len()
+        && table.iter().zip(candidates).all(same)
+        && count.is_none_or(|count| Slot::all().filter(own).count() == count)
 }
 
 /// The document to write, if another is in force than the next step towards the target.

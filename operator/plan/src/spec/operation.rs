@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use throng_core::Millis;
 
+use crate::status::OperationStatus;
+
 /// One operation. It never changes; what becomes of it stands in its status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operation {
@@ -16,6 +18,8 @@ pub struct Operation {
     pub action: Action,
     /// How long its object is kept after its end.
     pub ttl_ms: u64,
+    /// What became of it so far, as stored.
+    pub status: OperationStatus,
 }
 
 /// What is to be done.

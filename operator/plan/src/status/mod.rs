@@ -15,7 +15,9 @@ pub mod utc;
 pub use condition::{Condition, Holds, set_condition};
 pub use operation::{OperationPhase, OperationStatus};
 pub use pool::{Bucket, PoolStatus, ScaleMemo};
-pub use rollout::{BlockedRevision, RevisionState, RevisionStatus, RollbackStatus, RolloutPhase, RolloutStatus};
+pub use rollout::{
+    BlockedRevision, HaltCause, RevisionState, RevisionStatus, RollbackStatus, RolloutPhase, RolloutStatus, ShiftStatus,
+};
 use serde::{Deserialize, Serialize};
 pub use utc::Utc;
 

@@ -25,7 +25,7 @@ pub struct PoolStatus {
     /// Pods that exist, draining ones included.
     #[cfg_attr(feature = "schema", schemars(range(max = 100_000)))]
     pub pods: u32,
-    /// Pods that serve.
+    /// Pods that serve; those of a canary stand beside them and are not counted.
     #[cfg_attr(feature = "schema", schemars(range(max = 100_000)))]
     pub ready: u32,
     /// Pods that are being emptied.

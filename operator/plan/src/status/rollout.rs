@@ -25,6 +25,9 @@ pub struct RevisionStatus {
     pub image: String,
     /// Since when it is in this state.
     pub since: Utc,
+    /// When it first had the users and served in every pool. A rollback goes to such a one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub good_since: Option<Utc>,
     /// Until when it stays warm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warm_until: Option<Utc>,
@@ -90,10 +93,55 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(length(max = MAX_LINE)))]
     pub halted_because: Option<String>,
+    /// What kind of sign that was; `NotStarting` ends by itself when the Pods start after all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub halted_for: Option<HaltCause>,
+    /// Since when samples of the new revision are too bad; a burst while slots move is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sick_since: Option<Utc>,
+    /// Container restarts that a person has seen and gone on from.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[cfg_attr(feature = "schema", schemars(range(max = 1_000_000_000)))]
+    pub restarts_forgiven: u32,
+    /// Users who are asked to come to the new revision now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shift: Option<ShiftStatus>,
     /// Name of the operation that paused or promoted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(length(max = MAX_NAME)))]
     pub operation: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+/// Users on their way to the new revision: until it ends, who connects goes there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ShiftStatus {
+    /// Since when.
+    pub since: Utc,
+    /// When the last of them has had the time to come.
+    pub until: Utc,
+    /// How many.
+    #[cfg_attr(feature = "schema", schemars(range(max = MAX_COUNT)))]
+    pub users: u64,
+}
+
+/// A sign that a new revision is not healthy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum HaltCause {
+    /// A Pod does not start, or was not ready in time.
+    NotStarting,
+    /// Containers were started again.
+    Restarts,
+    /// Too many requests fail.
+    Errors,
+    /// Messages arrive too late.
+    Slow,
 }
 
 /// What a rollout does now.

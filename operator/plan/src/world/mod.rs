@@ -49,7 +49,7 @@ pub struct World {
     pub registry: Option<Registry>,
     /// The latest sample of each Pod that gave one, by uid.
     pub samples: BTreeMap<String, Sample>,
-    /// Operations that are not at their end, by name.
+    /// Operations, by name; those at their end too, until their time to live is over.
     pub operations: BTreeMap<String, Operation>,
     /// Objects that exist and belong to the cluster, as they are.
     pub owned: BTreeSet<Object>,

@@ -1,6 +1,6 @@
 //! Where Pods run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +11,9 @@ use crate::status::Utc;
 pub struct Node {
     /// Its failure domain; empty where nodes have none.
     pub zone: String,
+    /// Its labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
     /// It takes no new Pods.
     pub cordoned: bool,
     /// Keys of its taints.

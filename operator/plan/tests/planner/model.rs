@@ -6,10 +6,11 @@ use std::sync::Arc;
 use throng_core::{Millis, Role, Slot};
 use throng_plan::plan::{Action, Because, Plan};
 use throng_plan::pools::Pools;
+use throng_plan::spec::operation::Action as Asks;
 use throng_plan::spec::pool::{Change, Policy, Scaling, Select, Target};
 use throng_plan::spec::rollout::HaltWhen;
-use throng_plan::spec::{ClusterSpec, Drain, PoolSpec, Rollout, Rooms, ShapeHash};
-use throng_plan::status::{ClusterStatus, Utc};
+use throng_plan::spec::{ClusterSpec, Drain, Operation, PoolSpec, Rollout, Rooms, ShapeHash};
+use throng_plan::status::{ClusterStatus, OperationPhase, OperationStatus, Utc};
 use throng_plan::world::sample::users_load;
 use throng_plan::world::{
     Claim, Cluster, Document, Member, Node, Object, Phase, Pod, Registry, Rendered, Revision, Sample, World,
@@ -33,6 +34,12 @@ pub(crate) struct Model {
     pub(crate) dead_nodes: BTreeSet<String>,
     /// Everything that went against a promise.
     pub(crate) broken_promises: Vec<String>,
+    /// Users who connect in the next tick.
+    pub(crate) arriving: u64,
+    /// Seconds for which a blocked revision was in the Service beside a good one.
+    pub(crate) blocked_for: u32,
+    /// Loads that Pods of a revision say beside their users.
+    pub(crate) says: BTreeMap<u64, Vec<(&'static str, f64)>>,
     /// Users that were cut, and Pods made.
     pub(crate) cut: u64,
     pub(crate) made: u64,
@@ -119,6 +126,9 @@ impl Model {
             broken: BTreeSet::new(),
             dead_nodes: BTreeSet::new(),
             broken_promises: vec![],
+            arriving: 0,
+            blocked_for: 0,
+            says: BTreeMap::new(),
             cut: 0,
             made: 0,
         }
@@ -154,13 +164,14 @@ impl Model {
     pub(crate) fn settle(&mut self) -> u32 {
         for round in 0..2000 {
             let plan = self.plan();
-            let before = self.world.clone();
+            let (before, users) = (self.world.clone(), self.users.clone());
             self.perform(&plan, usize::MAX);
             self.tick();
             let still = |world: &World| {
                 (world.pods.clone(), world.registry.clone(), world.owned.clone(), world.status.drains.clone())
             };
-            if plan.actions.is_empty() && still(&before) == still(&self.world) && self.plan().actions.is_empty() {
+            let is_still = still(&before) == still(&self.world) && users == self.users;
+            if plan.actions.is_empty() && is_still && self.plan().actions.is_empty() {
                 return round;
             }
         }
@@ -234,6 +245,24 @@ impl Model {
                     member.draining = draining;
                 }
             }
+            Action::ShedUsers { name, uid, users, .. } => {
+                if self.has(name, uid) {
+                    let moved = self.users.get(uid).copied().unwrap_or(0).min(*users);
+                    self.users.entry(uid.clone()).and_modify(|users| *users -= moved);
+                    self.arriving += moved;
+                }
+            }
+            Action::WriteOperation { name, uid, status } => {
+                if let Some(asks) = self.world.operations.get_mut(name).filter(|asks| asks.uid == *uid) {
+                    if asks.status.phase.is_final() {
+                        self.broken_promises.push(format!("operation {name} was written after its end"));
+                    }
+                    asks.status = (**status).clone();
+                }
+            }
+            Action::DeleteOperation { name, uid } => {
+                self.world.operations.retain(|of, asks| of != name || asks.uid != *uid);
+            }
             Action::LabelServing { name, uid, serving } => {
                 if self.has(name, uid) {
                     self.world.pods.get_mut(name).unwrap().serving = *serving;
@@ -287,6 +316,8 @@ impl Model {
         self.end_pods();
         self.start_pods();
         self.move_users();
+        self.connect();
+        self.check_blocked();
         self.move_slots();
         self.say();
     }
@@ -355,9 +386,13 @@ impl Model {
     fn move_users(&mut self) {
         let Some(registry) = &self.world.registry else { return };
         for role in Role::ALL {
-            let pods = self.world.pods.values().filter(|pod| pod.role == role && pod.ready);
-            let (from, to): (Vec<_>, Vec<_>) =
-                pods.partition(|pod| registry.members.get(&pod.uid).is_some_and(|m| m.draining));
+            let pods = self.world.pods.values().filter(|pod| pod.role == role);
+            let (from, to): (Vec<_>, Vec<_>) = pods
+                .filter(|pod| registry.members.contains_key(&pod.uid))
+                .partition(|pod| registry.members.get(&pod.uid).is_some_and(|m| m.draining));
+            // Clients find a gateway by its label; slots find their Pod by the placement.
+            let routed = |pod: &&Pod| pod.ready && (role != Role::Gateway || pod.serving) && pod.terminating.is_none();
+            let to: Vec<_> = to.into_iter().filter(routed).collect();
             for pod in from {
                 let left = self.users.get(&pod.uid).copied().unwrap_or(0);
                 let moved = left.min(self.pace);
@@ -367,6 +402,71 @@ impl Model {
                 }
             }
         }
+    }
+
+    /// Who connects is spread over the gateways in the Service, as a load balancer does.
+    fn connect(&mut self) {
+        let Some(registry) = &self.world.registry else { return };
+        let in_service = |pod: &&Pod| {
+            let member = registry.members.get(&pod.uid);
+            pod.role == Role::Gateway && pod.serving && pod.ready && member.is_some_and(|member| !member.draining)
+        };
+        let takers: Vec<String> = self.world.pods.values().filter(in_service).map(|pod| pod.uid.clone()).collect();
+        if takers.is_empty() {
+            return;
+        }
+        for (_, taker) in (0..self.arriving).zip(takers.iter().cycle()) {
+            *self.users.entry(taker.clone()).or_default() += 1;
+        }
+        self.arriving = 0;
+    }
+
+    /// No gateway of a blocked revision is in the Service beside one that serves.
+    fn check_blocked(&mut self) {
+        let Some(rollback) = self.world.status.rollback.clone() else { return };
+        let good = self.world.pods.values().any(|pod| {
+            pod.role == Role::Gateway
+                && pod.revision == rollback.to
+                && pod.serving
+                && pod.ready
+                && pod.terminating.is_none()
+        });
+        let blocked = self.world.pods.iter().find(|(_, pod)| {
+            pod.role == Role::Gateway && pod.revision == rollback.blocked_revision.number && pod.serving
+        });
+        self.blocked_for = if good && blocked.is_some() { self.blocked_for + 1 } else { 0 };
+        // A look sees that one serves, acts, and the next second shows it.
+        if self.blocked_for > 2 {
+            self.broken_promises.push(format!("{} of a blocked revision is in the Service", blocked.unwrap().0));
+        }
+    }
+
+    /// Somebody asks for something beside the spec.
+    pub(crate) fn ask(&mut self, name: &str, action: Asks) {
+        let uid = format!("operation-{name}");
+        let asks = Operation {
+            name: name.into(),
+            uid,
+            asked_at: self.world.now.0,
+            action,
+            ttl_ms: 3_600_000,
+            status: OperationStatus::default(),
+        };
+        self.world.operations.insert(name.into(), asks);
+    }
+
+    pub(crate) fn outcome(&self, name: &str) -> (OperationPhase, &str) {
+        let status = &self.world.operations[name].status;
+        (status.phase, status.message.as_str())
+    }
+
+    /// Users on gateways of a revision, and on all.
+    pub(crate) fn share(&self, revision: u64) -> (u64, u64) {
+        let of = |which: &dyn Fn(&Pod) -> bool| {
+            let pods = self.pods(Role::Gateway).into_iter().filter(|(_, pod)| which(pod));
+            pods.map(|(_, pod)| self.users.get(&pod.uid).copied().unwrap_or(0)).sum()
+        };
+        (of(&|pod| pod.revision == revision), of(&|_| true))
     }
 
     fn move_slots(&mut self) {
@@ -411,10 +511,11 @@ impl Model {
         let Some(registry) = &self.world.registry else { return };
         for (uid, member) in &registry.members {
             let users = self.users.get(uid).copied().unwrap_or(0);
-            let load = [(users_load(member.role).to_owned(), users as f64)].into();
-            self.world
-                .samples
-                .insert(uid.clone(), Sample { at: self.world.now, load, left: users, draining: member.draining });
+            let mut load: BTreeMap<String, f64> = [(users_load(member.role).to_owned(), users as f64)].into();
+            let revision = self.world.pods.get(&member.pod).map_or(0, |pod| pod.revision);
+            load.extend(self.says.get(&revision).into_iter().flatten().map(|(name, load)| ((*name).to_owned(), *load)));
+            let sample = Sample { at: self.world.now, load, left: users, draining: member.draining };
+            self.world.samples.insert(uid.clone(), sample);
         }
     }
 

@@ -105,7 +105,7 @@ fn happen(model: &mut Model, happening: &Happening) {
 }
 
 /// A look whose plan keeps what is promised of every plan; its first `prefix` steps are done.
-fn look(model: &mut Model, prefix: usize) {
+pub(crate) fn look(model: &mut Model, prefix: usize) {
     let plan = model.plan();
     let before = model.clone();
     model.perform(&plan, prefix);

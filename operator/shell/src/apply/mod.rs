@@ -1,13 +1,14 @@
 //! Carries out what a plan asks for. Every action names what must still be true, and every call ends before the right to
 //! make it does.
 //!
-//! [`throng_runtime`] says what is done at the same time and what a failure stops; [`objects`], [`pods`], [`documents`] and [`node`] do it; [`failure`] says why
+//! [`throng_runtime`] says what is done at the same time and what a failure stops; [`objects`], [`pods`], [`documents`], [`operations`] and [`node`] do it; [`failure`] says why
 //! something could not be done.
 
 mod documents;
 pub mod failure;
 mod node;
 mod objects;
+pub mod operations;
 mod pods;
 pub mod status;
 
@@ -130,6 +131,9 @@ impl Hands<'_> {
             Action::LabelServing { name, uid, serving } => self.label_serving(name, uid, *serving).await,
             Action::DrainPod { uid, deadline, users_per_s, .. } => self.drain(uid, *deadline, *users_per_s).await,
             Action::UndrainPod { uid, .. } => self.undrain(uid).await,
+            Action::ShedUsers { uid, users, users_per_s, .. } => self.shed(uid, *users, *users_per_s).await,
+            Action::WriteOperation { name, uid, status } => self.write_operation(name, uid, status).await,
+            Action::DeleteOperation { name, uid } => self.delete_operation(name, uid).await,
             Action::WriteTarget { role, document } => self.write_target(*role, document).await,
             Action::WritePlacement { role, document } => self.write_placement(*role, document).await,
             Action::WritePolicy { policy } => self.write_policy(policy).await,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use throng_plan::status::Utc;
 use throng_proto::key::PodKey;
-use throng_proto::link::DrainRequest;
 use throng_proto::link::node_client::NodeClient;
+use throng_proto::link::{DrainRequest, ShedRequest};
 use tokio::time::timeout;
 use tonic::transport::Endpoint;
 
@@ -22,6 +22,7 @@ const ANSWER: Duration = Duration::from_secs(2);
 enum Ask {
     Drain(DrainRequest),
     Undrain,
+    Shed(ShedRequest),
 }
 
 impl Hands<'_> {
@@ -34,6 +35,11 @@ impl Hands<'_> {
     /// Tells a Pod to stay.
     pub(super) async fn undrain(&self, uid: &str) -> Result<(), Failure> {
         self.ask(uid, Ask::Undrain).await
+    }
+
+    /// Asks some users of a Pod to connect anew.
+    pub(super) async fn shed(&self, uid: &str, users: u64, per_second: u32) -> Result<(), Failure> {
+        self.ask(uid, Ask::Shed(ShedRequest { users, per_second })).await
     }
 
     /// Asks the Pod of this uid: the address is that of its process, so no other Pod is meant.
@@ -53,6 +59,7 @@ impl Hands<'_> {
             match ask {
                 Ask::Drain(request) => client.drain(request).await?,
                 Ask::Undrain => client.undrain(DrainRequest::default()).await?,
+                Ask::Shed(request) => client.shed(request).await?,
             };
             Ok(())
         };

@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use super::strays;
 use super::worker::{Shared, Worker};
 use crate::watch::{ClusterKey, Hub};
 
@@ -33,6 +34,7 @@ pub async fn run(shared: Shared, hub: Hub, stop: CancellationToken) {
             }
             stays
         });
+        strays::answer(&shared, &keys).await;
         for key in keys {
             if let Entry::Vacant(vacant) = workers.entry(key) {
                 info!(cluster = %vacant.key(), "looks after it");

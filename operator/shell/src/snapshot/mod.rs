@@ -82,8 +82,7 @@ pub fn world(sight: &Sight<'_>) -> World {
     let pods = objects.pods.iter().filter(|pod| mine(&pod.metadata));
     let pods = pods.filter_map(|pod| pod::pod(pod, owner.name, &nodes)).collect();
     let revisions = objects.revisions.iter().filter(|revision| mine(&revision.metadata));
-    let operations = sight.operations.iter().filter(|operation| is_open(operation));
-    let operations = operations.filter_map(|operation| validate::operation(operation).ok());
+    let operations = sight.operations.iter().filter_map(|operation| validate::operation(operation).ok());
     let mut status = sight.cluster.status.clone().unwrap_or_default();
     for condition in sight.conditions {
         set_condition(&mut status.conditions, condition.clone());
@@ -129,11 +128,6 @@ pub fn owner(cluster: &ChatroomCluster) -> Owner<'_> {
 /// Whether an object belongs to the cluster of this uid: one of an earlier cluster of the same name goes by itself.
 fn is_owned(metadata: &ObjectMeta, uid: &str) -> bool {
     metadata.owner_references.iter().flatten().any(|owner| owner.controller == Some(true) && owner.uid == uid)
-}
-
-/// Whether something is still to be done for an operation.
-fn is_open(operation: &ChatroomOperation) -> bool {
-    operation.status.as_ref().is_none_or(|status| !status.phase.is_final())
 }
 
 fn instant(time: &Time) -> Utc {

@@ -18,6 +18,7 @@ pub fn node(node: &k8s::Node) -> Option<(String, Node)> {
     let taints = spec.iter().flat_map(|spec| spec.taints.iter().flatten()).map(|taint| taint.key.clone());
     let converted = Node {
         zone: label(metadata, names::NODE_ZONE).unwrap_or_default().to_owned(),
+        labels: metadata.labels.clone().unwrap_or_default(),
         cordoned: spec.and_then(|spec| spec.unschedulable).unwrap_or(false),
         taints: taints.collect(),
         ready: ready.is_some_and(|ready| ready.status == "True"),

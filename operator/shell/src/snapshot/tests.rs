@@ -145,7 +145,8 @@ fn a_node_is_seen_with_its_zone_its_taints_and_since_when() {
     let taints = ["karpenter.sh/disrupted", "node.kubernetes.io/unschedulable"].map(str::to_owned).into();
     let since = Utc(Millis(1_795_334_400_000));
     assert_eq!(name, "n1");
-    assert_eq!(seen, Node { zone: "eu-1a".into(), cordoned: true, taints, ready: false, since });
+    let labels = [("topology.kubernetes.io/zone".to_owned(), "eu-1a".to_owned())].into();
+    assert_eq!(seen, Node { zone: "eu-1a".into(), labels, cordoned: true, taints, ready: false, since });
 }
 
 #[test]

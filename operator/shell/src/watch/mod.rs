@@ -224,6 +224,16 @@ impl Watches {
         self.operations.filter(mine)
     }
 
+    /// Operations on clusters that are not among these.
+    #[must_use]
+    pub fn strays(&self, clusters: &[ClusterKey]) -> Vec<Arc<ChatroomOperation>> {
+        let stray = |operation: &ChatroomOperation| {
+            let key = ClusterKey { name: operation.spec.cluster.clone(), ..own_key(operation) };
+            !clusters.contains(&key)
+        };
+        self.operations.filter(stray)
+    }
+
     /// All nodes.
     #[must_use]
     pub fn all_nodes(&self) -> Vec<Arc<Node>> {

@@ -26,8 +26,8 @@ impl Informer {
     pub fn list(&mut self, server: &Server, kind: Kind, behind: u64) {
         let oldest = server.history.front().map_or(server.revision, |(at, _)| *at);
         let at = server.revision.saturating_sub(behind).max(oldest);
-        let shelf = server.at(at).map(|store| Arc::clone(store.shelf(kind))).unwrap_or_default();
-        self.watches.insert(kind, Watch { at, shelf, missed: None });
+        let then = server.at(at).map(|store| Arc::clone(store.shelf(kind))).unwrap_or_default();
+        self.watches.insert(kind, Watch { at, shelf: then, missed: None });
     }
 
     /// Follows a kind up to `behind` writes before now, never back.

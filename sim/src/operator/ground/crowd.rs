@@ -44,6 +44,12 @@ impl Ground {
         }
     }
 
+    /// Some users of a gateway connect anew.
+    pub(crate) fn shed(&mut self, uid: &str, users: u64) {
+        let Some(process) = self.processes.get_mut(uid) else { return };
+        process.users -= users.min(process.users);
+    }
+
     fn is_gateway(&self, uid: &str) -> bool {
         self.processes.get(uid).is_some_and(|process| process.role == Role::Gateway)
     }

@@ -87,7 +87,9 @@ impl Ground {
         if !moves.is_empty() {
             self.etcd.write(|registry| {
                 let claims = registry.claims.of_mut(role);
-                moves.iter().for_each(|(slot, claim)| claims.insert(*slot, claim));
+                for (slot, claim) in &moves {
+                    claims.insert(*slot, claim);
+                }
             });
         }
         let revision = Some(self.etcd.revision());

@@ -90,3 +90,32 @@ fn a_flood_is_closed_and_idle_users_drain_before_speakers() {
     assert_eq!(told.last().unwrap().0, speaker);
     assert!(told.last().unwrap().1 >= 800, "at ten a second: {told:?}");
 }
+
+#[test]
+fn some_are_asked_to_connect_anew_idle_ones_first_and_the_rest_stay() {
+    let mut shard = shard_with(options());
+    let speaker = shard.enter("speaker", "r", 0);
+    shard.say(speaker, &json!({"id": 5, "publish": {"room": "r", "type": "text", "data": 1}}));
+    let mut conns: Vec<u32> = (0..9).map(|n| shard.enter(&format!("idle{n}"), "r", 0)).collect();
+    shard.from_hub(ToShard::Shed { users: 4, per_s: 10 });
+    let mut told = Vec::new();
+    let mut look = |shard: &mut Shard<Pipes>, conns: &[u32], ms: u64| {
+        shard.at(START + ms);
+        shard.turn();
+        for conn in conns.iter().copied().chain([speaker]) {
+            if shard.lines(conn).iter().any(|line| line.get("goaway").is_some()) {
+                told.push(conn);
+            }
+        }
+        told.len()
+    };
+    assert!(look(&mut shard, &conns, 100) < 4, "at ten a second");
+    for ms in (150..3000).step_by(50) {
+        look(&mut shard, &conns, ms);
+    }
+    // Whoever comes later is not asked.
+    conns.push(shard.enter("late", "r", 0));
+    assert_eq!(look(&mut shard, &conns, 3100), 4);
+    shard.from_hub(ToShard::Shed { users: 100, per_s: 0 });
+    assert_eq!(look(&mut shard, &conns, 6000), 11, "{conns:?}");
+}

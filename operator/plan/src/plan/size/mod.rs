@@ -69,7 +69,7 @@ fn size(world: &World, role: Role, pool: &PoolSpec, seats: &[Seat<'_>]) -> Wante
     let readings = pressure::read(world, role, &pool.targets, seats);
     let coverage = Coverage::of(&readings);
     // Pods that come up while nobody looks tell nothing of the time that they need.
-    if history::was_looked_at(&memo, now) {
+    if history::was_looked_at(&memo, now) && !is_routed_about(world) {
         ahead::note_starts(&mut memo.starts_ms, now, seats);
     }
     history::open(&mut memo, now, current);
@@ -105,6 +105,12 @@ fn size(world: &World, role: Role, pool: &PoolSpec, seats: &[Seat<'_>]) -> Wante
         too_hot: readings.too_hot,
         scales: pool.min < pool.max,
     }
+}
+
+/// Labels come and go with the share of a canary and with a rollback: they do not tell that a Pod has just started.
+fn is_routed_about(world: &World) -> bool {
+    let status = &world.status;
+    status.rollout.is_some() || status.rollback.as_ref().is_some_and(|rollback| rollback.done_at.is_none())
 }
 
 /// Pods that there are, where no status says how many there should be.
