@@ -26,12 +26,40 @@ pub fn divided(
     previous: Option<&Placement>,
     leader_epoch: u64,
 ) -> Result<Placement, TooManyPods> {
-    let names: BTreeSet<&str> = canary.iter().map(|pod| &*pod.name).collect();
-    let had = |slot: Slot| {
-        let owner = previous.and_then(|previous| previous.owner(slot));
+    let had = owned_by(canary, previous);
+    let chosen = choose(count, users, |slot| had.contains(&slot));
+    join((main, canary), &chosen, previous, leader_epoch)
+}
+
+/// Leaves `leaving` the slots that it had and gives it no other: it goes when others can take them.
+///
+/// # Errors
+/// More Pods than a placement can name.
+pub fn kept(
+    (main, leaving): (&[Pod], &[Pod]),
+    previous: Option<&Placement>,
+    leader_epoch: u64,
+) -> Result<Placement, TooManyPods> {
+    join((main, leaving), &owned_by(leaving, previous), previous, leader_epoch)
+}
+
+/// Slots of these Pods.
+fn owned_by(pods: &[Pod], previous: Option<&Placement>) -> BTreeSet<Slot> {
+    let names: BTreeSet<&str> = pods.iter().map(|pod| &*pod.name).collect();
+    let own = |slot: &Slot| {
+        let owner = previous.and_then(|previous| previous.owner(*slot));
         owner.is_some_and(|placed| names.contains(&*placed.pod))
     };
-    let chosen = choose(count, users, had);
+    Slot::all().filter(own).collect()
+}
+
+/// One document over both: `chosen` on the second, with the first behind it, all others on the first.
+fn join(
+    (main, canary): (&[Pod], &[Pod]),
+    chosen: &BTreeSet<Slot>,
+    previous: Option<&Placement>,
+    leader_epoch: u64,
+) -> Result<Placement, TooManyPods> {
     let on_main = document(main, previous, leader_epoch)?;
     let on_canary = document(canary, previous, leader_epoch)?;
     let mut all: Vec<&Pod> = main.iter().chain(canary).collect();
@@ -100,6 +128,17 @@ mod tests {
         assert_eq!(moved, 205, "nothing else moves");
         let standby = |slot: Slot| both.list(slot).nth(1).unwrap().revision.to_string();
         assert!(canary.iter().all(|slot| standby(*slot) == "1"));
+    }
+
+    #[test]
+    fn who_leaves_keeps_what_it_had_and_gets_nothing_else() {
+        let all = [pool("1", 2), pool("2", 1)].concat();
+        let before = document(&all, None, 1).unwrap();
+        let had = slots_on(&before, "2");
+        let after = kept((&pool("1", 1), &pool("2", 1)), Some(&before), 1).unwrap();
+        assert_eq!(slots_on(&after, "2"), had, "the slots of the one that is gone are not for it");
+        let alone = kept((&pool("1", 1), &pool("2", 1)), None, 1).unwrap();
+        assert!(slots_on(&alone, "2").is_empty());
     }
 
     #[test]

@@ -193,9 +193,9 @@ impl<'a> Seat<'a> {
         self.stays() && self.routed && (self.pod.serving || self.serves())
     }
 
-    /// Whether it can have users and may get more.
+    /// Whether it can have users and may get more. One that was told to empty itself takes nobody until it was told to stay.
     pub(super) fn serves(&self) -> bool {
-        self.stays() && self.healthy
+        self.stays() && self.healthy && !self.is_told()
     }
 
     /// Whether it could serve if it were not drained.

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use throng_core::placement::{PlacedPod, Placement};
+use throng_core::placement::{PlacedPod, Placement, TooManyPods};
 use throng_core::slot::SLOTS;
 use throng_core::{Role, Slot};
 
 use super::census::{Census, Part, Seat};
 use super::course::share::slots_of;
 use super::{Action, Draft, Look};
-use crate::division::divided;
+use crate::division::{divided, kept};
 use crate::moves::{Held, step};
 use crate::placement::{Pod, document};
 use crate::world::{Claims, Document, Documents, Registry};
@@ -94,10 +94,22 @@ fn target(look: &Look<'_>, candidates: &[&Seat<'_>], documents: &Documents, clai
             let users = claims.busy().map(|(slot, _, activity)| (slot, activity.users)).collect();
             divided((&main, &canary), count, &users, before, epoch).ok()?
         }
-        None => document(&[main, canary].concat(), before, epoch).ok()?,
+        None => undivided(look, [main, canary].concat(), before).ok()?,
     };
     (target.version, target.blocked) = (0, blocked);
     Some(target.into())
+}
+
+/// All Pods alike, but for blocked ones that must wait for others in their place: those get nothing more.
+fn undivided(look: &Look<'_>, all: Vec<Pod>, before: Option<&Placement>) -> Result<Placement, TooManyPods> {
+    let (epoch, number) = (look.world.leader_epoch, look.course.blocked.map(|number| number.to_string()));
+    let is_blocked = |pod: &Pod| number.as_deref() == Some(&*pod.revision);
+    let (leaving, stay): (Vec<Pod>, Vec<Pod>) = all.into_iter().partition(is_blocked);
+    match (stay.is_empty(), leaving.is_empty()) {
+        (false, false) => kept((&stay, &leaving), before, epoch),
+        (false, true) => document(&stay, before, epoch),
+        (true, _) => document(&leaving, before, epoch),
+    }
 }
 
 fn pods(seats: &[&Seat<'_>]) -> Vec<Pod> {
