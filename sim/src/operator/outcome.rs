@@ -10,7 +10,7 @@ use throng_plan::status::Holds;
 
 use super::api::{Kind, Object};
 use super::ground::Ground;
-use super::ground::spec::{CLUSTER, size};
+use super::ground::spec::{CLUSTER, SHAPE, size};
 use super::see::CONTENT;
 
 /// A world in the large, as lines by name.
@@ -25,7 +25,7 @@ impl Outcome {
             let role = pod.field("labels.role");
             let state = format!(
                 "{} ready={} serving={} going={} serves={}",
-                pod.field("spec.shape"),
+                pod.field(SHAPE),
                 pod.state("ready"),
                 pod.field("labels.serving"),
                 pod.deleted_at.is_some(),
@@ -39,6 +39,7 @@ impl Outcome {
             lines.extend(all.map(|(name, found)| (format!("{kind:?} {name}"), content(found))));
         }
         lines.insert("processes".to_owned(), ground.processes.len().to_string());
+        lines.insert("operations".to_owned(), ground.api.list(Kind::Operation).count().to_string());
         if let Some(cluster) = ground.api.get(Kind::Cluster, CLUSTER) {
             lines.insert("finalizers".to_owned(), cluster.finalizers.len().to_string());
             let status = ground.statuses.of(cluster);
@@ -55,15 +56,19 @@ impl Outcome {
         Self(lines)
     }
 
-    /// What a spec alone says should be there.
-    pub(crate) fn expected(cluster: Option<&Object>) -> Self {
-        let mut lines: BTreeMap<String, String> = [("processes".to_owned(), "0".to_owned())].into();
+    /// What a spec alone says should be there; a rollback that somebody asked for is obeyed as long as the spec asks for what
+    /// it blocks.
+    pub(crate) fn expected(ground: &Ground) -> Self {
+        let none = ["processes", "operations"].map(|name| (name.to_owned(), "0".to_owned()));
+        let mut lines: BTreeMap<String, String> = none.into();
+        let cluster = ground.api.get(Kind::Cluster, CLUSTER);
         let Some(cluster) = cluster.filter(|cluster| cluster.deleted_at.is_none()) else { return Self(lines) };
-        let mut all = 0;
+        let (mut all, instead) = (0, instead(ground, cluster));
+        let shape = instead.as_deref().unwrap_or(cluster.field(SHAPE));
         for role in Role::ALL {
             let pods = size(cluster, role);
             all += pods;
-            let state = format!("{} ready=true serving=true going=false serves=true", cluster.field("spec.shape"));
+            let state = format!("{shape} ready=true serving=true going=false serves=true");
             lines.extend((0..pods).map(|place| (format!("{role} {place:03}"), state.clone())));
             lines.insert(format!("Policy {CLUSTER}-{role}"), CONTENT.to_owned());
             lines.insert(format!("Budget {CLUSTER}-{role}"), format!("{role} {}", pods.saturating_sub(1)));
@@ -73,7 +78,8 @@ impl Outcome {
         lines.insert("processes".to_owned(), all.to_string());
         lines.insert("finalizers".to_owned(), "1".to_owned());
         lines.insert("drains".to_owned(), "0".to_owned());
-        lines.insert("conditions".to_owned(), "Ready".to_owned());
+        let conditions = if instead.is_some() { "Ready,RolledBack" } else { "Ready" };
+        lines.insert("conditions".to_owned(), conditions.to_owned());
         for role in [Role::Chatroom, Role::Message] {
             lines.insert(
                 format!("slots of {role}"),
@@ -94,6 +100,16 @@ impl Outcome {
         }
         text
     }
+}
+
+/// The shape of a revision that serves instead of the one that the spec asks for, because that is blocked.
+fn instead(ground: &Ground, cluster: &Object) -> Option<String> {
+    let status = ground.statuses.of(cluster);
+    let rollback = status.rollback.as_ref()?;
+    let number = rollback.to.to_string();
+    let mut stored = ground.api.list(Kind::Revision).filter(|(_, stored)| stored.field("spec.number") == number);
+    let shape = stored.next().map(|(_, stored)| stored.field(SHAPE).to_owned());
+    shape.filter(|_| rollback.blocked_revision.hash == cluster.field(SHAPE))
 }
 
 fn content(found: &Object) -> String {

@@ -19,6 +19,8 @@ pub enum Planner {
     IgnoresUsers,
     /// It believes every sample, however old.
     BelievesOldSamples,
+    /// It forgets which revision is blocked.
+    UsesBlocked,
 }
 
 impl Planner {
@@ -38,6 +40,14 @@ impl Planner {
                 wrong.status.drains.clone_from(memory);
                 let mut plan = plan(&wrong);
                 *memory = std::mem::take(&mut plan.status.drains);
+                return plan;
+            }
+            Self::UsesBlocked => {
+                let rollback = plan(world).status.rollback;
+                wrong.status.rollback = None;
+                wrong.operations.clear();
+                let mut plan = plan(&wrong);
+                plan.status.rollback = rollback;
                 return plan;
             }
             Self::BelievesOldSamples => wrong.samples.values_mut().for_each(|sample| sample.at = world.now),

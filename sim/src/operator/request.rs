@@ -7,7 +7,7 @@ use throng_core::Role;
 use throng_core::policy::Policy;
 use throng_plan::Action;
 use throng_plan::plan::Because;
-use throng_plan::status::ClusterStatus;
+use throng_plan::status::{ClusterStatus, OperationPhase, OperationStatus};
 use throng_plan::world::{Document, Object as Owned};
 
 use super::api::apply::Apply;
@@ -31,6 +31,8 @@ pub(crate) enum Request {
     Label { name: String, uid: String, serving: bool },
     Drain { uid: String, on: bool },
     Shed { uid: String, users: u64 },
+    Answer { name: String, expected: Expected, status: Arc<OperationStatus> },
+    Forget { name: String, uid: String },
     Policy { policy: Policy, read: u64 },
     Write { role: Role, is_target: bool, document: Document, read: u64 },
 }
@@ -74,7 +76,7 @@ pub(crate) type Done = Result<Option<(Key, Arc<Object>)>, Failure>;
 
 impl Request {
     /// The transition that this makes, if it is done.
-    pub(crate) const fn transition(&self) -> Transition {
+    pub(crate) fn transition(&self) -> Transition {
         match self {
             Self::Status { .. } => Transition::StatusWritten,
             Self::Finalizer { on: true, .. } => Transition::FinalizerSet,
@@ -90,8 +92,16 @@ impl Request {
             Self::Delete { because: Because::ClusterDeleted, .. } => Transition::DeletedWithCluster,
             Self::Label { serving: true, .. } => Transition::LabelOn,
             Self::Label { serving: false, .. } => Transition::LabelOff,
-            Self::Drain { on: true, .. } | Self::Shed { .. } => Transition::DrainStarted,
+            Self::Drain { on: true, .. } => Transition::DrainStarted,
             Self::Drain { on: false, .. } => Transition::DrainTakenBack,
+            Self::Shed { .. } => Transition::UsersShed,
+            Self::Answer { status, .. } => match status.phase {
+                OperationPhase::Succeeded => Transition::OperationSucceeded,
+                OperationPhase::Failed => Transition::OperationFailed,
+                OperationPhase::Superseded => Transition::OperationSuperseded,
+                _ => Transition::OperationWritten,
+            },
+            Self::Forget { .. } => Transition::OperationForgotten,
             Self::Policy { .. } => Transition::PolicyWritten,
             Self::Write { is_target: true, .. } => Transition::TargetWritten,
             Self::Write { is_target: false, .. } => Transition::PlacementWritten,
@@ -124,6 +134,8 @@ impl fmt::Display for Request {
             Self::Label { name, serving, .. } => write!(f, "label {name} serving={serving}"),
             Self::Drain { uid, on } => write!(f, "{} {uid}", if *on { "drain" } else { "undrain" }),
             Self::Shed { uid, users } => write!(f, "ask {users} users of {uid} to connect anew"),
+            Self::Answer { name, status, .. } => write!(f, "{name} is {:?}: {}", status.phase, status.message),
+            Self::Forget { name, .. } => write!(f, "delete {name}: its time is over"),
             Self::Policy { policy, .. } => {
                 write!(f, "policy, epoch {} version {}", policy.leader_epoch, policy.version)
             }
@@ -155,7 +167,11 @@ impl Ground {
             (Err(Failure::Refused(Refusal::AlreadyExists)), _)
             | (
                 Err(Failure::Refused(Refusal::NotFound)),
-                Request::Delete { .. } | Request::Label { .. } | Request::Finalizer { on: false, .. },
+                Request::Delete { .. }
+                | Request::Label { .. }
+                | Request::Finalizer { on: false, .. }
+                | Request::Answer { .. }
+                | Request::Forget { .. },
             ) => Ok(None),
             (done, _) => done,
         }
@@ -216,6 +232,18 @@ impl Ground {
                 self.shed(uid, *users);
                 Ok(None)
             }
+            Request::Answer { name, expected, status } => {
+                let key = (Kind::Operation, name.clone());
+                let status = self.answers.write(status);
+                let answer = self.api.apply_status(&key, expected, status);
+                learn(key, answer)
+            }
+            Request::Forget { name, uid } => {
+                let key = (Kind::Operation, name.clone());
+                let same = Expected { uid: Some(uid.clone()), version: None };
+                let answer = self.api.delete(now, &key, &same, false);
+                learn(key, answer)
+            }
             Request::Policy { policy, read } => {
                 self.etcd.put_policy(policy.clone(), *read)?;
                 Ok(None)
@@ -257,12 +285,11 @@ fn learn(key: Key, answer: Answer) -> Done {
     Ok(answer?.map(|object| (key, object)))
 }
 
-/// What an action asks a server for. `version` of the Pod it names or of the registry it was planned with, `cluster` with its uid and version, shape of new Pods.
-/// Nothing for operations: nobody asks for one here.
-pub(crate) fn request(action: &Action, cluster: &Expected, version: Option<u64>, shape: &str) -> Option<Request> {
+/// What an action asks a server for. `version` of the Pod or the operation it names, or of the registry it was planned with, `cluster` with its uid and version, shape of new Pods.
+pub(crate) fn request(action: &Action, cluster: &Expected, version: Option<u64>, shape: &str) -> Request {
     let owner = cluster.uid.clone().unwrap_or_default();
     let read = version.unwrap_or_default();
-    Some(match action.clone() {
+    match action.clone() {
         Action::SetFinalizer => Request::Finalizer { expected: cluster.clone(), on: true },
         Action::RemoveFinalizer => Request::Finalizer { expected: cluster.clone(), on: false },
         Action::Apply(object) => Request::Apply { owner, object },
@@ -275,10 +302,13 @@ pub(crate) fn request(action: &Action, cluster: &Expected, version: Option<u64>,
         Action::DrainPod { uid, .. } => Request::Drain { uid, on: true },
         Action::UndrainPod { uid, .. } => Request::Drain { uid, on: false },
         Action::ShedUsers { uid, users, .. } => Request::Shed { uid, users },
-        Action::WriteOperation { .. } | Action::DeleteOperation { .. } => return None,
+        Action::WriteOperation { name, uid, status } => {
+            Request::Answer { name, expected: Expected { uid: Some(uid), version }, status: Arc::new(*status) }
+        }
+        Action::DeleteOperation { name, uid } => Request::Forget { name, uid },
         Action::LabelServing { name, uid, serving } => Request::Label { name, uid, serving },
         Action::WritePolicy { policy } => Request::Policy { policy, read },
         Action::WriteTarget { role, document } => Request::Write { role, is_target: true, document, read },
         Action::WritePlacement { role, document } => Request::Write { role, is_target: false, document, read },
-    })
+    }
 }

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use throng_core::{Millis, Role};
 use throng_plan::World;
-use throng_plan::spec::ShapeHash;
-use throng_plan::status::Utc;
+use throng_plan::spec::{Operation, ShapeHash};
+use throng_plan::status::{ClusterStatus, OperationStatus, Utc};
 use throng_plan::world::{Cluster, Node, Object as Owned, Phase, Pod, Registry, Rendered, Revision, Sample};
 
 use super::api::watch::Informer;
 use super::api::{Kind, Object};
-use super::ground::spec;
 use super::ground::statuses::Statuses;
+use super::ground::{asks, spec};
 
 /// Content of a Service or a network policy as it should be.
 pub(crate) const CONTENT: &str = "as-rendered";
@@ -22,7 +22,8 @@ pub(crate) struct Sight<'a> {
     pub(crate) informer: &'a Informer,
     pub(crate) leader_epoch: u64,
     pub(crate) registry: Option<Registry>,
-    pub(crate) statuses: &'a Statuses,
+    pub(crate) statuses: &'a Statuses<ClusterStatus>,
+    pub(crate) answers: &'a Statuses<OperationStatus>,
     /// Taken if there is a world; whoever looks puts it back.
     pub(crate) heard: &'a mut BTreeMap<String, Sample>,
 }
@@ -62,10 +63,19 @@ pub(crate) fn world(sight: Sight<'_>) -> Option<World> {
         nodes,
         registry: sight.registry,
         samples: std::mem::take(sight.heard),
-        operations: BTreeMap::new(),
+        operations: operations(informer, sight.answers),
         owned: all,
         rendered: rendered(),
     })
+}
+
+/// What people ask for, by name.
+pub(crate) fn operations(informer: &Informer, answers: &Statuses<OperationStatus>) -> BTreeMap<String, Operation> {
+    let all = informer.view(Kind::Operation);
+    let read = |(name, found): (&String, &std::sync::Arc<Object>)| {
+        Some((name.clone(), asks::read(name, found, &answers.of(found))?))
+    };
+    all.iter().filter_map(read).collect()
 }
 
 /// Objects as they should be.
@@ -78,7 +88,7 @@ fn node(found: &Object) -> Node {
     let taint = found.field("spec.taints");
     Node {
         zone: found.field("labels.zone").to_owned(),
-        labels: BTreeMap::new(),
+        labels: [("pool".to_owned(), found.field("labels.pool").to_owned())].into(),
         cordoned: found.field("spec.unschedulable") == "true",
         taints: if taint.is_empty() { BTreeSet::new() } else { [taint.to_owned()].into() },
         ready: found.state("ready") == "true",
@@ -112,7 +122,7 @@ fn pod(found: &Object, nodes: &BTreeMap<String, Node>) -> Option<Pod> {
 }
 
 fn revision(found: &Object) -> Option<(u64, Revision)> {
-    let hash = ShapeHash::new(found.field("spec.shape"));
+    let hash = ShapeHash::new(found.field(spec::SHAPE));
     let revision = Revision { hash, image: String::new(), created: Utc(found.created) };
     Some((found.field("spec.number").parse().ok()?, revision))
 }
@@ -132,6 +142,6 @@ fn owned(kind: Kind, name: &str, found: &Object) -> Option<Owned> {
             let role = Role::from_text(found.field("spec.role"))?;
             Owned::PodDisruptionBudget { name, role, min_available: found.field("spec.min").parse().ok()? }
         }
-        Kind::Cluster | Kind::Pod | Kind::Node => return None,
+        Kind::Cluster | Kind::Pod | Kind::Node | Kind::Operation => return None,
     })
 }

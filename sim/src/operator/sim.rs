@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use throng_core::{Millis, Role};
+use throng_plan::plan::stray;
+use throng_plan::status::Utc;
 use throng_plan::waves::{Wave, waves};
 use throng_plan::{Action, Plan, World};
 
@@ -15,13 +17,13 @@ use super::api::{Expected, Kind, Refusal};
 use super::digest::Digest;
 use super::ground::spec::CLUSTER;
 use super::ground::{Ground, TICK_MS};
-use super::invariants::{self, Broken, Moment};
+use super::invariants::{self, Broken, Capacity, Moment};
 use super::planner::Planner;
 use super::replica::{Lease, Replica};
 use super::request::{Failure, Request, request};
-use super::see;
 use super::tally::{Fault, Transition};
 use super::weather::Weather;
+use super::{see, steps};
 
 /// Longest time between two looks.
 const LOOK_MS: u64 = 5_000;
@@ -38,6 +40,8 @@ pub(crate) struct Sim {
     pub(crate) lease: Lease,
     pub(crate) planner: Planner,
     pub(crate) weather: Weather,
+    /// This run is about releases.
+    pub(crate) releases: bool,
     /// A size that somebody thinks better of: at the latest when, of which pool, and what it was.
     pub(crate) regret: Option<(Millis, Role, u64)>,
     /// Requests that arrive later than their sender believes.
@@ -71,6 +75,7 @@ impl Sim {
             lease: Lease::default(),
             planner,
             weather: Weather::default(),
+            releases: false,
             regret: None,
             in_flight: Vec::new(),
             crash_at: None,
@@ -152,12 +157,16 @@ impl Sim {
         let mut replica = std::mem::take(replica);
         let before = self.ground.tally.all_faults();
         self.weather.see(&mut self.ground, &mut replica, LIST_MS);
-        self.fresh = before == self.ground.tally.all_faults() && self.in_flight.is_empty();
-        // A change that was missed stays missed, and a Pod that was never heard of says nothing.
-        let heard = |uid: &String| replica.heard.get(uid).is_some_and(|sample| sample.at.0 == self.ground.now);
-        self.fresh &= replica.informer.is_whole() && self.ground.processes.keys().all(heard);
         let term = self.lease.term;
         let registry = self.registry(&mut replica, term);
+        self.fresh = before == self.ground.tally.all_faults() && self.in_flight.is_empty();
+        // A change that was missed stays missed, a Pod that was never heard of says nothing, and one that died just now does not
+        // say so.
+        let heard = |uid: &String| replica.heard.get(uid).is_some_and(|sample| sample.at.0 == self.ground.now);
+        let pods = replica.informer.view(Kind::Pod);
+        let mut ready = pods.values().filter(|pod| pod.state("ready") == "true");
+        self.fresh &= replica.informer.is_whole() && self.ground.processes.keys().all(heard);
+        self.fresh &= ready.all(|pod| heard(&pod.uid));
         let epoch = replica.epoch.map_or(0, |(_, epoch)| epoch);
         let sight = see::Sight {
             now: self.ground.now,
@@ -165,22 +174,28 @@ impl Sim {
             leader_epoch: epoch,
             registry,
             statuses: &self.ground.statuses,
+            answers: &self.ground.answers,
             heard: &mut replica.heard,
         };
         let world = see::world(sight);
-        let mut failed = Ok(());
+        let failed;
         let mut pause = LOOK_MS;
         if let Some(mut world) = world {
             let plan = self.planner.plan(&world, &mut replica.memory);
             self.ground.tally.plans += 1;
             self.judge_moment(&Moment::Planned { world: &world, plan: &plan });
             pause = plan.look_again_ms.min(LOOK_MS);
-            let seen = replica.registry_at;
+            let (seen, known) = (replica.registry_at, world.registry.is_some());
+            let carried = invariants::carrying_gateways(&self.ground);
             failed = self.follow(who, &mut replica, &world, &plan, term);
             replica.heard = std::mem::take(&mut world.samples);
             replica.registry = world.registry.take().map(|registry| (seen, registry));
+            if failed.is_ok() && self.fresh && known {
+                self.judge(|sim| invariants::check(&Moment::Looked { ground: &sim.ground, carried: &carried }));
+            }
             self.last = Some(plan);
         } else {
+            failed = self.answer_strays(who, &mut replica, term);
             self.last = None;
         }
         self.done = failed.is_ok();
@@ -265,15 +280,30 @@ impl Sim {
             }
             version = replica.informer.view(Kind::Pod).get(name).map(|pod| pod.version);
         }
+        if let Action::WriteOperation { name, .. } = action {
+            version = replica.informer.view(Kind::Operation).get(name).map(|found| found.version);
+        }
         let shape = match action {
             Action::CreatePod { revision, .. } => world.revisions.get(revision).map(|revision| &revision.hash),
             _ => None,
         };
         let shape = shape.unwrap_or(&world.spec.shape).as_str().to_owned();
-        match request(action, cluster, version, &shape) {
-            Some(request) => self.send(who, term, replica, request),
-            None => Ok(()),
+        self.send(who, term, replica, request(action, cluster, version, &shape))
+    }
+
+    /// Answers operations on a cluster that is not there.
+    fn answer_strays(&mut self, who: usize, replica: &mut Replica, term: u32) -> Result<(), Failure> {
+        let asked = see::operations(&replica.informer, &self.ground.answers);
+        let now = Utc(self.ground.now);
+        for action in asked.values().filter_map(|asks| stray(asks, CLUSTER, now)) {
+            let (Action::WriteOperation { name, .. } | Action::DeleteOperation { name, .. }) = &action else {
+                continue;
+            };
+            let version = replica.informer.view(Kind::Operation).get(name).map(|found| found.version);
+            let request = request(&action, &Expected::default(), version, "");
+            self.send(who, term, replica, request)?;
         }
+        Ok(())
     }
 
     /// Sends a request through the weather.
@@ -352,15 +382,22 @@ impl Sim {
             invariants::check(&Moment::Arrives { ground, begun, request, late })
         });
         let deleted = self.ground.api.get(Kind::Cluster, CLUSTER).is_none_or(|cluster| cluster.deleted_at.is_some());
-        let role = request.takes_away().filter(|_| self.fresh && !deleted);
+        // What was promised of a drain was promised when it began.
+        let began = |uid: &str| self.begun.get(uid).is_some_and(|since| *since < self.ground.now);
+        let role = request.takes_away().filter(|uid| self.fresh && !deleted && !began(uid));
         let role = role.and_then(|uid| self.ground.processes.get(uid)).map(|process| process.role);
-        let before = role.map(|role| self.ground.serving(role));
+        let before = role.map(|role| Capacity::of(&self.ground, role));
+        let status = self.ground.status();
         let done = self.ground.perform(request);
         if let (Some(role), Some(before)) = (role, before) {
-            let (after, users) = (self.ground.serving(role), self.ground.users_of(role));
-            self.judge_moment(&Moment::Took { role, before, after, users, what: request });
+            let (after, users) = (Capacity::of(&self.ground, role), self.ground.users_of(role));
+            let changes = status.as_ref().is_some_and(|status| status.rollout.is_some() || status.rollback.is_some());
+            self.judge_moment(&Moment::Took { role, before, after, users, changes, what: request });
         }
-        if matches!(request, Request::Status { .. }) && done.is_ok() {
+        if let (Request::Status { status: after, .. }, Some(before), true) = (request, status, done.is_ok()) {
+            for step in steps::between(&before, after) {
+                self.ground.tally.transition(step);
+            }
             self.note_drains();
         }
         done

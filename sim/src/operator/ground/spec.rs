@@ -24,6 +24,22 @@ pub(crate) const FINALIZER: &str = "throng.dev/operator";
 pub(crate) const WINDOW: &str = "spec.window";
 /// Path of the largest size of a pool.
 pub(crate) const MAX: &str = "spec.max";
+/// Path of the shape of Pods.
+pub(crate) const SHAPE: &str = "spec.shape";
+/// Path of the users that a drain moves in a second; empty: no bound.
+pub(crate) const PACE: &str = "spec.pace";
+/// Path of the shares of a canary, such as `5,25`; empty: none.
+pub(crate) const CANARY: &str = "spec.canary";
+/// Path of the seconds that a share is watched.
+pub(crate) const HOLD: &str = "spec.hold";
+/// Path of the seconds that the revision before stays warm.
+pub(crate) const WARM: &str = "spec.warm";
+/// Path of the seconds within which new Pods must be ready.
+pub(crate) const PROGRESS: &str = "spec.progress";
+/// Path of the restarts that halt a rollout; empty: signs are not looked at.
+pub(crate) const HALT: &str = "spec.halt";
+/// Messages that take so long are too slow, in milliseconds.
+pub(crate) const SLOW_MS: u32 = 500;
 
 /// The object that asks for it.
 pub(crate) fn object(sizes: [u32; 3]) -> Object {
@@ -63,16 +79,12 @@ pub(crate) fn read(cluster: &Object) -> ClusterSpec {
         shape: ShapeHash::new(cluster.field("spec.shape")),
         paused: cluster.field("spec.paused") == "true",
         pools: Pools::from_fn(pool),
-        drain: Drain { deadline_ms: DEADLINE_MS, users_per_s: None, taints: vec![TAINT.to_owned()] },
-        rollout: Rollout {
-            canary_percent: vec![],
-            hold_ms: 0,
-            progress_deadline_ms: 600_000,
-            warm_ms: 0,
-            warm_floor: 1,
-            halt: HaltWhen { error_percent: None, p99_ms: None, restarts: None },
-            history: 5,
+        drain: Drain {
+            deadline_ms: DEADLINE_MS,
+            users_per_s: cluster.field(PACE).parse().ok(),
+            taints: vec![TAINT.to_owned()],
         },
+        rollout: rollout(cluster),
         events: vec![],
         rooms: Rooms {
             messages_per_s: 200,
@@ -84,5 +96,20 @@ pub(crate) fn read(cluster: &Object) -> ClusterSpec {
             idle_ms: 0,
             protected_types: vec![],
         },
+    }
+}
+
+/// How a new revision takes over.
+fn rollout(cluster: &Object) -> Rollout {
+    let ms = |path: &str, otherwise_s: u64| 1000 * cluster.field(path).parse().unwrap_or(otherwise_s);
+    let restarts = cluster.field(HALT).parse().ok();
+    Rollout {
+        canary_percent: cluster.field(CANARY).split(',').filter_map(|percent| percent.parse().ok()).collect(),
+        hold_ms: ms(HOLD, 0),
+        progress_deadline_ms: ms(PROGRESS, 600),
+        warm_ms: ms(WARM, 0),
+        warm_floor: 1,
+        halt: HaltWhen { error_percent: restarts.map(|_: u32| 1), p99_ms: restarts.map(|_| SLOW_MS), restarts },
+        history: 5,
     }
 }

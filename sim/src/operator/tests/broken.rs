@@ -37,6 +37,11 @@ fn scale_in_on_stale_metrics_is_caught() {
 }
 
 #[test]
+fn a_blocked_revision_that_gets_users_is_caught() {
+    caught(Planner::UsesBlocked, "blocked-gets-nobody");
+}
+
+#[test]
 fn capacity_that_users_need_is_missed() {
     caught(Planner::IgnoresUsers, "capacity");
     caught(Planner::IgnoresUsers, "capacity-as-seen");

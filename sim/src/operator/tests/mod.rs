@@ -1,7 +1,9 @@
-//! Stories by name, each with every fault at every place; random worlds; planners that are broken on purpose.
+//! Stories by name, each with every fault at every place, those of [`releases`] among them; random worlds; planners that are
+//! broken on purpose.
 
 mod broken;
 mod random;
+mod releases;
 mod stories;
 
 use super::ground::spec::{CLUSTER, path};

@@ -8,7 +8,7 @@ use crate::operator::tally::{Fault, Transition};
 use crate::operator::weather::Weather;
 
 /// Tells a story in all its variants; `begin` is what happens to the cluster.
-fn tell(start: &Sim, begin: impl Fn(&mut Sim)) -> Sim {
+pub(super) fn tell(start: &Sim, begin: impl Fn(&mut Sim)) -> Sim {
     let finish = |mut sim: Sim, variant: &str| {
         begin(&mut sim);
         for _ in 0..8 {
@@ -40,7 +40,7 @@ fn tell(start: &Sim, begin: impl Fn(&mut Sim)) -> Sim {
     plain
 }
 
-fn count(sim: &Sim, transition: Transition) -> u64 {
+pub(super) fn count(sim: &Sim, transition: Transition) -> u64 {
     sim.ground.tally.transitions.get(&transition).copied().unwrap_or(0)
 }
 
