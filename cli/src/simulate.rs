@@ -1,30 +1,50 @@
 //! `throng simulate`: the planner in a model of Kubernetes, through faults drawn from a seed.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Map, Value, json};
+use throng_sim::operator::tally::{Fault, Transition};
 use throng_sim::operator::{INVARIANTS, Planner, Report, Tally, run_seed};
 
 /// Failures that are told in full.
 const TOLD: usize = 5;
+/// Where nobody sees a bar, a line is written so often.
+const LINE: Duration = Duration::from_secs(15);
 
-/// Which worlds to simulate.
+/// Simulates the operator: random worlds, each from a seed, with the planner that clusters run.
+///
+/// Every world has nodes, kubelets, users, an API server and etcd of its own, a day of faults, and must be as its spec says
+/// in the end. The same seed is the same run on every machine: `digest` in the report says so. The report is one JSON object
+/// on stdout; progress, traces and what went wrong go to stderr.
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  throng simulate                      a thousand random worlds\n  throng simulate --seeds 20000 --at-least 1000\n  throng simulate --seed 4711          one of them, told line by line\n\nExit code 1: a promise was broken; the command that replays it is printed."
-)]
+#[command(after_help = "Examples:
+  throng simulate                                a thousand random worlds
+  throng simulate --seeds 20000 --at-least 1000  as the test command does
+  throng simulate --first 20000 --seeds 1000     the next thousand
+  throng simulate --seed 4711 --trace            one of them, told line by line
+
+Exit code 1: a promise was broken, and the command that replays it is printed; or, with --at-least, something
+occurred too seldom to prove anything.")]
 pub(crate) struct SimulateArgs {
     /// How many seeds to run.
-    #[arg(long, default_value_t = 1000, conflicts_with = "seed")]
+    #[arg(long, default_value_t = 1000, conflicts_with = "seed", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     seeds: u64,
     /// The first of them.
     #[arg(long, default_value_t = 0, conflicts_with = "seed")]
     first: u64,
-    /// Run this seed alone and tell what happens.
+    /// Run this seed alone.
     #[arg(long)]
     seed: Option<u64>,
+    /// Tell on stderr what happens, second by second.
+    #[arg(long, requires = "seed")]
+    trace: bool,
     /// Fail if a fault or a transition occurred less often than this.
     #[arg(long, value_name = "TIMES", conflicts_with = "seed")]
     at_least: Option<u64>,
@@ -33,56 +53,152 @@ pub(crate) struct SimulateArgs {
     threads: u64,
 }
 
+/// What came of all seeds. The order in which they ended does not count.
+#[derive(Default)]
+struct Sum {
+    tally: Tally,
+    digest: u64,
+    failed: Vec<Report>,
+}
+
+impl Sum {
+    fn add(&mut self, report: Report) {
+        self.tally.add(&report.tally);
+        self.digest = self.digest.wrapping_add(report.digest);
+        if !report.broken.is_empty() {
+            self.failed.push(report);
+        }
+    }
+
+    fn join(&mut self, other: Self) {
+        self.tally.add(&other.tally);
+        self.digest = self.digest.wrapping_add(other.digest);
+        self.failed.extend(other.failed);
+    }
+}
+
 /// Simulates.
 pub(crate) fn run(args: &SimulateArgs) -> Result<ExitCode> {
-    let (tally, failed) = match args.seed {
-        Some(seed) => {
-            let report = run_seed(seed, Planner::Real, true);
-            report.trace.iter().for_each(|line| println!("{line}"));
-            (report.tally.clone(), if report.broken.is_empty() { vec![] } else { vec![report] })
-        }
-        None => many(args),
-    };
-    print!("{tally}");
-    for report in failed.iter().take(TOLD) {
+    let sum = if let Some(seed) = args.seed { one(seed, args.trace) } else { many(args)? };
+    let rare = args.at_least.map(|least| sum.tally.rarer_than(least)).unwrap_or_default();
+    eprint!("{}", sum.tally);
+    println!("{}", report(args, &sum, &rare));
+    for report in sum.failed.iter().take(TOLD) {
         eprintln!("seed {}: a promise was broken", report.seed);
         for broken in report.broken.iter().take(TOLD) {
-            let sentence = INVARIANTS.iter().find(|known| known.name == broken.name).map(|known| known.sentence);
-            eprintln!("  {} ({}): {}", broken.name, sentence.unwrap_or_default(), broken.what);
+            eprintln!("  {} ({}): {}", broken.name, promise(broken.name), broken.what);
         }
-        eprintln!("  replay: throng simulate --seed {}", report.seed);
+        eprintln!("  replay: {}", replay(report.seed));
     }
-    if !failed.is_empty() {
-        eprintln!("{} seeds failed", failed.len());
+    if !sum.failed.is_empty() {
+        eprintln!("{} of the seeds failed", sum.failed.len());
         return Ok(ExitCode::FAILURE);
     }
-    let rare = args.at_least.map(|least| tally.rarer_than(least)).unwrap_or_default();
     ensure!(rare.is_empty(), "these occurred too seldom to prove anything: {}; run more seeds", rare.join(", "));
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs all seeds, and keeps what failed.
-fn many(args: &SimulateArgs) -> (Tally, Vec<Report>) {
-    let share = |thread: u64| {
-        let (mut tally, mut failed) = (Tally::default(), Vec::new());
-        for seed in (args.first..args.first.saturating_add(args.seeds)).filter(|seed| seed % args.threads == thread) {
-            let report = run_seed(seed, Planner::Real, false);
-            tally.add(&report.tally);
-            if !report.broken.is_empty() {
-                failed.push(report);
+fn one(seed: u64, trace: bool) -> Sum {
+    let report = run_seed(seed, Planner::Real, trace);
+    report.trace.iter().for_each(|line| eprintln!("{line}"));
+    let mut sum = Sum::default();
+    sum.add(report);
+    sum
+}
+
+/// Runs all seeds; whichever thread is free takes the next.
+fn many(args: &SimulateArgs) -> Result<Sum> {
+    let end = args.first.checked_add(args.seeds);
+    ensure!(end.is_some(), "the last seed would be larger than any number: choose a smaller --first");
+    let end = end.unwrap_or(u64::MAX);
+    let (next, bar) = (AtomicU64::new(args.first), Progress::over(args.seeds));
+    let work = || {
+        let mut sum = Sum::default();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= end {
+                return sum;
             }
+            sum.add(run_seed(seed, Planner::Real, false));
+            bar.bar.inc(1);
         }
-        (tally, failed)
     };
-    let (mut tally, mut failed) = (Tally::default(), Vec::new());
+    let mut sum = Sum::default();
     thread::scope(|scope| {
-        let threads: Vec<_> = (0..args.threads).map(|thread| scope.spawn(move || share(thread))).collect();
+        let threads: Vec<_> = (0..args.threads).map(|_| scope.spawn(work)).collect();
+        while threads.iter().any(|thread| !thread.is_finished()) {
+            thread::park_timeout(Duration::from_millis(20));
+            bar.say();
+        }
         for thread in threads {
-            let (counts, reports) = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            tally.add(&counts);
-            failed.extend(reports);
+            sum.join(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         }
     });
-    failed.sort_by_key(|report| report.seed);
-    (tally, failed)
+    bar.close();
+    sum.failed.sort_by_key(|report| report.seed);
+    Ok(sum)
+}
+
+/// The report: the same for the same seeds, however long they took.
+fn report(args: &SimulateArgs, sum: &Sum, rare: &[String]) -> Value {
+    let count = |name: String, times: Option<&u64>| (name, Value::from(times.copied().unwrap_or(0)));
+    let faults = Fault::ALL.iter().map(|word| count(format!("{word:?}"), sum.tally.faults.get(word)));
+    let done = Transition::ALL.iter().map(|word| count(format!("{word:?}"), sum.tally.transitions.get(word)));
+    let failed = sum.failed.iter().map(|report| {
+        let broken = report
+            .broken
+            .iter()
+            .map(|broken| json!({"invariant": broken.name, "promise": promise(broken.name), "what": broken.what}));
+        json!({"seed": report.seed, "broken": broken.collect::<Vec<_>>(), "replay": replay(report.seed)})
+    });
+    json!({
+        "first": args.seed.unwrap_or(args.first),
+        "seeds": if args.seed.is_some() { 1 } else { args.seeds },
+        "digest": format!("{:016x}", sum.digest),
+        "plans": sum.tally.plans,
+        "requests": sum.tally.requests,
+        "faults": faults.collect::<Map<_, _>>(),
+        "transitions": done.collect::<Map<_, _>>(),
+        "too_rare": rare,
+        "failed": failed.collect::<Vec<_>>(),
+    })
+}
+
+fn promise(name: &str) -> &'static str {
+    INVARIANTS.iter().find(|known| known.name == name).map_or("", |known| known.sentence)
+}
+
+fn replay(seed: u64) -> String {
+    format!("throng simulate --seed {seed} --trace")
+}
+
+/// How far it is: a bar for people, a line now and then for logs.
+struct Progress {
+    bar: ProgressBar,
+    began: Instant,
+    lines: bool,
+    said: std::cell::Cell<u64>,
+}
+
+impl Progress {
+    fn over(seeds: u64) -> Self {
+        let style = ProgressStyle::with_template("{bar:40} {pos} of {len} worlds, {per_sec}, {eta} left");
+        let bar = ProgressBar::new(seeds).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let lines = !std::io::stderr().is_terminal();
+        Self { bar, began: Instant::now(), lines, said: std::cell::Cell::new(0) }
+    }
+
+    fn say(&self) {
+        let turn = self.began.elapsed().as_secs() / LINE.as_secs();
+        if self.lines && turn > self.said.replace(turn) {
+            let (done, all) = (self.bar.position(), self.bar.length().unwrap_or(0));
+            eprintln!("{done} of {all} worlds in {} s", self.began.elapsed().as_secs());
+        }
+    }
+
+    fn close(&self) {
+        let (all, seconds) = (self.bar.position(), self.began.elapsed().as_secs_f64());
+        self.bar.finish_and_clear();
+        eprintln!("{all} worlds in {seconds:.1} s, {:.0} a second", all as f64 / seconds.max(0.001));
+    }
 }

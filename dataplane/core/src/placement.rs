@@ -84,6 +84,7 @@ impl Placement {
 
     /// Writes a slot's list: places in the table, the owner first. Places outside the table and those beyond
     /// [`LIST`] are left out.
+    #[inline]
     pub fn set(&mut self, slot: Slot, places: impl IntoIterator<Item = usize>) {
         let mut list = [NOBODY; LIST];
         let known = places.into_iter().filter(|&place| place < self.pods.len());
@@ -97,14 +98,37 @@ impl Placement {
 
     /// A slot's list, the owner first.
     pub fn list(&self, slot: Slot) -> impl Iterator<Item = &PlacedPod> {
+        self.places(slot).filter_map(|place| self.pods.get(place))
+    }
+
+    /// Place in the table of the Pod that should own a slot.
+    #[inline]
+    #[must_use]
+    pub fn place(&self, slot: Slot) -> Option<usize> {
+        self.places(slot).next()
+    }
+
+    /// A slot's list as places in the table, the owner first.
+    #[inline]
+    pub fn places(&self, slot: Slot) -> impl Iterator<Item = usize> {
         let list = self.lists.get(slot.index()).copied().unwrap_or([NOBODY; LIST]);
-        list.into_iter().filter_map(|place| self.pods.get(usize::from(place)))
+        list.into_iter().map(usize::from).filter(|place| *place < self.pods.len())
     }
 
     /// The Pod that should own a slot.
     #[must_use]
     pub fn owner(&self, slot: Slot) -> Option<&PlacedPod> {
         self.list(slot).next()
+    }
+
+    /// Whether it differs from `other` by its version at most.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let rest = |of: &Self| (of.leader_epoch, of.pods.len(), of.lists.len());
+        rest(self) == rest(other)
+            && self.blocked == other.blocked
+            && self.pods == other.pods
+            && self.lists == other.lists
     }
 
     /// Whether it replaces `other`: a later leader's, or a later one of the same leader.
@@ -127,6 +151,7 @@ mod tests {
         placement.set(slot, [1, 9, 0, 1]);
         let names: Vec<_> = placement.list(slot).map(|pod| &*pod.pod).collect();
         assert_eq!(names, ["b", "a", "b"]);
+        assert_eq!((placement.place(slot), placement.place(Slot::new(8).unwrap())), (Some(1), None));
     }
 
     #[test]
@@ -134,5 +159,7 @@ mod tests {
         let old = Placement { leader_epoch: 3, version: 90, ..Placement::default() };
         let new = Placement { leader_epoch: 4, version: 1, ..Placement::default() };
         assert!(new.supersedes(&old) && !old.supersedes(&new) && !old.supersedes(&old));
+        assert!(!new.says_the_same(&old));
+        assert!(new.says_the_same(&Placement { version: 2, ..new.clone() }));
     }
 }

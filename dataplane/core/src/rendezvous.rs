@@ -16,6 +16,9 @@ use crate::{RoomId, Slot};
 /// No Pod gets more than this many hundredths of its fair share of slots.
 pub const BOUND_PERCENT: u64 = 115;
 
+/// So many of the best are found without a list.
+const FEW: usize = 4;
+
 /// What is ranked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key(u64);
@@ -69,10 +72,35 @@ impl Nodes {
     /// The best `k` places for a key, best first; fewer if there are fewer Pods. O(n k).
     #[must_use]
     pub fn top(&self, key: Key, k: usize) -> SmallVec<[usize; 4]> {
+        if k <= FEW {
+            return self.few(key, k).into_iter().flatten().map(|(_, place)| place).collect();
+        }
         self.ranked(key, k).into_iter().map(|(_, place)| place).collect()
     }
 
+    /// The best `k` of at most [`FEW`], with their scores: without a list, for a placement asks for them 4,096 times.
+    fn few(&self, key: Key, k: usize) -> [Option<(Score, usize)>; FEW] {
+        let mut best = [None; FEW];
+        for (place, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.weight > 0) {
+            let mut falls = (self.score(key, *node), place);
+            for entry in best.iter_mut().take(k) {
+                match entry {
+                    None => {
+                        *entry = Some(falls);
+                        break;
+                    }
+                    Some(better) if falls.0 > better.0 => std::mem::swap(better, &mut falls),
+                    Some(_) => {}
+                }
+            }
+        }
+        best
+    }
+
     fn ranked(&self, key: Key, k: usize) -> SmallVec<[(Score, usize); 8]> {
+        if k <= FEW {
+            return self.few(key, k).into_iter().flatten().collect();
+        }
         let mut best: SmallVec<[(Score, usize); 8]> = SmallVec::new();
         for (place, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.weight > 0) {
             let score = self.score(key, *node);
@@ -252,6 +280,19 @@ mod tests {
         let slow = Nodes { same_weights: false, ..fast.clone() };
         for slot in Slot::all() {
             assert_eq!(fast.top(Key::slot(slot), 9), slow.top(Key::slot(slot), 9), "{slot}");
+        }
+    }
+
+    #[test]
+    fn the_first_few_are_those_of_the_whole_ranking() {
+        for n in [0, 1, 3, 4, 9] {
+            let nodes = equal(&names(n));
+            for slot in Slot::all().step_by(7) {
+                let all = nodes.top(Key::slot(slot), n.max(5));
+                for k in 0..=FEW {
+                    assert_eq!(nodes.top(Key::slot(slot), k)[..], all[..k.min(n)], "{slot}: {k} of {n}");
+                }
+            }
         }
     }
 

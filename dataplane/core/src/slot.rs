@@ -20,18 +20,21 @@ impl Slot {
     }
 
     /// The slot of a number below [`SLOTS`].
+    #[inline]
     #[must_use]
     pub const fn new(number: u16) -> Option<Self> {
         if number < SLOTS { Some(Self(number)) } else { None }
     }
 
     /// Its number, below [`SLOTS`].
+    #[inline]
     #[must_use]
     pub const fn number(self) -> u16 {
         self.0
     }
 
     /// Its place in an array of [`SLOTS`].
+    #[inline]
     #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize

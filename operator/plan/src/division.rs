@@ -10,7 +10,7 @@ use throng_core::Slot;
 use throng_core::placement::{LIST, PlacedPod, Placement, TooManyPods};
 use throng_core::slot::SLOTS;
 
-use crate::placement::{Pod, placement};
+use crate::placement::{Pod, document};
 
 /// Slots are tried in an order that has nothing to do with their numbers: an odd factor makes a permutation of 4,096.
 const SHUFFLE: u32 = 2531;
@@ -26,14 +26,42 @@ pub fn divided(
     previous: Option<&Placement>,
     leader_epoch: u64,
 ) -> Result<Placement, TooManyPods> {
-    let names: BTreeSet<&str> = canary.iter().map(|pod| &*pod.name).collect();
-    let had = |slot: Slot| {
-        let owner = previous.and_then(|document| document.owner(slot));
+    let had = owned_by(canary, previous);
+    let chosen = choose(count, users, |slot| had.contains(&slot));
+    join((main, canary), &chosen, previous, leader_epoch)
+}
+
+/// Leaves `leaving` the slots that it had and gives it no other: it goes when others can take them.
+///
+/// # Errors
+/// More Pods than a placement can name.
+pub fn kept(
+    (main, leaving): (&[Pod], &[Pod]),
+    previous: Option<&Placement>,
+    leader_epoch: u64,
+) -> Result<Placement, TooManyPods> {
+    join((main, leaving), &owned_by(leaving, previous), previous, leader_epoch)
+}
+
+/// Slots of these Pods.
+fn owned_by(pods: &[Pod], previous: Option<&Placement>) -> BTreeSet<Slot> {
+    let names: BTreeSet<&str> = pods.iter().map(|pod| &*pod.name).collect();
+    let own = |slot: &Slot| {
+        let owner = previous.and_then(|previous| previous.owner(*slot));
         owner.is_some_and(|placed| names.contains(&*placed.pod))
     };
-    let chosen = choose(count, users, had);
-    let on_main = placement(main, previous, leader_epoch)?.placement;
-    let on_canary = placement(canary, previous, leader_epoch)?.placement;
+    Slot::all().filter(own).collect()
+}
+
+/// One document over both: `chosen` on the second, with the first behind it, all others on the first.
+fn join(
+    (main, canary): (&[Pod], &[Pod]),
+    chosen: &BTreeSet<Slot>,
+    previous: Option<&Placement>,
+    leader_epoch: u64,
+) -> Result<Placement, TooManyPods> {
+    let on_main = document(main, previous, leader_epoch)?;
+    let on_canary = document(canary, previous, leader_epoch)?;
     let mut all: Vec<&Pod> = main.iter().chain(canary).collect();
     all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     all.dedup_by(|a, b| a.name == b.name);
@@ -91,7 +119,7 @@ mod tests {
     fn the_hottest_room_stays_and_the_share_is_one_of_users_too() {
         let hot = Slot::new(7).unwrap();
         let users: BTreeMap<Slot, u64> = Slot::all().map(|slot| (slot, if slot == hot { 9000 } else { 1 })).collect();
-        let first = placement(&pool("1", 4), None, 1).unwrap().placement;
+        let first = document(&pool("1", 4), None, 1).unwrap();
         let both = divided((&pool("1", 4), &pool("2", 1)), 205, &users, Some(&first), 1).unwrap();
         let canary = slots_on(&both, "2");
         assert_eq!(canary.len(), 205);
@@ -100,6 +128,17 @@ mod tests {
         assert_eq!(moved, 205, "nothing else moves");
         let standby = |slot: Slot| both.list(slot).nth(1).unwrap().revision.to_string();
         assert!(canary.iter().all(|slot| standby(*slot) == "1"));
+    }
+
+    #[test]
+    fn who_leaves_keeps_what_it_had_and_gets_nothing_else() {
+        let all = [pool("1", 2), pool("2", 1)].concat();
+        let before = document(&all, None, 1).unwrap();
+        let had = slots_on(&before, "2");
+        let after = kept((&pool("1", 1), &pool("2", 1)), Some(&before), 1).unwrap();
+        assert_eq!(slots_on(&after, "2"), had, "the slots of the one that is gone are not for it");
+        let alone = kept((&pool("1", 1), &pool("2", 1)), None, 1).unwrap();
+        assert!(slots_on(&alone, "2").is_empty());
     }
 
     #[test]

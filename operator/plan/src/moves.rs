@@ -7,16 +7,15 @@
 //! and the hot ones would never leave the Pods that have too much.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use throng_core::Slot;
 use throng_core::placement::{LIST, Placement};
 
 /// A slot that a Pod serves which lives and stays.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// Name of the Pod.
-    pub pod: Arc<str>,
+    /// Place of the Pod in the table of the target.
+    pub by: usize,
     /// What the slot carries, as its owner said lately; none: nobody knows, so it counts as the hottest.
     pub activity: Option<Activity>,
 }
@@ -68,18 +67,24 @@ pub struct Step {
 /// others all idle ones go at once; then, whenever nothing is under way, the quietest that together carry at most
 /// `users_at_once` (one slot at least). O(slots x log slots).
 #[must_use]
-pub fn step(in_force: Option<&Placement>, target: &Placement, held: &BTreeMap<Slot, Held>, users_at_once: u64) -> Step {
+pub fn step(
+    in_force: Option<&Placement>,
+    target: &Placement,
+    held: impl IntoIterator<Item = (Slot, Held)>,
+    users_at_once: u64,
+) -> Step {
     let places: BTreeMap<&str, usize> = target.pods().iter().enumerate().map(|(i, placed)| (&*placed.pod, i)).collect();
-    let named = |document: &Placement, slot: Slot| document.owner(slot).map(|placed| Arc::clone(&placed.pod));
+    let in_force_table = in_force.map_or(&[][..], Placement::pods);
+    let now: Vec<Option<usize>> = in_force_table.iter().map(|placed| places.get(&*placed.pod).copied()).collect();
+    let now = |slot: Slot| now.get(in_force?.place(slot)?).copied().flatten();
     let mut under_way = 0;
     let mut wanted: Vec<(u64, Slot, usize)> = Vec::new();
-    for (&slot, held) in held {
-        let to = named(target, slot).filter(|to| *to != held.pod);
-        let (Some(to), Some(&from)) = (to, places.get(&*held.pod)) else { continue };
-        if in_force.and_then(|document| named(document, slot)) == Some(to) {
+    for (slot, held) in held {
+        let Some(to) = target.place(slot).filter(|to| *to != held.by && held.by < places.len()) else { continue };
+        if now(slot) == Some(to) {
             under_way += 1;
         } else {
-            wanted.push((held.cost(), slot, from));
+            wanted.push((held.cost(), slot, held.by));
         }
     }
     wanted.sort_unstable();
@@ -89,8 +94,8 @@ pub fn step(in_force: Option<&Placement>, target: &Placement, held: &BTreeMap<Sl
 
     let mut placement = target.clone();
     for &(_, slot, from) in &waiting {
-        let others = target.list(slot).filter_map(|placed| places.get(&*placed.pod).copied());
-        placement.set(slot, std::iter::once(from).chain(others.filter(|&place| place != from)).take(LIST));
+        let others = target.places(slot).filter(|&place| place != from);
+        placement.set(slot, std::iter::once(from).chain(others).take(LIST));
     }
     placement.version = in_force.map_or(0, |document| document.version);
     if in_force != Some(&placement) {
@@ -112,6 +117,7 @@ fn batch(wanted: &[(u64, Slot, usize)], users_at_once: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::sync::Arc;
 
     use proptest::prelude::*;
 
@@ -155,13 +161,11 @@ mod tests {
             self.users.get(&slot).copied().unwrap_or(0)
         }
 
-        fn held(&self, live: &[Pod]) -> BTreeMap<Slot, Held> {
+        /// Slots whose owners live and stay, with these.
+        fn held(&self, live: &[Pod]) -> BTreeMap<Slot, Arc<str>> {
             let stays = |pod: &Arc<str>| live.iter().any(|live| live.name == *pod && live.weight > 0);
-            let held = |(&slot, pod): (&Slot, &Arc<str>)| {
-                let activity = Activity { rooms: self.cost(slot).min(1), users: self.cost(slot) };
-                (slot, Held { pod: Arc::clone(pod), activity: (!self.silent.contains(pod)).then_some(activity) })
-            };
-            self.owners.iter().filter(|(_, pod)| stays(pod)).map(held).collect()
+            let held = self.owners.iter().filter(|(_, pod)| stays(pod));
+            held.map(|(slot, pod)| (*slot, Arc::clone(pod))).collect()
         }
 
         fn plan(&mut self, live: &[Pod]) {
@@ -170,7 +174,12 @@ mod tests {
 
         /// What the planner does at a look: a step towards the target.
         fn look(&mut self, live: &[Pod]) -> Step {
-            let step = step(self.document.as_ref(), &self.target, &self.held(live), self.budget);
+            let held = self.held(live).into_iter().filter_map(|(slot, pod)| {
+                let activity = Activity { rooms: self.cost(slot).min(1), users: self.cost(slot) };
+                let by = self.target.pods().iter().position(|placed| placed.pod == pod)?;
+                Some((slot, Held { by, activity: (!self.silent.contains(&pod)).then_some(activity) }))
+            });
+            let step = step(self.document.as_ref(), &self.target, held, self.budget);
             self.document = Some(step.placement.clone());
             step
         }
@@ -179,13 +188,12 @@ mod tests {
         fn under_way(&self, live: &[Pod]) -> Vec<Slot> {
             let document = self.document.as_ref().unwrap();
             let held = self.held(live).into_iter();
-            held.filter(|(slot, held)| document.owner(*slot).unwrap().pod != held.pod).map(|(slot, _)| slot).collect()
+            held.filter(|(slot, pod)| document.owner(*slot).unwrap().pod != *pod).map(|(slot, _)| slot).collect()
         }
 
         fn under_way_costs(&self, live: &[Pod]) -> Vec<u64> {
             let document = self.document.as_ref().unwrap();
-            let moves =
-                self.held(live).into_iter().filter(|(slot, held)| document.owner(*slot).unwrap().pod != held.pod);
+            let moves = self.held(live).into_iter().filter(|(slot, pod)| document.owner(*slot).unwrap().pod != *pod);
             // A Pod that is gone is nobody to move to: such a slot is at its owner until the next look.
             let moves = moves.filter(|(slot, _)| {
                 live.iter().any(|pod| pod.weight > 0 && pod.name == document.owner(*slot).unwrap().pod)

@@ -4,7 +4,6 @@
 //! So the document before decides: a slot stays where it is unless its Pod is gone or leaves, has more than its bound,
 //! or another Pod has too little. Every change says why.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -84,7 +83,23 @@ impl fmt::Display for Why {
 ///
 /// A Pod keeps what it has while that is between 1/1.15 and 1.15 times its fair share, so that neither a small change of
 /// weights nor a lucky vacancy moves anybody.
+///
+/// O(slots x Pods).
 pub fn placement(pods: &[Pod], previous: Option<&Placement>, leader_epoch: u64) -> Result<Planned, TooManyPods> {
+    with_draft(pods, previous, leader_epoch, |draft, next| Planned { changes: draft.changes(&next), placement: next })
+}
+
+/// The document alone, for those who do not ask why.
+pub fn document(pods: &[Pod], previous: Option<&Placement>, leader_epoch: u64) -> Result<Placement, TooManyPods> {
+    with_draft(pods, previous, leader_epoch, |_, next| next)
+}
+
+fn with_draft<T>(
+    pods: &[Pod],
+    previous: Option<&Placement>,
+    leader_epoch: u64,
+    tell: impl FnOnce(&Draft<'_>, Placement) -> T,
+) -> Result<T, TooManyPods> {
     let mut pods: Vec<&Pod> = pods.iter().collect();
     pods.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     pods.dedup_by(|a, b| a.name == b.name);
@@ -93,7 +108,7 @@ pub fn placement(pods: &[Pod], previous: Option<&Placement>, leader_epoch: u64) 
     draft.house();
     draft.fill_up();
     let next = draft.write(previous, leader_epoch)?;
-    Ok(Planned { changes: draft.changes(&next), placement: next })
+    Ok(tell(&draft, next))
 }
 
 /// Owners while they are being decided. Places are those of the sorted pool.
@@ -101,38 +116,37 @@ struct Draft<'a> {
     pods: &'a [&'a Pod],
     nodes: Nodes,
     bounds: Vec<usize>,
-    before: Vec<Option<Arc<str>>>,
+    previous: Option<&'a Placement>,
     owners: Vec<Option<usize>>,
     loads: Vec<usize>,
-    whys: BTreeMap<Slot, Why>,
+    whys: Vec<Option<Why>>,
 }
 
 impl<'a> Draft<'a> {
-    fn new(pods: &'a [&'a Pod], previous: Option<&Placement>) -> Self {
+    fn new(pods: &'a [&'a Pod], previous: Option<&'a Placement>) -> Self {
         let nodes = Nodes::new(pods.iter().map(|pod| (&*pod.name, pod.weight)));
         let mut draft = Self {
             pods,
             bounds: nodes.bounds(),
             nodes,
-            before: vec![None; usize::from(SLOTS)],
+            previous,
             owners: vec![None; usize::from(SLOTS)],
             loads: vec![0; pods.len()],
-            whys: BTreeMap::new(),
+            whys: vec![None; usize::from(SLOTS)],
         };
+        let place = |placed: &PlacedPod| pods.binary_search_by(|pod| pod.name.cmp(&placed.pod)).ok();
+        let places: Vec<Option<usize>> = previous.iter().flat_map(|document| document.pods()).map(place).collect();
         for slot in Slot::all() {
-            let before = previous.and_then(|document| document.owner(slot)).map(|placed| Arc::clone(&placed.pod));
-            let place = before.as_ref().and_then(|name| pods.binary_search_by(|pod| pod.name.cmp(name)).ok());
+            let before = previous.and_then(|document| document.place(slot));
+            let place = before.and_then(|before| places.get(before).copied().flatten());
             let why = match place.and_then(|place| pods.get(place)) {
                 _ if before.is_none() => Some(Why::Unplaced),
                 None => Some(Why::Gone),
                 Some(pod) if pod.weight == 0 => Some(Why::Leaving),
                 Some(_) => None,
             };
-            if let Some(entry) = draft.before.get_mut(slot.index()) {
-                *entry = before;
-            }
             match why {
-                Some(why) => drop(draft.whys.insert(slot, why)),
+                Some(why) => draft.note(slot, why),
                 None => draft.give(slot, place),
             }
         }
@@ -141,6 +155,17 @@ impl<'a> Draft<'a> {
 
     fn owner(&self, slot: Slot) -> Option<usize> {
         self.owners.get(slot.index()).copied().flatten()
+    }
+
+    fn why(&self, slot: Slot) -> Option<Why> {
+        self.whys.get(slot.index()).copied().flatten()
+    }
+
+    /// Notes why a slot changes hands; the first reason counts.
+    fn note(&mut self, slot: Slot, why: Why) {
+        if let Some(entry) = self.whys.get_mut(slot.index()) {
+            entry.get_or_insert(why);
+        }
     }
 
     fn load(&self, place: usize) -> usize {
@@ -163,6 +188,9 @@ impl<'a> Draft<'a> {
 
     /// Takes from Pods above their bound the slots that fit them worst.
     fn shed(&mut self) {
+        if self.loads.iter().zip(&self.bounds).all(|(load, bound)| load <= bound) {
+            return;
+        }
         let ideal = self.nodes.assign();
         for stays in [false, true] {
             for slot in Slot::all() {
@@ -170,7 +198,7 @@ impl<'a> Draft<'a> {
                 let fits = ideal.get(slot.index()).copied().flatten() == Some(place);
                 if self.load(place) > self.bound(place) && fits == stays {
                     self.give(slot, None);
-                    self.whys.insert(slot, Why::OverBound { bound: self.bound(place) });
+                    self.note(slot, Why::OverBound { bound: self.bound(place) });
                 }
             }
         }
@@ -178,7 +206,10 @@ impl<'a> Draft<'a> {
 
     /// Finds a Pod for every slot without one: the best by rendezvous that has room.
     fn house(&mut self) {
-        for slot in Slot::all().filter(|slot| self.whys.contains_key(slot)).collect::<Vec<_>>() {
+        for slot in Slot::all() {
+            if self.why(slot).is_none() {
+                continue;
+            }
             let first = self.nodes.top(Key::slot(slot), LIST);
             let with_room = |draft: &Self, place: usize| draft.load(place) < draft.bound(place);
             let place = first.iter().copied().find(|&place| with_room(self, place)).or_else(|| {
@@ -213,7 +244,11 @@ impl<'a> Draft<'a> {
                 self.fill(slot, place, &shares);
             }
         }
+        let hungry: Vec<usize> = (0..poor.len()).filter(|&place| lacks(self, place)).collect();
         for slot in Slot::all() {
+            if !hungry.iter().any(|&place| lacks(self, place)) {
+                break;
+            }
             if !self.owner(slot).is_some_and(|owner| rich(self, owner)) {
                 continue;
             }
@@ -227,7 +262,7 @@ impl<'a> Draft<'a> {
     fn fill(&mut self, slot: Slot, place: usize, shares: &[usize]) {
         self.give(slot, Some(place));
         let why = Why::FillsUp { share: shares.get(place).copied().unwrap_or(0) };
-        self.whys.entry(slot).or_insert(why);
+        self.note(slot, why);
     }
 
     /// The document; the one before if it says the same.
@@ -255,9 +290,9 @@ impl<'a> Draft<'a> {
 
     fn changes(&self, next: &Placement) -> Vec<Change> {
         let change = |slot: Slot| {
-            let from = self.before.get(slot.index()).cloned().flatten();
-            let to = next.owner(slot).map(|placed| Arc::clone(&placed.pod));
-            let why = *self.whys.get(&slot)?;
+            let why = self.why(slot)?;
+            let owner = |document: &Placement| document.owner(slot).map(|placed| Arc::clone(&placed.pod));
+            let (from, to) = (self.previous.and_then(owner), owner(next));
             (from != to).then_some(Change { slot, from, to, why })
         };
         Slot::all().filter_map(change).collect()

@@ -7,7 +7,7 @@ use throng_core::placement::Placement;
 use throng_core::{Role, Slot};
 use throng_plan::moves::Activity;
 use throng_plan::pools::Pools;
-use throng_plan::world::{Claim, Document, Documents, Member, Registry};
+use throng_plan::world::{Claim, Claims, Document, Documents, Member, Registry};
 use throng_registry::View;
 
 /// What slots carry, as their owners said lately.
@@ -57,7 +57,7 @@ pub fn known_epoch(view: &View) -> u64 {
 }
 
 /// Slots whose owner lives, with its Pod. A claim of a dead process is nobody's.
-fn claims(view: &View, role: Role, activities: &Activities) -> BTreeMap<Slot, Claim> {
+fn claims(view: &View, role: Role, activities: &Activities) -> Claims {
     let claim = |(slot, claim): (Slot, &throng_registry::Claim)| {
         let owner = &view.members(role).get(&claim.holder.instance)?.member;
         let said = activities.slots.of(role).get(&slot).copied();

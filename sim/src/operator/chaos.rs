@@ -2,46 +2,87 @@
 
 use throng_core::{Millis, Role};
 
-use super::api::{Expected, Key, Kind, Object};
-use super::ground::spec::{CLUSTER, PER_POD, TAINT, path};
+use super::api::{Expected, Key, Kind};
+use super::ground::spec::{CLUSTER, MAX, PER_POD, TAINT, WINDOW, path};
 use super::sim::Sim;
 use super::tally::Fault;
 
-/// What may happen, with how often each is drawn.
-const HAPPENINGS: [(Fault, u64); 25] = [
-    (Fault::OperatorCrash, 3),
-    (Fault::OperatorPaused, 3),
-    (Fault::OperatorReleased, 3),
-    (Fault::RegistryDown, 3),
-    (Fault::SampleSilent, 4),
-    (Fault::NodeCut, 3),
-    (Fault::NodeDied, 3),
-    (Fault::NodeRemoved, 2),
-    (Fault::NodeCordoned, 3),
-    (Fault::NodeDrained, 3),
-    (Fault::NodeTainted, 2),
-    (Fault::ProcessKilled, 4),
-    (Fault::PodFailed, 3),
-    (Fault::PodDeleted, 4),
-    (Fault::PodForced, 2),
-    (Fault::LabelEdited, 3),
-    (Fault::ObjectEdited, 4),
-    (Fault::ObjectDeleted, 4),
-    (Fault::DrainStuck, 3),
-    (Fault::ImageBroken, 2),
-    (Fault::UsersCame, 8),
-    (Fault::UsersWent, 5),
-    (Fault::SizeChanged, 8),
-    (Fault::ShapeChanged, 4),
-    (Fault::Paused, 2),
+/// What may happen, with how often each is drawn: in most worlds, and in those that are about releases.
+const HAPPENINGS: [(Fault, u64, u64); 41] = [
+    (Fault::OperatorCrash, 3, 2),
+    (Fault::OperatorPaused, 3, 1),
+    (Fault::OperatorReleased, 3, 1),
+    (Fault::RegistryDown, 3, 1),
+    (Fault::SampleSilent, 4, 1),
+    (Fault::NodeCut, 3, 1),
+    (Fault::NodeDied, 3, 1),
+    (Fault::NodeRemoved, 2, 1),
+    (Fault::NodeCordoned, 3, 1),
+    (Fault::NodeDrained, 3, 1),
+    (Fault::NodeTainted, 2, 1),
+    (Fault::ProcessKilled, 4, 1),
+    (Fault::PodFailed, 3, 1),
+    (Fault::PodDeleted, 4, 1),
+    (Fault::PodForced, 2, 1),
+    (Fault::LabelEdited, 3, 1),
+    (Fault::ObjectEdited, 4, 1),
+    (Fault::ObjectDeleted, 4, 1),
+    (Fault::DrainStuck, 3, 1),
+    (Fault::UsersCame, 8, 3),
+    (Fault::UsersWent, 5, 1),
+    (Fault::SizeChanged, 8, 2),
+    (Fault::Paused, 2, 1),
+    (Fault::ShapeChanged, 4, 6),
+    (Fault::ImageBroken, 1, 2),
+    (Fault::ShapeStuck, 1, 2),
+    (Fault::ShapeSlow, 1, 3),
+    (Fault::ShapeFails, 1, 3),
+    (Fault::ShapeCrashes, 1, 3),
+    (Fault::ShapeHealed, 1, 2),
+    (Fault::SpecAppliedAgain, 1, 3),
+    (Fault::AskedRollbackFast, 1, 3),
+    (Fault::AskedRollbackGentle, 1, 3),
+    (Fault::AskedPause, 1, 3),
+    (Fault::AskedResume, 1, 3),
+    (Fault::AskedPromote, 1, 3),
+    (Fault::AskedDrainPods, 2, 1),
+    (Fault::AskedDrainNodes, 1, 1),
+    (Fault::AskedDrainZone, 1, 1),
+    (Fault::AskedRebalance, 1, 1),
+    (Fault::OperationDeleted, 1, 1),
 ];
 
 impl Sim {
+    /// What a person wrote into this cluster beside sizes: how soon a pool shrinks, and how far it may grow.
+    pub(crate) fn draw_spec(&mut self) {
+        let (window, max) = (self.ground.dice.pick(&[0, 10, 40]), self.ground.dice.pick(&[6, 1000]));
+        let key = (Kind::Cluster, CLUSTER.to_owned());
+        let _ = self.ground.api.edit(&key, &Expected::default(), |cluster| {
+            cluster.set_field(WINDOW, window.unwrap_or(10));
+            cluster.set_field(MAX, max.unwrap_or(1000));
+        });
+    }
+
+    /// Somebody thinks better of a size, once a Pod of the pool is emptying itself.
+    pub(crate) fn think_better(&mut self) {
+        let ground = &self.ground;
+        let drains = |of: Role| ground.processes.values().any(|process| process.role == of && process.draining);
+        if let Some((_, role, size)) = self.regret.take_if(|(at, role, _)| *at <= ground.now || drains(*role)) {
+            let key = (Kind::Cluster, CLUSTER.to_owned());
+            let _ = self.ground.api.edit(&key, &Expected::default(), |cluster| cluster.set_field(&path(role), size));
+            self.ground.count(Fault::SizeChanged);
+            self.say(|| format!("SizeChanged: {role} {size} again"));
+        }
+    }
+
     /// Something happens.
     pub(crate) fn happen(&mut self) {
-        let all: u64 = HAPPENINGS.iter().map(|(_, often)| often).sum();
+        let releases = self.releases;
+        let often = |usual, released| if releases { released } else { usual };
+        let all = HAPPENINGS.iter().map(|(_, usual, released)| often(*usual, *released)).sum();
         let mut drawn = self.ground.dice.below(all);
-        for (fault, often) in HAPPENINGS {
+        for (fault, usual, released) in HAPPENINGS {
+            let often = often(usual, released);
             if drawn < often {
                 return self.strike(fault);
             }
@@ -56,13 +97,11 @@ impl Sim {
             _ if name.starts_with("Operator") || fault == Fault::RegistryDown => self.strike_operator(fault),
             _ if name.starts_with("Node") => self.strike_node(fault),
             _ if matches!(fault, Fault::ObjectEdited | Fault::ObjectDeleted) => self.strike_object(fault),
-            _ if matches!(
-                fault,
-                Fault::SizeChanged | Fault::ShapeChanged | Fault::ImageBroken | Fault::Paused | Fault::ClusterDeleted
-            ) =>
-            {
-                self.strike_spec(fault)
+            _ if name.starts_with("Asked") || fault == Fault::OperationDeleted => self.strike_operation(fault),
+            _ if name.starts_with("Shape") || matches!(fault, Fault::ImageBroken | Fault::SpecAppliedAgain) => {
+                self.strike_release(fault)
             }
+            _ if matches!(fault, Fault::SizeChanged | Fault::Paused | Fault::ClusterDeleted) => self.strike_spec(fault),
             _ if matches!(fault, Fault::UsersCame | Fault::UsersWent | Fault::DrainStuck) => self.strike_users(fault),
             _ => self.strike_pod(fault),
         };
@@ -138,23 +177,21 @@ impl Sim {
         let key = (Kind::Cluster, CLUSTER.to_owned());
         let dice = &mut self.ground.dice;
         let (role, size) = (dice.pick(&Role::ALL)?, 1 + dice.below(5));
-        let shape = format!("shape-{}", 1 + dice.below(4));
-        let broken = fault == Fault::ImageBroken;
-        let shape = if broken { format!("broken-{}", dice.below(3)) } else { shape };
-        if broken {
-            self.ground.broken.insert(shape.clone());
-        }
         if fault == Fault::ClusterDeleted {
             let _ = self.ground.api.delete(self.ground.now, &key, &Expected::default(), false);
             return Some(String::new());
         }
-        let change = |cluster: &mut Object| match fault {
+        let cluster = self.ground.api.get(Kind::Cluster, CLUSTER)?;
+        let before = u64::from(super::ground::spec::size(cluster, role));
+        if fault == Fault::SizeChanged && size < before && self.ground.dice.permille(500) {
+            let at = self.later(50, 10);
+            self.regret = Some((at, role, before));
+        }
+        self.edit_cluster(|cluster| match fault {
             Fault::SizeChanged => cluster.set_field(&path(role), size),
-            Fault::Paused => cluster.set_field("spec.paused", cluster.field("spec.paused") != "true"),
-            _ => cluster.set_field("spec.shape", &shape),
-        };
-        self.ground.api.edit(&key, &Expected::default(), change).ok()?;
-        Some(format!("{role} {size} {shape}"))
+            _ => cluster.set_field("spec.paused", cluster.field("spec.paused") != "true"),
+        })?;
+        Some(format!("{role} {size}"))
     }
 
     fn strike_users(&mut self, fault: Fault) -> Option<String> {
@@ -199,9 +236,10 @@ impl Sim {
     pub(crate) fn heal(&mut self) {
         self.say(|| "faults end".to_owned());
         self.weather = super::weather::Weather::default();
+        self.regret = None;
         let ground = &mut self.ground;
         (ground.stuck_until, ground.silent) = (ground.now, std::collections::BTreeMap::new());
-        ground.broken.clear();
+        ground.ills = super::ground::shapes::Ills::default();
         for name in ground.machines.keys().cloned().collect::<Vec<_>>() {
             ground.bring_back(&name);
         }

@@ -70,7 +70,7 @@ impl Etcd {
             self.write(|registry| {
                 registry.members.remove(uid);
                 for role in [Role::Chatroom, Role::Message] {
-                    registry.claims.of_mut(role).retain(|_, claim| *claim.uid != *uid);
+                    registry.claims.of_mut(role).release(uid);
                 }
             });
         }

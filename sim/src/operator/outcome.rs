@@ -1,16 +1,17 @@
 //! What a person would compare: everything but times, uids, numbers and zones.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
-use throng_core::Role;
 use throng_core::slot::SLOTS;
+use throng_core::{Role, Slot};
 use throng_plan::status::Holds;
 
 use super::api::{Kind, Object};
 use super::ground::Ground;
-use super::ground::spec::{CLUSTER, size};
-use super::see::{self, CONTENT};
+use super::ground::spec::{CLUSTER, SHAPE, size};
+use super::see::CONTENT;
 
 /// A world in the large, as lines by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,7 +25,7 @@ impl Outcome {
             let role = pod.field("labels.role");
             let state = format!(
                 "{} ready={} serving={} going={} serves={}",
-                pod.field("spec.shape"),
+                pod.field(SHAPE),
                 pod.state("ready"),
                 pod.field("labels.serving"),
                 pod.deleted_at.is_some(),
@@ -38,9 +39,10 @@ impl Outcome {
             lines.extend(all.map(|(name, found)| (format!("{kind:?} {name}"), content(found))));
         }
         lines.insert("processes".to_owned(), ground.processes.len().to_string());
+        lines.insert("operations".to_owned(), ground.api.list(Kind::Operation).count().to_string());
         if let Some(cluster) = ground.api.get(Kind::Cluster, CLUSTER) {
             lines.insert("finalizers".to_owned(), cluster.finalizers.len().to_string());
-            let status = see::status(cluster);
+            let status = ground.statuses.of(cluster);
             lines.insert("drains".to_owned(), status.drains.len().to_string());
             let holds = status.conditions.iter().filter(|condition| condition.status == Holds::True);
             lines.insert(
@@ -54,15 +56,19 @@ impl Outcome {
         Self(lines)
     }
 
-    /// What a spec alone says should be there.
-    pub(crate) fn expected(cluster: Option<&Object>) -> Self {
-        let mut lines: BTreeMap<String, String> = [("processes".to_owned(), "0".to_owned())].into();
+    /// What a spec alone says should be there; a rollback that somebody asked for is obeyed as long as the spec asks for what
+    /// it blocks.
+    pub(crate) fn expected(ground: &Ground) -> Self {
+        let none = ["processes", "operations"].map(|name| (name.to_owned(), "0".to_owned()));
+        let mut lines: BTreeMap<String, String> = none.into();
+        let cluster = ground.api.get(Kind::Cluster, CLUSTER);
         let Some(cluster) = cluster.filter(|cluster| cluster.deleted_at.is_none()) else { return Self(lines) };
-        let mut all = 0;
+        let (mut all, instead) = (0, instead(ground, cluster));
+        let shape = instead.as_deref().unwrap_or(cluster.field(SHAPE));
         for role in Role::ALL {
             let pods = size(cluster, role);
             all += pods;
-            let state = format!("{} ready=true serving=true going=false serves=true", cluster.field("spec.shape"));
+            let state = format!("{shape} ready=true serving=true going=false serves=true");
             lines.extend((0..pods).map(|place| (format!("{role} {place:03}"), state.clone())));
             lines.insert(format!("Policy {CLUSTER}-{role}"), CONTENT.to_owned());
             lines.insert(format!("Budget {CLUSTER}-{role}"), format!("{role} {}", pods.saturating_sub(1)));
@@ -72,7 +78,8 @@ impl Outcome {
         lines.insert("processes".to_owned(), all.to_string());
         lines.insert("finalizers".to_owned(), "1".to_owned());
         lines.insert("drains".to_owned(), "0".to_owned());
-        lines.insert("conditions".to_owned(), "Ready".to_owned());
+        let conditions = if instead.is_some() { "Ready,RolledBack" } else { "Ready" };
+        lines.insert("conditions".to_owned(), conditions.to_owned());
         for role in [Role::Chatroom, Role::Message] {
             lines.insert(
                 format!("slots of {role}"),
@@ -95,6 +102,16 @@ impl Outcome {
     }
 }
 
+/// The shape of a revision that serves instead of the one that the spec asks for, because that is blocked.
+fn instead(ground: &Ground, cluster: &Object) -> Option<String> {
+    let status = ground.statuses.of(cluster);
+    let rollback = status.rollback.as_ref()?;
+    let number = rollback.to.to_string();
+    let mut stored = ground.api.list(Kind::Revision).filter(|(_, stored)| stored.field("spec.number") == number);
+    let shape = stored.next().map(|(_, stored)| stored.field(SHAPE).to_owned());
+    shape.filter(|_| rollback.blocked_revision.hash == cluster.field(SHAPE))
+}
+
 fn content(found: &Object) -> String {
     let parts = ["spec.role", "spec.min", "spec.content"].map(|path| found.field(path));
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
@@ -104,12 +121,17 @@ fn slots(ground: &Ground, role: Role) -> String {
     let registry = ground.etcd.now();
     let claims = registry.claims.of(role);
     let Some(document) = &registry.documents.of(role).in_force else { return "no placement".to_owned() };
-    let named = |uid: &str| registry.members.get(uid).map(|member| member.pod.clone());
-    let there = claims.iter().filter(|(slot, claim)| {
-        let owner = document.0.owner(**slot).map(|placed| placed.pod.to_string());
-        owner.is_some() && owner == named(&claim.uid)
-    });
-    let pods: BTreeSet<&str> = claims.values().map(|claim| &*claim.uid).collect();
-    let all = if there.count() == claims.len() { "all" } else { "not all" };
-    format!("{} Pods own {}, {all} where they should be", pods.len(), claims.len())
+    let place = |uid: &Arc<str>| {
+        let pod = &registry.members.get(&**uid)?.pod;
+        document.0.pods().iter().position(|placed| *placed.pod == **pod)
+    };
+    let places: Vec<Option<usize>> = claims.uids().iter().map(place).collect();
+    let there = |(slot, owner): &(Slot, usize)| {
+        let is = places.get(*owner).copied().flatten();
+        is.is_some() && is == document.0.place(*slot)
+    };
+    let owned = claims.owned().count();
+    let all = if claims.owned().all(|claim| there(&claim)) { "all" } else { "not all" };
+    let pods = claims.counts().into_iter().filter(|count| *count > 0).count();
+    format!("{pods} Pods own {owned}, {all} where they should be")
 }

@@ -17,6 +17,10 @@ pub enum Planner {
     Remembers,
     /// It takes away what is too much before it looks who needs it.
     IgnoresUsers,
+    /// It believes every sample, however old.
+    BelievesOldSamples,
+    /// It forgets which revision is blocked.
+    UsesBlocked,
 }
 
 impl Planner {
@@ -38,6 +42,15 @@ impl Planner {
                 *memory = std::mem::take(&mut plan.status.drains);
                 return plan;
             }
+            Self::UsesBlocked => {
+                let rollback = plan(world).status.rollback;
+                wrong.status.rollback = None;
+                wrong.operations.clear();
+                let mut plan = plan(&wrong);
+                plan.status.rollback = rollback;
+                return plan;
+            }
+            Self::BelievesOldSamples => wrong.samples.values_mut().for_each(|sample| sample.at = world.now),
             Self::IgnoresUsers => {
                 for sample in wrong.samples.values_mut() {
                     sample.load.values_mut().for_each(|users| *users = 0.0);

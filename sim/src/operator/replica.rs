@@ -41,8 +41,7 @@ pub(crate) struct Replica {
 impl Replica {
     /// Its version of the cluster.
     pub(crate) fn cluster_version(&self, uid: &str) -> Option<u64> {
-        let known = self.informer.view(Kind::Cluster).into_values().find(|cluster| cluster.uid == uid);
-        known.map(|cluster| cluster.version)
+        self.informer.view(Kind::Cluster).values().find(|cluster| cluster.uid == uid).map(|cluster| cluster.version)
     }
 }
 

@@ -1,15 +1,17 @@
 //! Requests of an operator: each carries all that must still be true when it arrives, so it may arrive late.
 
+use std::fmt;
 use std::sync::Arc;
 
 use throng_core::Role;
 use throng_core::policy::Policy;
 use throng_plan::Action;
 use throng_plan::plan::Because;
+use throng_plan::status::{ClusterStatus, OperationPhase, OperationStatus};
 use throng_plan::world::{Document, Object as Owned};
 
 use super::api::apply::Apply;
-use super::api::{Answer, Expected, Fields, Key, Kind, Object, Refusal};
+use super::api::{Answer, Expected, Key, Kind, Object, Refusal};
 use super::ground::Ground;
 use super::ground::spec::{CLUSTER, FINALIZER};
 use super::see::CONTENT;
@@ -21,7 +23,7 @@ const MANAGER: &str = "throng";
 /// One request.
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
-    Status { expected: Expected, json: String },
+    Status { expected: Expected, status: Arc<ClusterStatus> },
     Finalizer { expected: Expected, on: bool },
     Apply { owner: String, object: Owned },
     Create { owner: String, name: String, role: Role, revision: u64, index: u32, zone: String, shape: String },
@@ -30,8 +32,10 @@ pub(crate) enum Request {
     Label { name: String, uid: String, serving: bool },
     Drain { uid: String, on: bool },
     Shed { uid: String, users: u64 },
+    Answer { name: String, expected: Expected, status: Arc<OperationStatus> },
+    Forget { name: String, uid: String },
     Policy { policy: Policy, read: u64 },
-    Forget { leader_epoch: u64 },
+    ForgetKeys { leader_epoch: u64 },
     Write { role: Role, is_target: bool, document: Document, read: u64 },
 }
 
@@ -74,7 +78,7 @@ pub(crate) type Done = Result<Option<(Key, Arc<Object>)>, Failure>;
 
 impl Request {
     /// The transition that this makes, if it is done.
-    pub(crate) const fn transition(&self) -> Transition {
+    pub(crate) fn transition(&self) -> Transition {
         match self {
             Self::Status { .. } => Transition::StatusWritten,
             Self::Finalizer { on: true, .. } => Transition::FinalizerSet,
@@ -91,10 +95,18 @@ impl Request {
             Self::ForgetRevision { .. } => Transition::RevisionForgotten,
             Self::Label { serving: true, .. } => Transition::LabelOn,
             Self::Label { serving: false, .. } => Transition::LabelOff,
-            Self::Drain { on: true, .. } | Self::Shed { .. } => Transition::DrainStarted,
+            Self::Drain { on: true, .. } => Transition::DrainStarted,
             Self::Drain { on: false, .. } => Transition::DrainTakenBack,
+            Self::Shed { .. } => Transition::UsersShed,
+            Self::Answer { status, .. } => match status.phase {
+                OperationPhase::Succeeded => Transition::OperationSucceeded,
+                OperationPhase::Failed => Transition::OperationFailed,
+                OperationPhase::Superseded => Transition::OperationSuperseded,
+                _ => Transition::OperationWritten,
+            },
+            Self::Forget { .. } => Transition::OperationForgotten,
             Self::Policy { .. } => Transition::PolicyWritten,
-            Self::Forget { .. } => Transition::KeysForgotten,
+            Self::ForgetKeys { .. } => Transition::KeysForgotten,
             Self::Write { is_target: true, .. } => Transition::TargetWritten,
             Self::Write { is_target: false, .. } => Transition::PlacementWritten,
         }
@@ -107,6 +119,38 @@ impl Request {
                 Some(uid)
             }
             _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Request {
+    /// As a line of a trace.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status { expected, status } => {
+                let drains: Vec<&str> = status.drains.iter().map(|drain| &*drain.pod).collect();
+                write!(f, "status over {:?}: {}, drains {drains:?}", expected.version, status.why.join("; "))
+            }
+            Self::Finalizer { on, .. } => write!(f, "finalizer {}", if *on { "on" } else { "off" }),
+            Self::Apply { object, .. } => write!(f, "apply {object:?}"),
+            Self::Create { name, zone, shape, .. } => write!(f, "create {name} in {zone:?} of {shape}"),
+            Self::Delete { name, uid, because, .. } => write!(f, "delete {name} ({uid}): {because:?}"),
+            Self::Label { name, serving, .. } => write!(f, "label {name} serving={serving}"),
+            Self::Drain { uid, on } => write!(f, "{} {uid}", if *on { "drain" } else { "undrain" }),
+            Self::Shed { uid, users } => write!(f, "ask {users} users of {uid} to connect anew"),
+            Self::Answer { name, status, .. } => write!(f, "{name} is {:?}: {}", status.phase, status.message),
+            Self::Forget { name, .. } => write!(f, "delete {name}: its time is over"),
+            Self::ForgetRevision { name } => write!(f, "delete {name}: nobody needs it"),
+            Self::ForgetKeys { leader_epoch } => write!(f, "remove all keys, epoch {leader_epoch}"),
+            Self::Policy { policy, .. } => {
+                write!(f, "policy, epoch {} version {}", policy.leader_epoch, policy.version)
+            }
+            Self::Write { role, is_target, document, .. } => {
+                let what = if *is_target { "target" } else { "placement" };
+                let pods: Vec<&str> = document.0.pods().iter().map(|placed| &*placed.pod).collect();
+                let (epoch, version) = (document.0.leader_epoch, document.0.version);
+                write!(f, "{what} of {role}, epoch {epoch} version {version}: {pods:?}")
+            }
         }
     }
 }
@@ -132,7 +176,9 @@ impl Ground {
                 Request::Delete { .. }
                 | Request::ForgetRevision { .. }
                 | Request::Label { .. }
-                | Request::Finalizer { on: false, .. },
+                | Request::Finalizer { on: false, .. }
+                | Request::Answer { .. }
+                | Request::Forget { .. },
             ) => Ok(None),
             (done, _) => done,
         }
@@ -141,8 +187,8 @@ impl Ground {
     fn attempt(&mut self, request: &Request) -> Done {
         let now = self.now;
         match request {
-            Request::Status { expected, json } => {
-                let status: Fields = [("json".to_owned(), json.clone())].into();
+            Request::Status { expected, status } => {
+                let status = self.statuses.write(status);
                 let key = (Kind::Cluster, CLUSTER.to_owned());
                 let answer = self.api.apply_status(&key, expected, status);
                 learn(key, answer)
@@ -194,13 +240,25 @@ impl Ground {
                 self.processes.get_mut(uid).into_iter().for_each(|process| process.draining = *on);
                 Ok(None)
             }
-            Request::Forget { leader_epoch } => {
+            Request::ForgetKeys { leader_epoch } => {
                 self.etcd.forget(*leader_epoch)?;
                 Ok(None)
             }
             Request::Shed { uid, users } => {
                 self.shed(uid, *users);
                 Ok(None)
+            }
+            Request::Answer { name, expected, status } => {
+                let key = (Kind::Operation, name.clone());
+                let status = self.answers.write(status);
+                let answer = self.api.apply_status(&key, expected, status);
+                learn(key, answer)
+            }
+            Request::Forget { name, uid } => {
+                let key = (Kind::Operation, name.clone());
+                let same = Expected { uid: Some(uid.clone()), version: None };
+                let answer = self.api.delete(now, &key, &same, false);
+                learn(key, answer)
             }
             Request::Policy { policy, read } => {
                 self.etcd.put_policy(policy.clone(), *read)?;
@@ -243,12 +301,11 @@ fn learn(key: Key, answer: Answer) -> Done {
     Ok(answer?.map(|object| (key, object)))
 }
 
-/// What an action asks a server for. `version` of the Pod it names or of the registry it was planned with, `cluster` with its uid and version, shape of new Pods.
-/// Nothing for operations: nobody asks for one here.
-pub(crate) fn request(action: &Action, cluster: &Expected, version: Option<u64>, shape: &str) -> Option<Request> {
+/// What an action asks a server for. `version` of the Pod or the operation it names, or of the registry it was planned with, `cluster` with its uid and version, shape of new Pods.
+pub(crate) fn request(action: &Action, cluster: &Expected, version: Option<u64>, shape: &str) -> Request {
     let owner = cluster.uid.clone().unwrap_or_default();
     let read = version.unwrap_or_default();
-    Some(match action.clone() {
+    match action.clone() {
         Action::SetFinalizer => Request::Finalizer { expected: cluster.clone(), on: true },
         Action::RemoveFinalizer => Request::Finalizer { expected: cluster.clone(), on: false },
         Action::Apply(object) => Request::Apply { owner, object },
@@ -261,12 +318,15 @@ pub(crate) fn request(action: &Action, cluster: &Expected, version: Option<u64>,
         Action::DrainPod { uid, .. } => Request::Drain { uid, on: true },
         Action::UndrainPod { uid, .. } => Request::Drain { uid, on: false },
         Action::ShedUsers { uid, users, .. } => Request::Shed { uid, users },
-        Action::WriteOperation { .. } | Action::DeleteOperation { .. } => return None,
         Action::DeleteRevision { name, .. } => Request::ForgetRevision { name },
+        Action::WriteOperation { name, uid, status } => {
+            Request::Answer { name, expected: Expected { uid: Some(uid), version }, status: Arc::new(*status) }
+        }
+        Action::DeleteOperation { name, uid } => Request::Forget { name, uid },
         Action::LabelServing { name, uid, serving } => Request::Label { name, uid, serving },
-        Action::ForgetKeys { leader_epoch } => Request::Forget { leader_epoch },
+        Action::ForgetKeys { leader_epoch } => Request::ForgetKeys { leader_epoch },
         Action::WritePolicy { policy } => Request::Policy { policy, read },
         Action::WriteTarget { role, document } => Request::Write { role, is_target: true, document, read },
         Action::WritePlacement { role, document } => Request::Write { role, is_target: false, document, read },
-    })
+    }
 }

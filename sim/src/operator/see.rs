@@ -1,17 +1,17 @@
 //! From what an operator has seen to the world of the planner, as the shell around the real planner does it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use throng_core::{Millis, Role};
 use throng_plan::World;
-use throng_plan::spec::ShapeHash;
-use throng_plan::status::{ClusterStatus, Utc};
+use throng_plan::spec::{Operation, ShapeHash};
+use throng_plan::status::{ClusterStatus, OperationStatus, Utc};
 use throng_plan::world::{Cluster, Node, Object as Owned, Phase, Pod, Registry, Rendered, Revision, Sample};
 
 use super::api::watch::Informer;
 use super::api::{Kind, Object};
-use super::ground::spec;
+use super::ground::statuses::Statuses;
+use super::ground::{asks, spec};
 
 /// Content of a Service or a network policy as it should be.
 pub(crate) const CONTENT: &str = "as-rendered";
@@ -22,23 +22,29 @@ pub(crate) struct Sight<'a> {
     pub(crate) informer: &'a Informer,
     pub(crate) leader_epoch: u64,
     pub(crate) registry: Option<Registry>,
-    pub(crate) heard: &'a BTreeMap<String, Sample>,
+    pub(crate) statuses: &'a Statuses<ClusterStatus>,
+    pub(crate) answers: &'a Statuses<OperationStatus>,
+    /// Taken if there is a world; whoever looks puts it back.
+    pub(crate) heard: &'a mut BTreeMap<String, Sample>,
 }
 
 /// The world as it is seen; none while the cluster is not.
 pub(crate) fn world(sight: Sight<'_>) -> Option<World> {
     let informer = sight.informer;
-    let cluster = informer.view(Kind::Cluster).remove(spec::CLUSTER)?;
+    let clusters = informer.view(Kind::Cluster);
+    let cluster = clusters.get(spec::CLUSTER)?;
     let nodes: BTreeMap<String, Node> =
-        informer.view(Kind::Node).into_iter().map(|(name, found)| (name, node(&found))).collect();
-    let mine = |object: &Arc<Object>| object.owner.as_ref() == Some(&cluster.uid);
-    let pods = informer.view(Kind::Pod).into_iter().filter(|(_, found)| mine(found));
-    let pods = pods.filter_map(|(name, found)| Some((name, pod(&found, &nodes)?))).collect();
-    let stored = informer.view(Kind::Revision).into_values().filter(mine);
-    let mut seen: Vec<(Kind, String, Arc<Object>)> = Vec::new();
+        informer.view(Kind::Node).iter().map(|(name, found)| (name.clone(), node(found))).collect();
+    let mine = |object: &Object| object.owner.as_ref() == Some(&cluster.uid);
+    let pods = informer.view(Kind::Pod);
+    let pods = pods.iter().filter(|(_, found)| mine(found));
+    let pods = pods.filter_map(|(name, found)| Some((name.clone(), pod(found, &nodes)?))).collect();
+    let stored = informer.view(Kind::Revision);
+    let stored = stored.values().filter(|found| mine(found));
+    let mut all = BTreeSet::new();
     for kind in [Kind::Secret, Kind::Revision, Kind::Service, Kind::Policy, Kind::Budget] {
-        let found = informer.view(kind).into_iter().filter(|(_, found)| mine(found));
-        seen.extend(found.map(|(name, found)| (kind, name, found)));
+        let seen = informer.view(kind);
+        all.extend(seen.iter().filter(|(_, found)| mine(found)).filter_map(|(name, found)| owned(kind, name, found)));
     }
     Some(World {
         now: Utc(sight.now),
@@ -49,23 +55,27 @@ pub(crate) fn world(sight: Sight<'_>) -> Option<World> {
             finalizer: cluster.finalizers.contains(spec::FINALIZER),
             let_go: false,
         },
-        spec: spec::read(&cluster),
+        spec: spec::read(cluster),
         leader_epoch: sight.leader_epoch,
-        status: status(&cluster),
-        revisions: stored.filter_map(|found| revision(&found)).collect(),
+        status: (*sight.statuses.of(cluster)).clone(),
+        revisions: stored.filter_map(|found| revision(found)).collect(),
         pods,
         nodes,
         registry: sight.registry,
-        samples: sight.heard.clone(),
-        operations: BTreeMap::new(),
-        owned: seen.iter().filter_map(|(kind, name, found)| owned(*kind, name, found)).collect(),
+        samples: std::mem::take(sight.heard),
+        operations: operations(informer, sight.answers),
+        owned: all,
         rendered: rendered(),
     })
 }
 
-/// The status of the cluster as it is stored.
-pub(crate) fn status(cluster: &Object) -> ClusterStatus {
-    serde_json::from_str(cluster.state("json")).unwrap_or_default()
+/// What people ask for, by name.
+pub(crate) fn operations(informer: &Informer, answers: &Statuses<OperationStatus>) -> BTreeMap<String, Operation> {
+    let all = informer.view(Kind::Operation);
+    let read = |(name, found): (&String, &std::sync::Arc<Object>)| {
+        Some((name.clone(), asks::read(name, found, &answers.of(found))?))
+    };
+    all.iter().filter_map(read).collect()
 }
 
 /// Objects as they should be.
@@ -78,7 +88,7 @@ fn node(found: &Object) -> Node {
     let taint = found.field("spec.taints");
     Node {
         zone: found.field("labels.zone").to_owned(),
-        labels: BTreeMap::new(),
+        labels: [("pool".to_owned(), found.field("labels.pool").to_owned())].into(),
         cordoned: found.field("spec.unschedulable") == "true",
         taints: if taint.is_empty() { BTreeSet::new() } else { [taint.to_owned()].into() },
         ready: found.state("ready") == "true",
@@ -112,7 +122,7 @@ fn pod(found: &Object, nodes: &BTreeMap<String, Node>) -> Option<Pod> {
 }
 
 fn revision(found: &Object) -> Option<(u64, Revision)> {
-    let hash = ShapeHash::new(found.field("spec.shape"));
+    let hash = ShapeHash::new(found.field(spec::SHAPE));
     let revision = Revision { hash, image: String::new(), created: Utc(found.created) };
     Some((found.field("spec.number").parse().ok()?, revision))
 }
@@ -132,6 +142,6 @@ fn owned(kind: Kind, name: &str, found: &Object) -> Option<Owned> {
             let role = Role::from_text(found.field("spec.role"))?;
             Owned::PodDisruptionBudget { name, role, min_available: found.field("spec.min").parse().ok()? }
         }
-        Kind::Cluster | Kind::Pod | Kind::Node => return None,
+        Kind::Cluster | Kind::Pod | Kind::Node | Kind::Operation => return None,
     })
 }

@@ -8,19 +8,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use throng_core::{Millis, Role};
+use throng_plan::plan::stray;
+use throng_plan::status::Utc;
 use throng_plan::waves::{Wave, waves};
 use throng_plan::{Action, Plan, World};
 
 use super::api::{Expected, Kind, Refusal};
+use super::digest::Digest;
 use super::ground::spec::CLUSTER;
 use super::ground::{Ground, TICK_MS};
-use super::invariants::{self, Broken, Moment};
+use super::invariants::{self, Broken, Capacity, Moment};
 use super::planner::Planner;
 use super::replica::{Lease, Replica};
 use super::request::{Failure, Request, request};
-use super::see;
 use super::tally::{Fault, Transition};
 use super::weather::Weather;
+use super::{see, steps};
 
 /// Longest time between two looks.
 const LOOK_MS: u64 = 5_000;
@@ -37,11 +40,17 @@ pub(crate) struct Sim {
     pub(crate) lease: Lease,
     pub(crate) planner: Planner,
     pub(crate) weather: Weather,
+    /// This run is about releases.
+    pub(crate) releases: bool,
+    /// A size that somebody thinks better of: at the latest when, of which pool, and what it was.
+    pub(crate) regret: Option<(Millis, Role, u64)>,
     /// Requests that arrive later than their sender believes.
     in_flight: Vec<(Millis, Request)>,
     /// The operator dies at this request; whether the request is done.
     pub(crate) crash_at: Option<(u64, bool)>,
     pub(crate) requests: u64,
+    /// Requests and writes until it came to rest last.
+    pub(crate) rested: (u64, u64),
     /// Since when the stored status has named the drain of a Pod.
     begun: BTreeMap<String, Millis>,
     /// This look sees the truth, and nothing has happened since.
@@ -51,6 +60,8 @@ pub(crate) struct Sim {
     pub(crate) done: bool,
     /// Promises that were broken.
     pub(crate) broken: Vec<Broken>,
+    /// Every request that arrived, and when.
+    pub(crate) digest: Digest,
     /// What happened, if somebody wants to read it.
     pub(crate) trace: Option<Vec<String>>,
 }
@@ -64,14 +75,18 @@ impl Sim {
             lease: Lease::default(),
             planner,
             weather: Weather::default(),
+            releases: false,
+            regret: None,
             in_flight: Vec::new(),
             crash_at: None,
             requests: 0,
+            rested: (0, 0),
             begun: BTreeMap::new(),
             fresh: false,
             last: None,
             done: false,
             broken: Vec::new(),
+            digest: Digest::default(),
             trace: None,
         }
     }
@@ -108,7 +123,7 @@ impl Sim {
         self.in_flight = later;
         let due: Vec<(Millis, Request)> = due;
         for (_, request) in due {
-            self.say(|| format!("arrives late: {request:?}"));
+            self.say(|| format!("arrives late: {request}"));
             let _ = self.arrive(&request, true);
         }
         self.judge(|sim| invariants::check(&Moment::Ticked { ground: &sim.ground }));
@@ -140,34 +155,47 @@ impl Sim {
     fn look(&mut self, who: usize) {
         let Some(replica) = self.replicas.get_mut(who) else { return };
         let mut replica = std::mem::take(replica);
-        let before = self.ground.tally.clone();
+        let before = self.ground.tally.all_faults();
         self.weather.see(&mut self.ground, &mut replica, LIST_MS);
-        let faults = |tally: &super::tally::Tally| tally.faults.values().sum::<u64>();
-        self.fresh = faults(&before) == faults(&self.ground.tally) && self.in_flight.is_empty();
-        self.fresh &= replica.heard.values().all(|sample| sample.at.0 == self.ground.now);
         let term = self.lease.term;
         let registry = self.registry(&mut replica, term);
+        self.fresh = before == self.ground.tally.all_faults() && self.in_flight.is_empty();
+        // A change that was missed stays missed, a Pod that was never heard of says nothing, and one that died just now does not
+        // say so.
+        let heard = |uid: &String| replica.heard.get(uid).is_some_and(|sample| sample.at.0 == self.ground.now);
+        let pods = replica.informer.view(Kind::Pod);
+        let mut ready = pods.values().filter(|pod| pod.state("ready") == "true");
+        self.fresh &= replica.informer.is_whole() && self.ground.processes.keys().all(heard);
+        self.fresh &= ready.all(|pod| heard(&pod.uid));
         let epoch = replica.epoch.map_or(0, |(_, epoch)| epoch);
         let sight = see::Sight {
             now: self.ground.now,
             informer: &replica.informer,
             leader_epoch: epoch,
             registry,
-            heard: &replica.heard,
+            statuses: &self.ground.statuses,
+            answers: &self.ground.answers,
+            heard: &mut replica.heard,
         };
         let world = see::world(sight);
-        let mut failed = Ok(());
+        let failed;
         let mut pause = LOOK_MS;
         if let Some(mut world) = world {
             let plan = self.planner.plan(&world, &mut replica.memory);
             self.ground.tally.plans += 1;
             self.judge_moment(&Moment::Planned { world: &world, plan: &plan });
             pause = plan.look_again_ms.min(LOOK_MS);
-            let seen = replica.registry_at;
+            let (seen, known) = (replica.registry_at, world.registry.is_some());
+            let carried = invariants::carrying_gateways(&self.ground);
             failed = self.follow(who, &mut replica, &world, &plan, term);
+            replica.heard = std::mem::take(&mut world.samples);
             replica.registry = world.registry.take().map(|registry| (seen, registry));
+            if failed.is_ok() && self.fresh && known {
+                self.judge(|sim| invariants::check(&Moment::Looked { ground: &sim.ground, carried: &carried }));
+            }
             self.last = Some(plan);
         } else {
+            failed = self.answer_strays(who, &mut replica, term);
             self.last = None;
         }
         self.done = failed.is_ok();
@@ -175,7 +203,8 @@ impl Sim {
             let away_ms = 1000 * self.ground.dice.below(20);
             return self.crash(who, away_ms);
         }
-        replica.next_look = Millis(self.ground.now.0 + if failed.is_err() { TICK_MS } else { pause });
+        let pause = if failed.is_err() { TICK_MS } else { pause };
+        replica.next_look = Millis(self.ground.now.0 + pause).max(replica.away_until);
         replica.looked_at = self.revisions();
         if let Some(place) = self.replicas.get_mut(who) {
             *place = replica;
@@ -208,11 +237,11 @@ impl Sim {
         plan: &Plan,
         term: u32,
     ) -> Result<(), Failure> {
-        let Some(cluster) = replica.informer.view(Kind::Cluster).remove(CLUSTER) else { return Ok(()) };
+        let Some(cluster) = replica.informer.view(Kind::Cluster).get(CLUSTER).cloned() else { return Ok(()) };
         let mut expected = Expected { uid: Some(cluster.uid.clone()), version: Some(cluster.version) };
         if plan.status != world.status {
-            let json = serde_json::to_string(&plan.status).unwrap_or_default();
-            self.send(who, term, replica, Request::Status { expected: expected.clone(), json })?;
+            let status = Arc::new(plan.status.clone());
+            self.send(who, term, replica, Request::Status { expected: expected.clone(), status })?;
         }
         let mut first = Ok(());
         for wave in waves(&plan.actions) {
@@ -245,21 +274,36 @@ impl Sim {
         let mut version = Some(replica.planned_at);
         if let Action::DeletePod { name, uid, most_users_cut, .. } = action {
             let role = world.pods.get(name).map_or(Role::Gateway, |pod| pod.role);
-            if replica.heard.get(uid).is_some_and(|sample| sample.users(role) > *most_users_cut) {
+            if world.samples.get(uid).is_some_and(|sample| sample.users(role) > *most_users_cut) {
                 self.ground.tally.transition(Transition::DeleteRefused);
                 return Err(Failure::Stale);
             }
             version = replica.informer.view(Kind::Pod).get(name).map(|pod| pod.version);
+        }
+        if let Action::WriteOperation { name, .. } = action {
+            version = replica.informer.view(Kind::Operation).get(name).map(|found| found.version);
         }
         let shape = match action {
             Action::CreatePod { revision, .. } => world.revisions.get(revision).map(|revision| &revision.hash),
             _ => None,
         };
         let shape = shape.unwrap_or(&world.spec.shape).as_str().to_owned();
-        match request(action, cluster, version, &shape) {
-            Some(request) => self.send(who, term, replica, request),
-            None => Ok(()),
+        self.send(who, term, replica, request(action, cluster, version, &shape))
+    }
+
+    /// Answers operations on a cluster that is not there.
+    fn answer_strays(&mut self, who: usize, replica: &mut Replica, term: u32) -> Result<(), Failure> {
+        let asked = see::operations(&replica.informer, &self.ground.answers);
+        let now = Utc(self.ground.now);
+        for action in asked.values().filter_map(|asks| stray(asks, CLUSTER, now)) {
+            let (Action::WriteOperation { name, .. } | Action::DeleteOperation { name, .. }) = &action else {
+                continue;
+            };
+            let version = replica.informer.view(Kind::Operation).get(name).map(|found| found.version);
+            let request = request(&action, &Expected::default(), version, "");
+            self.send(who, term, replica, request)?;
         }
+        Ok(())
     }
 
     /// Sends a request through the weather.
@@ -277,7 +321,7 @@ impl Sim {
         if let Some(fault) = self.weather.meets(&mut self.ground) {
             self.ground.count(fault);
             self.fresh = false;
-            self.say(|| format!("{fault:?}: {request:?}"));
+            self.say(|| format!("{fault:?}: {request}"));
             match fault {
                 Fault::RequestRefused => return Err(Failure::Unavailable),
                 Fault::RequestLost => return Err(Failure::Late),
@@ -285,6 +329,13 @@ impl Sim {
                 Fault::RequestSlow => {
                     let at = Millis(self.ground.now.0 + TICK_MS * (1 + self.ground.dice.below(12)));
                     self.in_flight.push((at, request));
+                    return Err(Failure::Late);
+                }
+                // It stands still with the request on its way, until another leads; then both go on.
+                Fault::OperatorPaused => {
+                    let until = Millis(self.ground.now.0 + TICK_MS * (16 + self.ground.dice.below(8)));
+                    (replica.away_until, replica.next_look) = (until, until);
+                    self.in_flight.push((until, request));
                     return Err(Failure::Late);
                 }
                 Fault::AnswerLost => {
@@ -305,7 +356,7 @@ impl Sim {
                 Ok(())
             }
             Ok(None) => {
-                if matches!(request, Request::Write { .. } | Request::Policy { .. } | Request::Forget { .. }) {
+                if matches!(request, Request::Write { .. } | Request::Policy { .. } | Request::ForgetKeys { .. }) {
                     replica.registry_at = self.ground.etcd.revision();
                 }
                 Ok(())
@@ -324,21 +375,29 @@ impl Sim {
 
     /// A request arrives at its server.
     fn arrive(&mut self, request: &Request, late: bool) -> super::request::Done {
-        self.say(|| format!("{request:?}").chars().take(300).collect());
+        self.digest.note(self.ground.now.0, request);
+        self.say(|| request.to_string());
         self.judge(|sim| {
             let (ground, begun) = (&sim.ground, &sim.begun);
             invariants::check(&Moment::Arrives { ground, begun, request, late })
         });
         let deleted = self.ground.api.get(Kind::Cluster, CLUSTER).is_none_or(|cluster| cluster.deleted_at.is_some());
-        let role = request.takes_away().filter(|_| self.fresh && !deleted);
+        // What was promised of a drain was promised when it began.
+        let began = |uid: &str| self.begun.get(uid).is_some_and(|since| *since < self.ground.now);
+        let role = request.takes_away().filter(|uid| self.fresh && !deleted && !began(uid));
         let role = role.and_then(|uid| self.ground.processes.get(uid)).map(|process| process.role);
-        let before = role.map(|role| self.ground.serving(role));
+        let before = role.map(|role| Capacity::of(&self.ground, role));
+        let status = self.ground.status();
         let done = self.ground.perform(request);
         if let (Some(role), Some(before)) = (role, before) {
-            let (after, users) = (self.ground.serving(role), self.ground.users_of(role));
-            self.judge_moment(&Moment::Took { role, before, after, users, what: request });
+            let (after, users) = (Capacity::of(&self.ground, role), self.ground.users_of(role));
+            let changes = status.as_ref().is_some_and(|status| status.rollout.is_some() || status.rollback.is_some());
+            self.judge_moment(&Moment::Took { role, before, after, users, changes, what: request });
         }
-        if matches!(request, Request::Status { .. }) && done.is_ok() {
+        if let (Request::Status { status: after, .. }, Some(before), true) = (request, status, done.is_ok()) {
+            for step in steps::between(&before, after) {
+                self.ground.tally.transition(step);
+            }
             self.note_drains();
         }
         done
@@ -347,9 +406,9 @@ impl Sim {
     /// Notes which drains the stored status names.
     fn note_drains(&mut self) {
         let Some(cluster) = self.ground.api.get(Kind::Cluster, CLUSTER).map(Arc::clone) else { return };
-        let drains = see::status(&cluster).drains;
+        let status = self.ground.statuses.of(&cluster);
         let before = std::mem::take(&mut self.begun);
         let since = |uid: &String| before.get(uid).copied().unwrap_or(self.ground.now);
-        self.begun = drains.into_iter().map(|drain| (drain.uid.clone(), since(&drain.uid))).collect();
+        self.begun = status.drains.iter().map(|drain| (drain.uid.clone(), since(&drain.uid))).collect();
     }
 }

@@ -56,7 +56,23 @@ words! {
         ObjectEdited => "Somebody edits an owned object.",
         ObjectDeleted => "Somebody deletes an owned object.",
         DrainStuck => "No user leaves a draining Pod for a while.",
-        ImageBroken => "A new shape whose Pods never start.",
+        ImageBroken => "A new shape whose image cannot be pulled.",
+        ShapeStuck => "A new shape whose Pods run and are never ready.",
+        ShapeSlow => "A new shape whose messages come late.",
+        ShapeFails => "A new shape on which requests fail.",
+        ShapeCrashes => "A new shape whose containers end again and again.",
+        ShapeHealed => "What was wrong with a shape is mended outside.",
+        SpecAppliedAgain => "The same spec is applied again, with another hot field.",
+        AskedRollbackFast => "Somebody asks for a fast rollback.",
+        AskedRollbackGentle => "Somebody asks for a gentle rollback.",
+        AskedPause => "Somebody asks to hold the rollout.",
+        AskedResume => "Somebody asks to go on with the rollout.",
+        AskedPromote => "Somebody asks to end the canary.",
+        AskedDrainPods => "Somebody asks to empty some Pods.",
+        AskedDrainNodes => "Somebody asks to empty the nodes of a label.",
+        AskedDrainZone => "Somebody asks to empty a zone.",
+        AskedRebalance => "Somebody asks to place all slots anew.",
+        OperationDeleted => "Somebody deletes an operation.",
         UsersCame => "Many users come.",
         UsersWent => "Many users go.",
         SizeChanged => "The spec asks for another size.",
@@ -83,6 +99,13 @@ words! {
         DeletedFailed => "A Pod that was over was deleted.",
         DeletedWithCluster => "A Pod was deleted with its cluster.",
         DrainStarted => "A Pod was told to empty itself.",
+        DrainForSize => "A drain began: its pool is too large.",
+        DrainForCordon => "A drain began: its node is cordoned.",
+        DrainForTaint => "A drain began: its node is tainted.",
+        DrainForRollout => "A drain began: its revision goes.",
+        DrainForRollback => "A drain began: its revision is blocked.",
+        DrainForOperation => "A drain began: somebody asked for it.",
+        DrainForDeletion => "A drain began: the cluster is deleted.",
         DrainTakenBack => "A Pod was told to stay.",
         LabelOn => "A Pod came into service.",
         LabelOff => "A Pod was taken out of service.",
@@ -94,6 +117,31 @@ words! {
         EpochRefused => "A document of a deposed leader was refused.",
         StatusWritten => "The status was written.",
         StatusRefused => "A status was refused: somebody else had written the cluster.",
+        RolloutBegun => "A rollout began.",
+        CanaryBegun => "A canary was to get a share of the users.",
+        UsersShed => "Users of a gateway were asked to connect anew.",
+        ShareReached => "A canary had its share.",
+        PromoteBegun => "Everybody was to move to a new revision.",
+        RolloutDone => "Everybody was on a new revision.",
+        RolloutReplaced => "Another rollout took the place of one.",
+        RolloutDropped => "A rollout was given up: the spec went back, or a rollback began.",
+        RolloutHeld => "A rollout was held by an operation.",
+        HoldLeft => "A rollout that was held went on.",
+        HaltedNotStarting => "A rollout halted: Pods did not start.",
+        HaltedRestarts => "A rollout halted: containers ended.",
+        HaltedErrors => "A rollout halted: requests failed.",
+        HaltedSlow => "A rollout halted: messages came late.",
+        HaltLeft => "A rollout that had halted went on.",
+        RollbackBegun => "A revision was blocked.",
+        RollbackDone => "Everybody was back from a blocked revision.",
+        BlockLifted => "A revision was blocked no more: the spec asks for another.",
+        WarmBegun => "The revision before was kept warm.",
+        WarmEnded => "A revision was warm no more.",
+        OperationWritten => "It was written how far an operation is.",
+        OperationSucceeded => "An operation succeeded.",
+        OperationFailed => "An operation failed.",
+        OperationSuperseded => "Something later took the place of an operation.",
+        OperationForgotten => "An operation was deleted when its time to live was over.",
         DeleteRefused => "A deletion was refused: the Pod was not as it was seen, or had more users.",
     }
 }
@@ -118,6 +166,11 @@ impl Tally {
 
     pub(crate) fn transition(&mut self, transition: Transition) {
         *self.transitions.entry(transition).or_default() += 1;
+    }
+
+    /// How many faults there were.
+    pub(crate) fn all_faults(&self) -> u64 {
+        self.faults.values().sum()
     }
 
     /// Adds the counts of another run.

@@ -99,8 +99,14 @@ impl Weather {
         if ground.dice.permille(self.crash) {
             return Some(Fault::OperatorCrash);
         }
-        let faults =
-            [Fault::RequestRefused, Fault::RequestLost, Fault::AnswerLost, Fault::RequestSlow, Fault::Interleaved];
+        let faults = [
+            Fault::RequestRefused,
+            Fault::RequestLost,
+            Fault::AnswerLost,
+            Fault::RequestSlow,
+            Fault::Interleaved,
+            Fault::OperatorPaused,
+        ];
         if ground.dice.permille(self.requests) { ground.dice.pick(&faults) } else { None }
     }
 }

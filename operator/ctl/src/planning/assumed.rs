@@ -80,7 +80,8 @@ fn samples(world: &World) -> BTreeMap<String, Sample> {
             }
             // A Pod that serves has something to give away, if only slots; so none is taken to be empty.
             let left = users.max(u64::from(pod.serving));
-            samples.insert(pod.uid.clone(), Sample { at: world.now, load, left });
+            let draining = drain(world, &pod.uid).is_some();
+            samples.insert(pod.uid.clone(), Sample { at: world.now, load, left, draining });
         }
     }
     samples

@@ -72,6 +72,8 @@ pub(super) struct Load {
     pub(super) left: u64,
     /// It is certain, not only remembered.
     pub(super) known: bool,
+    /// Nobody can have come since it was counted.
+    pub(super) closed: bool,
 }
 
 impl Load {
@@ -191,9 +193,9 @@ impl<'a> Seat<'a> {
         self.stays() && self.routed && (self.pod.serving || self.serves())
     }
 
-    /// Whether it can have users and may get more.
+    /// Whether it can have users and may get more. One that was told to empty itself takes nobody until it was told to stay.
     pub(super) fn serves(&self) -> bool {
-        self.stays() && self.healthy
+        self.stays() && self.healthy && !self.is_told()
     }
 
     /// Whether it could serve if it were not drained.
@@ -217,12 +219,12 @@ fn unfit(world: &World, node: Option<&Node>) -> Option<DrainCause> {
 fn load(world: &World, pod: &Pod, state: State, answers: bool) -> Load {
     let sample = world.samples.get(&pod.uid);
     if let Some(sample) = sample.filter(|sample| sample.is_fresh(world.now)) {
-        return Load { users: sample.users(pod.role), left: sample.left, known: true };
+        return Load { users: sample.users(pod.role), left: sample.left, known: true, closed: sample.draining };
     }
     let nobody = matches!(state, State::Lost | State::Over) || pod.phase == Phase::Pending;
     if nobody && !answers {
-        return Load { users: 0, left: 0, known: true };
+        return Load { users: 0, left: 0, known: true, closed: true };
     }
     let remembered = sample.map_or((0, 0), |sample| (sample.users(pod.role), sample.left));
-    Load { users: remembered.0, left: remembered.1, known: false }
+    Load { users: remembered.0, left: remembered.1, known: false, closed: false }
 }

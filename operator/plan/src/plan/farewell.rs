@@ -92,7 +92,7 @@ fn end(seat: &mut Seat<'_>, look: &Look<'_>, since: Utc, turn: bool, draft: &mut
     let gateway = seat.pod.role == Role::Gateway;
     if world.now >= drain.deadline {
         draft.deletes.push(delete(Because::Deadline, if load.known { load.users } else { MAX_COUNT }));
-    } else if turn && load.known && load.users == 0 && (told || !gateway || !healthy) {
+    } else if turn && load.known && load.users == 0 && (told && load.closed || !gateway || !healthy) {
         draft.deletes.push(delete(Because::ClusterDeleted, 0));
     } else if gateway {
         if seat.pod.serving {

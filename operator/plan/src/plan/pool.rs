@@ -56,15 +56,19 @@ impl Aims {
         let (course, spec) = (&look.course, &look.world.spec.rollout);
         let wanted = look.wanted.of(role).pods;
         let rollout = course.memory.rollout.as_ref().filter(|_| course.canary.is_some());
-        let there = seats.iter().filter(|seat| seat.part == Part::Canary && seat.stays()).count();
-        let there = u32::try_from(there).unwrap_or(u32::MAX);
+        let there = |part| {
+            let there = seats.iter().filter(|seat| seat.part == part && seat.stays()).count();
+            u32::try_from(there).unwrap_or(u32::MAX)
+        };
+        let (good, there) = (there(Part::Main), there(Part::Canary));
         let mixed = rollout.is_some_and(was_promoting);
         let canary = rollout.map(|rollout| match rollout.phase {
-            RolloutPhase::Paused | RolloutPhase::Halted if mixed => there,
+            // Of too many those go first that nobody is sure of.
+            RolloutPhase::Paused | RolloutPhase::Halted if mixed => there.min(wanted.saturating_sub(good)),
             RolloutPhase::Paused | RolloutPhase::Halted => there.min(canary_pods(spec, rollout, wanted)),
             _ => canary_pods(spec, rollout, wanted),
         });
-        let main = if mixed { wanted.saturating_sub(there) } else { wanted };
+        let main = if mixed { wanted.saturating_sub(canary.unwrap_or(0)) } else { wanted };
         let beside = canary.filter(|_| !mixed).unwrap_or(0);
         let more = if course.is_fast() { wanted } else { surge(wanted) };
         let most = wanted.saturating_add(more).saturating_add(beside);
@@ -172,7 +176,9 @@ impl<'a> Pool<'_, 'a> {
         let of = |aim: &Aim, kept: u32| (aim.revision, self.fit(aim.revision).saturating_sub(kept) as usize);
         let mixed = self.aims.canary.filter(|_| self.aims.mixed).map_or(0, |aim| aim.pods);
         let main = self.aims.main.iter().map(|aim| of(aim, self.kept().saturating_sub(mixed)));
-        main.chain(self.aims.canary.iter().map(|aim| of(aim, aim.pods))).collect()
+        let frozen = self.aims.mixed && self.look.wanted.of(self.role).frozen();
+        let canary = self.aims.canary.iter().filter(|_| !frozen);
+        main.chain(canary.map(|aim| of(aim, aim.pods))).collect()
     }
 
     /// Pods that are not too many: those that are wanted, and all that the spec allows while too few say what they carry.
@@ -258,7 +264,9 @@ fn empty(seat: &Seat<'_>, look: &Look<'_>, deadline: Utc, users_per_s: Option<u3
     if look.world.registry.is_none() {
         return;
     }
-    if seat.load.is_nothing() && (told || !seat.healthy()) && !(told && seat.keep) {
+    // A count from before it was told is no proof: somebody may have come between the two.
+    let warm = told && seat.keep;
+    if seat.load.is_nothing() && !warm && (told && seat.load.closed || !seat.healthy()) {
         let because = if told { Because::Emptied } else { Because::Unused };
         draft.why.push(format!("{}: {name} is empty and goes", seat.pod.role));
         draft.deletes.push(delete(because, 0));

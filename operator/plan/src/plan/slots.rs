@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use throng_core::placement::{PlacedPod, Placement};
+use throng_core::placement::{PlacedPod, Placement, TooManyPods};
 use throng_core::slot::SLOTS;
 use throng_core::{Role, Slot};
 
 use super::census::{Census, Part, Seat};
 use super::course::share::slots_of;
 use super::{Action, Draft, Look};
-use crate::division::divided;
-use crate::moves::{Activity, Held, step};
-use crate::placement::{Pod, placement};
-use crate::world::{Claim, Document, Documents, Registry};
+use crate::division::{divided, kept};
+use crate::moves::{Held, step};
+use crate::placement::{Pod, document};
+use crate::world::{Claims, Document, Documents, Registry};
 
 /// A pool that is just starting is placed when it is complete, or when its first Pod is so old: its slots would move
 /// with every Pod that comes.
@@ -75,12 +75,7 @@ fn is_starting(look: &Look<'_>, role: Role, seats: &[Seat<'_>], documents: &Docu
 
 /// The stored target if it is of these Pods, and gives the canary its share; else a new one, as near to it as can be, or
 /// without regard to it if somebody asks for that.
-fn target(
-    look: &Look<'_>,
-    candidates: &[&Seat<'_>],
-    documents: &Documents,
-    claims: &BTreeMap<Slot, Claim>,
-) -> Option<Document> {
+fn target(look: &Look<'_>, candidates: &[&Seat<'_>], documents: &Documents, claims: &Claims) -> Option<Document> {
     let (epoch, anew) = (look.world.leader_epoch, look.course.operations.rebalance.is_some());
     let blocked: BTreeSet<Arc<str>> = look.course.blocked.iter().map(|number| number.to_string().into()).collect();
     let (canary, main): (Vec<&Seat<'_>>, Vec<&Seat<'_>>) =
@@ -96,13 +91,25 @@ fn target(
     let (main, canary) = (pods(&main), pods(&canary));
     let mut target = match count {
         Some(count) => {
-            let users = claims.iter().map(|(slot, claim)| (*slot, claim.users)).collect();
+            let users = claims.busy().map(|(slot, _, activity)| (slot, activity.users)).collect();
             divided((&main, &canary), count, &users, before, epoch).ok()?
         }
-        None => placement(&[main, canary].concat(), before, epoch).ok()?.placement,
+        None => undivided(look, [main, canary].concat(), before).ok()?,
     };
     (target.version, target.blocked) = (0, blocked);
     Some(target.into())
+}
+
+/// All Pods alike, but for blocked ones that must wait for others in their place: those get nothing more.
+fn undivided(look: &Look<'_>, all: Vec<Pod>, before: Option<&Placement>) -> Result<Placement, TooManyPods> {
+    let (epoch, number) = (look.world.leader_epoch, look.course.blocked.map(|number| number.to_string()));
+    let is_blocked = |pod: &Pod| number.as_deref() == Some(&*pod.revision);
+    let (leaving, stay): (Vec<Pod>, Vec<Pod>) = all.into_iter().partition(is_blocked);
+    match (stay.is_empty(), leaving.is_empty()) {
+        (false, false) => kept((&stay, &leaving), before, epoch),
+        (false, true) => document(&stay, before, epoch),
+        (true, _) => document(&leaving, before, epoch),
+    }
 }
 
 fn pods(seats: &[&Seat<'_>]) -> Vec<Pod> {
@@ -132,34 +139,38 @@ fn next(
     target: &Placement,
     candidates: &[&Seat<'_>],
     in_force: Option<&Document>,
-    claims: &BTreeMap<Slot, Claim>,
+    claims: &Claims,
 ) -> Option<Placement> {
     let in_force = in_force.map(|document| &*document.0);
-    let mut target = target.clone();
-    target.version = in_force.map_or(0, |document| document.version);
-    if in_force == Some(&target) {
+    if in_force.is_some_and(|document| document.says_the_same(target)) {
         return None;
     }
-    let names: BTreeMap<&str, Arc<str>> =
-        candidates.iter().map(|seat| (seat.pod.uid.as_str(), Arc::from(seat.name))).collect();
+    let names = candidates.iter().map(|seat| (seat.pod.uid.as_str(), seat.name)).collect();
+    let places = places(&names, target, claims);
     let silent = look.world.registry.as_ref().map_or(&NOBODY, |registry| &registry.silent);
-    let held = claims.iter().filter_map(|(&slot, claim)| {
-        let activity = Activity { rooms: claim.rooms, users: claim.users };
-        let activity = (!silent.contains(&claim.uid)).then_some(activity);
-        Some((slot, Held { pod: Arc::clone(names.get(&*claim.uid)?), activity }))
+    let silent: Vec<bool> = claims.uids().iter().map(|uid| silent.contains(uid)).collect();
+    let held = claims.owned().filter_map(|(slot, owner)| {
+        let by = places.get(owner).copied().flatten()?;
+        let known = silent.get(owner) == Some(&false);
+        Some((slot, Held { by, activity: known.then(|| claims.activity(slot)) }))
     });
     let users_at_once = look.world.spec.drain.users_per_s.map_or(USERS_AT_ONCE, u64::from);
-    let next = step(in_force, &target, &held.collect(), users_at_once).placement;
+    let next = step(in_force, target, held, users_at_once).placement;
     (in_force != Some(&next)).then_some(next)
 }
 
 /// Slots that are not owned by the Pod that the target names.
-fn away(seats: &[Seat<'_>], target: &Placement, claims: &BTreeMap<Slot, Claim>) -> u32 {
+fn away(seats: &[Seat<'_>], target: &Placement, claims: &Claims) -> u32 {
     let names: BTreeMap<&str, &str> = seats.iter().map(|seat| (seat.pod.uid.as_str(), seat.name)).collect();
-    let there = |(slot, claim): &(&Slot, &Claim)| {
-        let owner = names.get(&*claim.uid);
-        owner.is_some() && target.owner(**slot).map(|placed| &*placed.pod) == owner.copied()
-    };
-    let there = claims.iter().filter(there).count();
+    let places = places(&names, target, claims);
+    let place = |owner: usize| places.get(owner).copied().flatten();
+    let there = claims.owned().filter(|&(slot, owner)| place(owner).is_some_and(|to| target.place(slot) == Some(to)));
+    let there = there.count();
     u32::from(SLOTS).saturating_sub(u32::try_from(there).unwrap_or(u32::MAX))
+}
+
+/// Places in the table of a placement, by the places of owners; `names` of Pods by their uid.
+fn places(names: &BTreeMap<&str, &str>, target: &Placement, claims: &Claims) -> Vec<Option<usize>> {
+    let table: BTreeMap<&str, usize> = target.pods().iter().map(|placed| &*placed.pod).zip(0..).collect();
+    claims.uids().iter().map(|uid| table.get(names.get(&**uid)?).copied()).collect()
 }

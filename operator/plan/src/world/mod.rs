@@ -2,8 +2,9 @@
 //!
 //! Plain data without a type of Kubernetes or of etcd: a cluster, a laptop and a simulation fill it alike, and it can be
 //! written down and planned again. Maps are sorted, so equal worlds give equal plans. [`pod`] is what runs, [`node`] where,
-//! [`registry`] what etcd says of it, [`sample`] what it carries, [`object`] what else the operator owns.
+//! [`registry`] what etcd says of it with its [`claims`], [`sample`] what it carries, [`object`] what else the operator owns.
 
+pub mod claims;
 pub mod document;
 pub mod node;
 pub mod object;
@@ -13,6 +14,7 @@ pub mod sample;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use claims::Claims;
 pub use document::Document;
 pub use node::Node;
 pub use object::{Object, Rendered};

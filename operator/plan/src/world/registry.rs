@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use throng_core::Role;
 use throng_core::policy::Policy;
-use throng_core::{Role, Slot};
 
-use super::Document;
+use super::{Claims, Document};
 use crate::pools::Pools;
 
 /// The registry of the cluster.
@@ -19,7 +19,7 @@ pub struct Registry {
     #[serde(default)]
     pub silent: BTreeSet<Arc<str>>,
     /// Who owns each slot that somebody owns. That of gateways is empty.
-    pub claims: Pools<BTreeMap<Slot, Claim>>,
+    pub claims: Pools<Claims>,
     /// Where slots should be. That of gateways is empty.
     pub documents: Pools<Documents>,
     /// The policy that Pods follow; none if there is none, or none that can be read.

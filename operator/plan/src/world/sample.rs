@@ -19,6 +19,9 @@ pub struct Sample {
     pub load: BTreeMap<String, f64>,
     /// Connections, sessions or occupied slots that it would have to give away.
     pub left: u64,
+    /// It was emptying itself: who was not counted cannot have come since.
+    #[serde(default)]
+    pub draining: bool,
 }
 
 /// Name of the load that counts the users of a role.

@@ -74,7 +74,8 @@ fn model(rest: &Model, case: Case) -> Model {
     model.users.insert("old".into(), users);
     if case.users != Users::Silent {
         let load = [("connections".to_owned(), users as f64)].into();
-        world.samples.insert("old".into(), Sample { at: world.now, load, left: users });
+        let draining = matches!(case.drain, Drained::Told | Drained::TooLong);
+        world.samples.insert("old".into(), Sample { at: world.now, load, left: users, draining });
     }
     if case.drain != Drained::NotYet {
         let ago = if case.drain == Drained::TooLong { DEADLINE_MS } else { 1000 };

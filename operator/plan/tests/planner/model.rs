@@ -358,7 +358,7 @@ impl Model {
         if let Some(registry) = &mut self.world.registry {
             registry.members.remove(uid);
             for role in Role::ALL {
-                registry.claims.of_mut(role).retain(|_, claim| *claim.uid != *uid);
+                registry.claims.of_mut(role).release(uid);
             }
         }
     }
@@ -489,7 +489,7 @@ impl Model {
             for slot in Slot::all() {
                 let owner = document.0.list(slot).find_map(|placed| names.get(&*placed.pod));
                 if let Some(uid) = owner {
-                    claims.insert(slot, Claim { uid: Arc::clone(uid), rooms: 0, users: 0 });
+                    claims.insert(slot, &Claim { uid: Arc::clone(uid), rooms: 0, users: 0 });
                 }
             }
         }
@@ -524,7 +524,8 @@ impl Model {
             let mut load: BTreeMap<String, f64> = [(users_load(member.role).to_owned(), users as f64)].into();
             let revision = self.world.pods.get(&member.pod).map_or(0, |pod| pod.revision);
             load.extend(self.says.get(&revision).into_iter().flatten().map(|(name, load)| ((*name).to_owned(), *load)));
-            self.world.samples.insert(uid.clone(), Sample { at: self.world.now, load, left: users });
+            let sample = Sample { at: self.world.now, load, left: users, draining: member.draining };
+            self.world.samples.insert(uid.clone(), sample);
         }
     }
 

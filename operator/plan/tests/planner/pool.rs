@@ -174,7 +174,9 @@ impl Pool {
         for (uid, member) in &self.world.registry.as_ref().unwrap().members {
             let users = self.users[uid];
             let load = [(users_load(member.role).to_owned(), users as f64)].into();
-            self.world.samples.insert(uid.clone(), Sample { at: self.world.now, load, left: users });
+            self.world
+                .samples
+                .insert(uid.clone(), Sample { at: self.world.now, load, left: users, draining: member.draining });
         }
     }
 
@@ -232,7 +234,7 @@ impl Pool {
         self.users.insert(uid.to_owned(), users);
         let claim = Claim { uid: uid.into(), rooms: 1, users };
         let claims = &mut self.world.registry.as_mut().unwrap().claims;
-        claims.of_mut(self.role).insert(Slot::new(17).unwrap(), claim);
+        claims.of_mut(self.role).insert(Slot::new(17).unwrap(), &claim);
     }
 
     /// Instants at which the size turned from growing to shrinking, and those at which it turned back, in looks.

@@ -7,19 +7,18 @@
 pub mod apply;
 pub mod eviction;
 pub mod object;
+mod store;
 pub mod watch;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 pub use object::{Fields, Key, Kind, Object};
+pub use store::{Shelf, Store};
 use throng_core::Millis;
 
 /// Writes that are remembered: a watch from before is refused.
 const REMEMBERED: usize = 64;
-
-/// Everything that is kept.
-pub type Store = BTreeMap<Key, Arc<Object>>;
 
 /// Why a request was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -68,9 +67,9 @@ pub type Answer = Result<Option<Arc<Object>>, Refusal>;
 /// The server.
 #[derive(Clone, Debug, Default)]
 pub struct Server {
-    store: Arc<Store>,
+    store: Store,
     revision: u64,
-    history: VecDeque<(u64, Arc<Store>)>,
+    history: VecDeque<(u64, Store)>,
 }
 
 impl Server {
@@ -83,12 +82,12 @@ impl Server {
     /// An object as it is.
     #[must_use]
     pub fn get(&self, kind: Kind, name: &str) -> Option<&Arc<Object>> {
-        self.store.get(&(kind, name.to_owned()))
+        self.store.shelf(kind).get(name)
     }
 
     /// All objects of a kind with their names.
     pub fn list(&self, kind: Kind) -> impl Iterator<Item = (&str, &Arc<Object>)> {
-        of_kind(&self.store, kind)
+        self.store.shelf(kind).iter().map(|(name, object)| (name.as_str(), object))
     }
 
     /// Makes an object.
@@ -96,7 +95,7 @@ impl Server {
     /// # Errors
     /// There is one of its name.
     pub fn create(&mut self, now: Millis, key: Key, mut object: Object) -> Answer {
-        if self.store.contains_key(&key) {
+        if self.store.get(&key).is_some() {
             return Err(Refusal::AlreadyExists);
         }
         object.uid = format!("{:?}-{}", key.0, self.revision + 1).to_lowercase();
@@ -146,10 +145,13 @@ impl Server {
 
     /// Takes objects away whose owner is gone: Pods get their time to end.
     pub fn collect_garbage(&mut self, now: Millis) {
-        let owner = |object: &Object| object.owner.clone();
-        let alive = |uid: &str| self.list(Kind::Cluster).any(|(_, cluster)| cluster.uid == uid);
-        let strays = self.store.iter().filter(|(_, object)| owner(object).is_some_and(|uid| !alive(&uid)));
-        for key in strays.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+        let alive = |uid: &String| self.list(Kind::Cluster).any(|(_, cluster)| cluster.uid == *uid);
+        let stray = |object: &Object| object.owner.as_ref().is_some_and(|uid| !alive(uid));
+        let strays = Kind::ALL.into_iter().flat_map(|kind| {
+            let strays = self.list(kind).filter(|(_, object)| stray(object));
+            strays.map(move |(name, _)| (kind, name.to_owned()))
+        });
+        for key in strays.collect::<Vec<_>>() {
             let _ = self.delete(now, &key, &Expected::default(), false);
         }
     }
@@ -158,18 +160,18 @@ impl Server {
         self.remember();
         object.version = self.revision;
         let object = Arc::new(object);
-        Arc::make_mut(&mut self.store).insert(key, Arc::clone(&object));
+        self.store.insert(key, Arc::clone(&object));
         object
     }
 
     fn remove(&mut self, key: &Key) {
         self.remember();
-        Arc::make_mut(&mut self.store).remove(key);
+        self.store.remove(key);
     }
 
     /// Keeps the store as it is, and begins the next revision.
     fn remember(&mut self) {
-        self.history.push_back((self.revision, Arc::clone(&self.store)));
+        self.history.push_back((self.revision, self.store.clone()));
         if self.history.len() > REMEMBERED {
             self.history.pop_front();
         }
@@ -177,17 +179,15 @@ impl Server {
     }
 
     /// The store as it was after the write of a revision.
-    fn at(&self, revision: u64) -> Option<&Arc<Store>> {
+    fn at(&self, revision: u64) -> Option<&Store> {
         if revision == self.revision {
             return Some(&self.store);
         }
-        self.history.iter().rev().find(|(at, _)| *at == revision).map(|(_, store)| store)
+        // One write, one entry: the place is known.
+        let ago = usize::try_from(self.revision.checked_sub(revision)?).ok()?;
+        let (at, store) = self.history.get(self.history.len().checked_sub(ago)?)?;
+        (*at == revision).then_some(store)
     }
-}
-
-fn of_kind(store: &Store, kind: Kind) -> impl Iterator<Item = (&str, &Arc<Object>)> {
-    let all = store.range((kind, String::new())..);
-    all.take_while(move |((of, _), _)| *of == kind).map(|((_, name), object)| (name.as_str(), object))
 }
 
 #[cfg(test)]

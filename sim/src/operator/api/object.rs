@@ -23,12 +23,23 @@ pub enum Kind {
     Policy,
     /// Budgets of disruptions.
     Budget,
+    /// `ChatroomOperation`.
+    Operation,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 8] =
-        [Self::Cluster, Self::Pod, Self::Node, Self::Revision, Self::Secret, Self::Service, Self::Policy, Self::Budget];
+    pub const ALL: [Self; 9] = [
+        Self::Cluster,
+        Self::Pod,
+        Self::Node,
+        Self::Revision,
+        Self::Secret,
+        Self::Service,
+        Self::Policy,
+        Self::Budget,
+        Self::Operation,
+    ];
 }
 
 /// What an object is found by.

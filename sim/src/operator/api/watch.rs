@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Key, Kind, Object, Refusal, Server, Store, of_kind};
+use super::{Key, Kind, Object, Refusal, Server, Shelf};
 
 /// What a client has seen of one kind.
 #[derive(Clone, Debug, Default)]
 struct Watch {
     at: u64,
-    store: Arc<Store>,
+    shelf: Arc<Shelf>,
     /// A change that was left out: the object as it was before, and the version that was missed.
     missed: Option<(Key, Option<Arc<Object>>, Option<u64>)>,
 }
@@ -26,8 +26,8 @@ impl Informer {
     pub fn list(&mut self, server: &Server, kind: Kind, behind: u64) {
         let oldest = server.history.front().map_or(server.revision, |(at, _)| *at);
         let at = server.revision.saturating_sub(behind).max(oldest);
-        let store = server.at(at).cloned().unwrap_or_default();
-        self.watches.insert(kind, Watch { at, store, missed: None });
+        let then = server.at(at).map(|store| Arc::clone(store.shelf(kind))).unwrap_or_default();
+        self.watches.insert(kind, Watch { at, shelf: then, missed: None });
     }
 
     /// Follows a kind up to `behind` writes before now, never back.
@@ -40,7 +40,7 @@ impl Informer {
             return Err(Refusal::Gone);
         }
         let at = server.revision.saturating_sub(behind).max(watch.at);
-        watch.store = server.at(at).cloned().unwrap_or_default();
+        watch.shelf = server.at(at).map(|store| Arc::clone(store.shelf(kind))).unwrap_or_default();
         watch.at = at;
         self.learned.retain(|(of, _), object| *of != kind || object.version > at);
         Ok(())
@@ -49,18 +49,25 @@ impl Informer {
     /// Leaves a change of a kind out: that of one write, or any. Whether there was one to leave out.
     pub fn miss(&mut self, server: &Server, kind: Kind, write: Option<u64>) -> bool {
         let Some(watch) = self.watches.get_mut(&kind).filter(|watch| watch.missed.is_none()) else { return false };
-        let changed = |(key, object): (&Key, &Arc<Object>)| {
-            let before = watch.store.get(key);
+        let now = server.store.shelf(kind);
+        let changed = |(name, object): (&String, &Arc<Object>)| {
+            let before = watch.shelf.get(name);
             let meant = write.is_none_or(|write| write == object.version);
-            (key.0 == kind && meant && before.map(|before| before.version) != Some(object.version))
-                .then(|| (key.clone(), before.cloned(), Some(object.version)))
+            (meant && before.map(|before| before.version) != Some(object.version))
+                .then(|| ((kind, name.clone()), before.cloned(), Some(object.version)))
         };
-        let gone = |(key, object): (&Key, &Arc<Object>)| {
-            let gone = write.is_none() && key.0 == kind && !server.store.contains_key(key);
-            gone.then(|| (key.clone(), Some(Arc::clone(object)), None))
+        let gone = |(name, object): (&String, &Arc<Object>)| {
+            let gone = write.is_none() && !now.contains_key(name);
+            gone.then(|| ((kind, name.clone()), Some(Arc::clone(object)), None))
         };
-        watch.missed = server.store.iter().find_map(changed).or_else(|| watch.store.iter().find_map(gone));
+        watch.missed = now.iter().find_map(changed).or_else(|| watch.shelf.iter().find_map(gone));
         watch.missed.is_some()
+    }
+
+    /// Whether no change was left out.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.watches.values().all(|watch| watch.missed.is_none())
     }
 
     /// Sees the answer to an own write.
@@ -70,18 +77,20 @@ impl Informer {
 
     /// All objects of a kind, as far as they were seen.
     #[must_use]
-    pub fn view(&self, kind: Kind) -> BTreeMap<String, Arc<Object>> {
-        let Some(watch) = self.watches.get(&kind) else { return BTreeMap::new() };
-        let mut view: BTreeMap<String, Arc<Object>> =
-            of_kind(&watch.store, kind).map(|(name, object)| (name.to_owned(), Arc::clone(object))).collect();
+    pub fn view(&self, kind: Kind) -> Arc<Shelf> {
+        let Some(watch) = self.watches.get(&kind) else { return Arc::default() };
+        let mut view = Arc::clone(&watch.shelf);
         if let Some(((_, name), before, version)) = &watch.missed
             && view.get(name).map(|object| object.version) == *version
         {
+            let view = Arc::make_mut(&mut view);
             view.remove(name);
             view.extend(before.as_ref().map(|before| (name.clone(), Arc::clone(before))));
         }
         let learned = self.learned.iter().filter(|((of, _), object)| *of == kind && object.version > watch.at);
-        view.extend(learned.map(|((_, name), object)| (name.clone(), Arc::clone(object))));
+        for ((_, name), object) in learned {
+            Arc::make_mut(&mut view).insert(name.clone(), Arc::clone(object));
+        }
         view
     }
 }

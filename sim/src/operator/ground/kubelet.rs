@@ -7,7 +7,7 @@ use throng_core::{Millis, Role};
 
 use super::super::api::{Expected, Key, Kind, Object};
 use super::nodes::Machine;
-use super::{Ground, Process, READY_MS, TICK_MS, spec};
+use super::{Ground, Process, TICK_MS, spec};
 
 /// A Pod that is to be deleted has so long beyond the deadline of drains.
 const GRACE_MS: u64 = spec::DEADLINE_MS + 60_000;
@@ -38,7 +38,7 @@ impl Ground {
     }
 
     fn start(&mut self, key: &Key, pod: &Object) {
-        if self.broken.contains(pod.field("spec.shape")) {
+        if self.ills.broken.contains(pod.field(spec::SHAPE)) {
             let _ = self.api.edit(key, &same(pod), |pod| pod.set_state("trouble", "ImagePullBackOff"));
             return;
         }
@@ -51,6 +51,8 @@ impl Ground {
         let process = Process {
             pod: key.1.clone(),
             role: Role::from_text(pod.field("labels.role")).unwrap_or(Role::Gateway),
+            shape: pod.field(spec::SHAPE).to_owned(),
+            revision: pod.field("labels.revision").parse().unwrap_or(0),
             node: pod.field("spec.node").to_owned(),
             born: now,
             draining: false,
@@ -68,7 +70,7 @@ impl Ground {
     fn keep(&mut self, key: &Key, pod: &Object) {
         let users = self.users(&pod.uid);
         let Some(process) = self.processes.get_mut(&pod.uid) else { return };
-        let ready = self.now.since(process.born) >= READY_MS;
+        let ready = process.is_up(self.now, &self.ills);
         if let Some(since) = pod.deleted_at {
             process.draining = true;
             if users == 0 || self.now.since(since) >= GRACE_MS {

@@ -2,24 +2,30 @@
 //!
 //! A tick is one second. In it [`nodes`] come and go and Pods are bound to them, [`kubelet`]s start and end processes, [`crowd`]
 //! moves users of gateways and [`slots`] those of rooms; everybody who can renews his lease and says what he carries.
-//! [`spec`] is what a person asks for.
+//! [`spec`] is what a person asks for, [`asks`] what beside that, [`statuses`] what operators wrote about both; [`shapes`] are
+//! the ills of releases.
 
+pub(crate) mod asks;
 pub(crate) mod crowd;
 pub(crate) mod kubelet;
 pub(crate) mod nodes;
+pub(crate) mod shapes;
 pub(crate) mod slots;
 pub(crate) mod spec;
+pub(crate) mod statuses;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use throng_core::{Millis, Role};
 use throng_plan::pools::Pools;
-use throng_plan::status::Utc;
+use throng_plan::status::{ClusterStatus, OperationStatus, Utc};
 use throng_plan::world::sample::users_load;
 use throng_plan::world::{Member, Sample};
 
 use self::crowd::Crowd;
 use self::nodes::Machine;
+use self::shapes::Ills;
+use self::statuses::Statuses;
 use super::api::{Expected, Kind, Object, Server};
 use super::dice::Dice;
 use super::etcd::Etcd;
@@ -29,12 +35,16 @@ use super::tally::{Fault, Tally};
 pub(crate) const TICK_MS: u64 = 1000;
 /// A process serves so long after its start.
 const READY_MS: u64 = 1000;
+/// More statuses than any view is writes behind.
+const REMEMBERED: usize = 512;
 
 /// A process of a Pod. Its uid is its key.
 #[derive(Clone, Debug)]
 pub(crate) struct Process {
     pub(crate) pod: String,
     pub(crate) role: Role,
+    pub(crate) shape: String,
+    pub(crate) revision: u64,
     pub(crate) node: String,
     born: Millis,
     pub(crate) draining: bool,
@@ -44,6 +54,13 @@ pub(crate) struct Process {
     fenced: bool,
 }
 
+impl Process {
+    /// Whether it is ready to serve.
+    fn is_up(&self, now: Millis, ills: &Ills) -> bool {
+        now.since(self.born) >= READY_MS && !ills.stuck.contains(&self.shape)
+    }
+}
+
 /// Everything that is so.
 #[derive(Clone, Debug)]
 pub(crate) struct Ground {
@@ -51,14 +68,16 @@ pub(crate) struct Ground {
     pub(crate) dice: Dice,
     pub(crate) api: Server,
     pub(crate) etcd: Etcd,
+    pub(crate) statuses: Statuses<ClusterStatus>,
+    pub(crate) answers: Statuses<OperationStatus>,
     pub(crate) machines: BTreeMap<String, Machine>,
     pub(crate) processes: BTreeMap<String, Process>,
     /// When containers that do not run are started, by uid of their Pod.
     starts: BTreeMap<String, Millis>,
     pub(crate) crowd: Crowd,
     slots: Pools<slots::Seen>,
-    /// Shapes whose Pods never start.
-    pub(crate) broken: BTreeSet<String>,
+    /// Shapes whose Pods are not well.
+    pub(crate) ills: Ills,
     /// Nobody leaves a draining Pod until then.
     pub(crate) stuck_until: Millis,
     /// Pods that say nothing until then.
@@ -74,12 +93,14 @@ impl Ground {
             dice: Dice::new(seed),
             api: Server::default(),
             etcd: Etcd::default(),
+            statuses: Statuses::keep(REMEMBERED),
+            answers: Statuses::keep(usize::MAX),
             machines: BTreeMap::new(),
             processes: BTreeMap::new(),
             starts: BTreeMap::new(),
             crowd: Crowd::default(),
             slots: Pools::from_fn(|_| slots::Seen::default()),
-            broken: BTreeSet::new(),
+            ills: Ills::default(),
             stuck_until: Millis::ZERO,
             silent: BTreeMap::new(),
             tally: Tally::default(),
@@ -98,6 +119,7 @@ impl Ground {
         self.run_nodes();
         self.schedule();
         self.run_kubelets();
+        self.crash_some();
         self.renew_leases();
         self.move_crowd();
         self.move_slots();
@@ -108,7 +130,7 @@ impl Ground {
         for (uid, process) in &mut self.processes {
             if self.machines.get(&process.node).is_some_and(Machine::reachable) {
                 process.fenced = false;
-                let ready = self.now.since(process.born) >= READY_MS;
+                let ready = process.is_up(self.now, &self.ills);
                 let member = Member { pod: process.pod.clone(), role: process.role, ready, draining: process.draining };
                 self.etcd.renew(self.now, uid, &member);
             }
@@ -134,14 +156,26 @@ impl Ground {
         let Some(process) = self.processes.get(uid) else { return false };
         let pod = self.api.get(Kind::Pod, &process.pod).filter(|pod| pod.uid == uid && pod.deleted_at.is_none());
         let in_service = |pod: &Object| process.role != Role::Gateway || pod.field("labels.serving") == "true";
-        let up = !process.draining && !process.fenced && self.now.since(process.born) >= READY_MS;
-        up && pod.is_some_and(|pod| in_service(pod) && pod.state("ready") == "true")
+        self.carries(uid) && pod.is_some_and(|pod| in_service(pod))
+    }
+
+    /// Whether a process serves those that it has, in the Service or out of it.
+    pub(crate) fn carries(&self, uid: &str) -> bool {
+        let Some(process) = self.processes.get(uid) else { return false };
+        let pod = self.api.get(Kind::Pod, &process.pod).filter(|pod| pod.uid == uid && pod.deleted_at.is_none());
+        let up = !process.draining && !process.fenced && process.is_up(self.now, &self.ills);
+        up && pod.is_some_and(|pod| pod.state("ready") == "true")
             && self.machines.get(&process.node).is_some_and(Machine::reachable)
     }
 
     /// Pods of a role that can serve.
     pub(crate) fn serving(&self, role: Role) -> usize {
         self.processes.iter().filter(|(uid, process)| process.role == role && self.serves(uid)).count()
+    }
+
+    /// Pods of a role that serve those that they have.
+    pub(crate) fn carrying(&self, role: Role) -> usize {
+        self.processes.iter().filter(|(uid, process)| process.role == role && self.carries(uid)).count()
     }
 
     /// Users on a Pod.
@@ -166,8 +200,9 @@ impl Ground {
             && self.silent.get(uid).is_none_or(|until| *until <= self.now);
         let users = self.users(uid);
         let left = if process.role == Role::Gateway { users } else { self.slots_of(process.role, uid) };
-        let load = [(users_load(process.role).to_owned(), users as f64)].into();
-        heard.then_some(Sample { at: Utc(self.now), load, left })
+        let mut load = [(users_load(process.role).to_owned(), users as f64)].into();
+        self.ills.said_by(&process.shape, &mut load);
+        heard.then_some(Sample { at: Utc(self.now), load, left, draining: process.draining })
     }
 
     /// Names of the Pods with their uids.

@@ -34,7 +34,8 @@ impl Machine {
 impl Ground {
     pub(crate) fn add_node(&mut self, number: u64) {
         let zone = ["a", "b", "c"].into_iter().cycle().nth(usize::try_from(number).unwrap_or(0)).unwrap_or_default();
-        let mut node = Object::new(None, [("labels.zone", zone.to_owned())]);
+        let pool = if number.is_multiple_of(2) { "even" } else { "odd" };
+        let mut node = Object::new(None, [("labels.zone", zone.to_owned()), ("labels.pool", pool.to_owned())]);
         node.set_state("ready", true);
         node.set_state("since", self.now.0);
         let name = format!("node-{number}");
@@ -64,8 +65,19 @@ impl Ground {
         self.mark(name, true);
     }
 
+    /// Says of a node whether it is ready; Pods on one that is not are not ready either.
     fn mark(&mut self, name: &str, ready: bool) {
         let now = self.now.0;
+        if !ready {
+            let there = self.api.list(Kind::Pod).filter(|(_, pod)| pod.field("spec.node") == name);
+            for pod in there.map(|(name, _)| name.to_owned()).collect::<Vec<_>>() {
+                let _ = self.api.edit(&(Kind::Pod, pod), &Expected::default(), |pod| {
+                    if pod.state("ready") == "true" {
+                        pod.set_state("ready", false);
+                    }
+                });
+            }
+        }
         let _ = self.api.edit(&(Kind::Node, name.to_owned()), &Expected::default(), |node| {
             if node.state("ready") != ready.to_string() {
                 node.set_state("ready", ready);
@@ -116,7 +128,7 @@ impl Ground {
         }
     }
 
-    /// Pods without a node get one that takes Pods, of their zone.
+    /// Pods without a node get one that takes Pods, of their zone if there is one.
     pub(super) fn schedule(&mut self) {
         let free = self.api.list(Kind::Pod).filter(|(_, pod)| pod.field("spec.node").is_empty());
         let free: Vec<(String, String)> =
@@ -126,10 +138,12 @@ impl Ground {
                 node.state("ready") == "true"
                     && node.field("spec.unschedulable") != "true"
                     && node.field("spec.taints") != spec::TAINT
-                    && (zone.is_empty() || node.field("labels.zone") == zone)
             });
-            let open: Vec<String> = open.map(|(name, _)| name.to_owned()).collect();
-            let Some(node) = self.dice.pick(&open) else { continue };
+            let (preferred, others): (Vec<_>, Vec<_>) =
+                open.partition(|(_, node)| zone.is_empty() || node.field("labels.zone") == zone);
+            let best = if preferred.is_empty() { others } else { preferred };
+            let best: Vec<String> = best.into_iter().map(|(name, _)| name.to_owned()).collect();
+            let Some(node) = self.dice.pick(&best) else { continue };
             let _ = self.api.edit(&(Kind::Pod, name), &Expected::default(), |pod| {
                 pod.fields.insert("spec.node".to_owned(), node);
             });

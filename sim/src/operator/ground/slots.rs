@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use throng_core::{Role, Slot};
+use throng_plan::moves::Activity;
 use throng_plan::world::Claim;
 
 use super::Ground;
@@ -25,7 +26,7 @@ pub(super) struct Seen {
 impl Ground {
     pub(super) fn users_of_slots(&self, role: Role, uid: &str) -> u64 {
         let claims = self.etcd.now().claims.of(role);
-        let own = |slot: &Slot| claims.get(slot).is_some_and(|claim| *claim.uid == *uid);
+        let own = |slot: &Slot| claims.owner(*slot).is_some_and(|owner| **owner == *uid);
         self.crowd.in_slots.of(role).iter().filter(|(slot, _)| own(slot)).map(|(_, users)| users).sum()
     }
 
@@ -39,13 +40,8 @@ impl Ground {
         if self.slots.of(role).counts.0 == revision {
             return;
         }
-        let mut counts: BTreeMap<Arc<str>, u64> = BTreeMap::new();
-        for claim in self.etcd.now().claims.of(role).values() {
-            match counts.get_mut(&claim.uid) {
-                Some(count) => *count += 1,
-                None => drop(counts.insert(Arc::clone(&claim.uid), 1)),
-            }
-        }
+        let claims = self.etcd.now().claims.of(role);
+        let counts = claims.uids().iter().cloned().zip(claims.counts().into_iter().map(u64::from)).collect();
         self.slots.of_mut(role).counts = (revision, counts);
     }
 
@@ -70,12 +66,14 @@ impl Ground {
         let living: BTreeMap<&str, Arc<str>> =
             members.map(|(uid, member)| (member.pod.as_str(), Arc::from(uid.as_str()))).collect();
         let claims = registry.claims.of(role);
+        let table: Vec<Option<&Arc<str>>> = document.0.pods().iter().map(|placed| living.get(&*placed.pod)).collect();
         let (mut moves, mut busy, mut moving) = (Vec::new(), 0, false);
         for slot in Slot::all() {
-            let Some(to) = document.0.list(slot).find_map(|placed| living.get(&*placed.pod)) else { continue };
+            let first = document.0.places(slot).find_map(|place| table.get(place).copied().flatten());
+            let Some(to) = first else { continue };
             let users = self.crowd.in_slots.of(role).get(&slot).copied().unwrap_or(0);
-            match claims.get(&slot) {
-                Some(claim) if claim.uid == *to => continue,
+            match claims.owner(slot) {
+                Some(owner) if owner == to => continue,
                 Some(_) if users > 0 && (busy >= BUSY_AT_ONCE || self.stuck_until > self.now) => {
                     moving = true;
                     continue;
@@ -87,7 +85,12 @@ impl Ground {
             moves.push((slot, Claim { uid: Arc::clone(to), rooms, users }));
         }
         if !moves.is_empty() {
-            self.etcd.write(|registry| registry.claims.of_mut(role).extend(moves));
+            self.etcd.write(|registry| {
+                let claims = registry.claims.of_mut(role);
+                for (slot, claim) in &moves {
+                    claims.insert(*slot, claim);
+                }
+            });
         }
         let revision = Some(self.etcd.revision());
         let seen = self.slots.of_mut(role);
@@ -96,19 +99,18 @@ impl Ground {
 
     /// Owners say what their slots carry.
     fn say(&mut self, role: Role) {
-        let users = self.crowd.in_slots.of(role).clone();
-        let claims = self.etcd.now().claims.of(role);
-        let busy = claims.iter().filter(|(slot, claim)| claim.users != users.get(slot).copied().unwrap_or(0));
-        let changed: Vec<Slot> = busy.map(|(slot, _)| *slot).collect();
+        let (users, claims) = (self.crowd.in_slots.of(role), self.etcd.now().claims.of(role));
+        let known = claims.busy().map(|(slot, ..)| slot).chain(users.keys().copied());
+        let is = |slot: &Slot| users.get(slot).copied().unwrap_or(0);
+        let differs = |slot: &Slot| claims.owner(*slot).is_some() && claims.activity(*slot).users != is(slot);
+        let changed: Vec<(Slot, u64)> = known.filter(differs).map(|slot| (slot, is(&slot))).collect();
         if changed.is_empty() {
             return;
         }
         self.etcd.write(|registry| {
-            for slot in changed {
-                if let Some(claim) = registry.claims.of_mut(role).get_mut(&slot) {
-                    claim.users = users.get(&slot).copied().unwrap_or(0);
-                    claim.rooms = u64::from(claim.users > 0 && role == Role::Chatroom);
-                }
+            for (slot, users) in changed {
+                let rooms = u64::from(users > 0 && role == Role::Chatroom);
+                registry.claims.of_mut(role).carry(slot, Activity { rooms, users });
             }
         });
     }

@@ -20,10 +20,32 @@ pub(crate) const TAINT: &str = "karpenter.sh/disrupted";
 /// The operator's finalizer.
 pub(crate) const FINALIZER: &str = "throng.dev/operator";
 
+/// Path of the seconds that a pool keeps its size for before it shrinks.
+pub(crate) const WINDOW: &str = "spec.window";
+/// Path of the largest size of a pool.
+pub(crate) const MAX: &str = "spec.max";
+/// Path of the shape of Pods.
+pub(crate) const SHAPE: &str = "spec.shape";
+/// Path of the users that a drain moves in a second; empty: no bound.
+pub(crate) const PACE: &str = "spec.pace";
+/// Path of the shares of a canary, such as `5,25`; empty: none.
+pub(crate) const CANARY: &str = "spec.canary";
+/// Path of the seconds that a share is watched.
+pub(crate) const HOLD: &str = "spec.hold";
+/// Path of the seconds that the revision before stays warm.
+pub(crate) const WARM: &str = "spec.warm";
+/// Path of the seconds within which new Pods must be ready.
+pub(crate) const PROGRESS: &str = "spec.progress";
+/// Path of the restarts that halt a rollout; empty: signs are not looked at.
+pub(crate) const HALT: &str = "spec.halt";
+/// Messages that take so long are too slow, in milliseconds.
+pub(crate) const SLOW_MS: u32 = 500;
+
 /// The object that asks for it.
 pub(crate) fn object(sizes: [u32; 3]) -> Object {
     let sizes = Role::ALL.into_iter().zip(sizes).map(|(role, size)| (path(role), size.to_string()));
-    let mut object = Object::new(None, [("spec.shape", "shape-1".to_owned()), ("spec.paused", "false".to_owned())]);
+    let rest = [("spec.shape", "shape-1"), ("spec.paused", "false"), (WINDOW, "10"), (MAX, "1000")];
+    let mut object = Object::new(None, rest.map(|(path, value)| (path, value.to_owned())));
     object.fields.extend(sizes);
     object
 }
@@ -40,33 +62,29 @@ pub(crate) fn size(cluster: &Object, role: Role) -> u32 {
 
 /// What it asks for, as the planner knows it.
 pub(crate) fn read(cluster: &Object) -> ClusterSpec {
-    let scaling = Scaling {
-        window_ms: 300_000,
+    let scaling = |window_s: u64| Scaling {
+        window_ms: 1000 * window_s,
         tolerance: 0.1,
         select: Select::Max,
         policies: vec![Policy { change: Change::Pods(4), period_ms: 15_000 }],
     };
     let pool = |role: Role| PoolSpec {
         min: size(cluster, role),
-        max: 1000,
+        max: cluster.field(MAX).parse().unwrap_or(1000),
         targets: vec![Target { load: users_load(role), per_pod: PER_POD as f64 }],
-        scale_up: scaling.clone(),
-        scale_down: scaling.clone(),
+        scale_up: scaling(0),
+        scale_down: scaling(cluster.field(WINDOW).parse().unwrap_or(300)),
     };
     ClusterSpec {
         shape: ShapeHash::new(cluster.field("spec.shape")),
         paused: cluster.field("spec.paused") == "true",
         pools: Pools::from_fn(pool),
-        drain: Drain { deadline_ms: DEADLINE_MS, users_per_s: None, taints: vec![TAINT.to_owned()] },
-        rollout: Rollout {
-            canary_percent: vec![],
-            hold_ms: 0,
-            progress_deadline_ms: 600_000,
-            warm_ms: 0,
-            warm_floor: 1,
-            halt: HaltWhen { error_percent: None, p99_ms: None, restarts: None },
-            history: 5,
+        drain: Drain {
+            deadline_ms: DEADLINE_MS,
+            users_per_s: cluster.field(PACE).parse().ok(),
+            taints: vec![TAINT.to_owned()],
         },
+        rollout: rollout(cluster),
         events: vec![],
         rooms: Rooms {
             messages_per_s: 200,
@@ -78,5 +96,20 @@ pub(crate) fn read(cluster: &Object) -> ClusterSpec {
             idle_ms: 0,
             protected_types: vec![],
         },
+    }
+}
+
+/// How a new revision takes over.
+fn rollout(cluster: &Object) -> Rollout {
+    let ms = |path: &str, otherwise_s: u64| 1000 * cluster.field(path).parse().unwrap_or(otherwise_s);
+    let restarts = cluster.field(HALT).parse().ok();
+    Rollout {
+        canary_percent: cluster.field(CANARY).split(',').filter_map(|percent| percent.parse().ok()).collect(),
+        hold_ms: ms(HOLD, 0),
+        progress_deadline_ms: ms(PROGRESS, 600),
+        warm_ms: ms(WARM, 0),
+        warm_floor: 1,
+        halt: HaltWhen { error_percent: restarts.map(|_: u32| 1), p99_ms: restarts.map(|_| SLOW_MS), restarts },
+        history: 5,
     }
 }

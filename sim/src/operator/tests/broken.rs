@@ -32,6 +32,16 @@ fn progress_that_is_kept_in_memory_is_caught() {
 }
 
 #[test]
+fn scale_in_on_stale_metrics_is_caught() {
+    caught(Planner::BelievesOldSamples, "metrics-to-shrink");
+}
+
+#[test]
+fn a_blocked_revision_that_gets_users_is_caught() {
+    caught(Planner::UsesBlocked, "blocked-gets-nobody");
+}
+
+#[test]
 fn capacity_that_users_need_is_missed() {
     caught(Planner::IgnoresUsers, "capacity");
     caught(Planner::IgnoresUsers, "capacity-as-seen");

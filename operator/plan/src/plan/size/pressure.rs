@@ -125,9 +125,9 @@ fn believed(world: &World, role: Role, targets: &[Target], sample: &Sample) -> O
 /// Slots that somebody is in, by the uid of their owner.
 fn busy_slots(world: &World, role: Role) -> BTreeMap<&str, Vec<(Slot, u64)>> {
     let mut busy: BTreeMap<&str, Vec<(Slot, u64)>> = BTreeMap::new();
-    let claims = world.registry.iter().flat_map(|registry| registry.claims.of(role));
-    for (slot, claim) in claims.filter(|(_, claim)| claim.users > 0) {
-        busy.entry(&claim.uid).or_default().push((*slot, claim.users));
+    let claims = world.registry.iter().flat_map(|registry| registry.claims.of(role).busy());
+    for (slot, uid, activity) in claims.filter(|(.., activity)| activity.users > 0) {
+        busy.entry(uid).or_default().push((slot, activity.users));
     }
     busy
 }

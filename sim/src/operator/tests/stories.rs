@@ -1,0 +1,124 @@
+//! What happens to every cluster sooner or later. Each story is told once as it is, then with the operator dying before and
+//! after each of its requests, then with views that are 1 to 20 writes old, then with each write missed by the watches.
+
+use throng_core::{Millis, Role};
+
+use super::*;
+use crate::operator::tally::{Fault, Transition};
+use crate::operator::weather::Weather;
+
+/// Tells a story in all its variants; `begin` is what happens to the cluster.
+pub(super) fn tell(start: &Sim, begin: impl Fn(&mut Sim)) -> Sim {
+    let finish = |mut sim: Sim, variant: &str| {
+        begin(&mut sim);
+        for _ in 0..8 {
+            sim.step();
+        }
+        sim.weather = Weather { missed_write: sim.weather.missed_write, ..Weather::default() };
+        sim.rest();
+        assert_eq!(sim.broken, [], "{variant}");
+        sim
+    };
+    let plain = finish(start.clone(), "as it is");
+    for at in start.requests + 1..=plain.rested.0 {
+        for done in [false, true] {
+            let mut sim = start.clone();
+            sim.crash_at = Some((at, done));
+            finish(sim, &format!("dies at request {at}, which is done: {done}"));
+        }
+    }
+    for behind in 1..=20 {
+        let mut sim = start.clone();
+        sim.weather = Weather { old_view: 1000, behind, ..Weather::default() };
+        finish(sim, &format!("views are {behind} writes old"));
+    }
+    for write in start.ground.api.revision() + 1..=plain.rested.1 {
+        let mut sim = start.clone();
+        sim.weather.missed_write = Some(write);
+        finish(sim, &format!("watches miss write {write}"));
+    }
+    plain
+}
+
+pub(super) fn count(sim: &Sim, transition: Transition) -> u64 {
+    sim.ground.tally.transitions.get(&transition).copied().unwrap_or(0)
+}
+
+#[test]
+fn a_cluster_is_installed() {
+    let sim = tell(&Sim::new(7, [3, 2, 2], Planner::Real), |_| ());
+    assert_eq!(Role::ALL.map(|role| sim.ground.serving(role)), [3, 2, 2]);
+    assert_eq!(count(&sim, Transition::PodCreated), 7);
+}
+
+#[test]
+fn pools_grow() {
+    let sim = tell(&installed([2, 1, 1], 60), |sim| resize(sim, [4, 2, 2]));
+    assert_eq!(Role::ALL.map(|role| sim.ground.serving(role)), [4, 2, 2]);
+}
+
+#[test]
+fn pools_shrink_and_nobody_is_cut() {
+    let sim = tell(&installed([4, 2, 2], 60), |sim| resize(sim, [2, 1, 1]));
+    assert_eq!(Role::ALL.map(|role| sim.ground.serving(role)), [2, 1, 1]);
+    assert_eq!(Role::ALL.map(|role| sim.ground.users_of(role)), [60; 3]);
+    assert_eq!(count(&sim, Transition::DeletedEmptied), 4);
+}
+
+#[test]
+fn a_node_is_drained_by_evictions() {
+    let sim = tell(&installed([3, 2, 2], 60), |sim| {
+        let node = sim.ground.processes.values().next().unwrap().node.clone();
+        let machine = sim.ground.machines.get_mut(&node).unwrap();
+        (machine.drained, machine.back_at) = (true, Some(Millis(sim.ground.now.0 + 300_000)));
+        let cordon = |found: &mut api::Object| found.set_field("spec.unschedulable", true);
+        sim.ground.api.edit(&(Kind::Node, node), &Expected::default(), cordon).unwrap();
+    });
+    assert_eq!(Role::ALL.map(|role| sim.ground.users_of(role)), [60; 3]);
+    let drained: Vec<_> = sim.ground.machines.iter().filter(|(_, machine)| machine.drained).collect();
+    assert!(sim.ground.processes.values().all(|process| process.node != *drained[0].0));
+}
+
+#[test]
+fn a_node_is_lost_and_returns() {
+    let sim = tell(&installed([3, 2, 2], 60), |sim| {
+        let node = sim.ground.processes.values().next().unwrap().node.clone();
+        let machine = sim.ground.machines.get_mut(&node).unwrap();
+        (machine.network, machine.back_at) = (false, Some(Millis(sim.ground.now.0 + 40_000)));
+    });
+    assert_eq!(Role::ALL.map(|role| sim.ground.users_of(role)), [60; 3]);
+}
+
+#[test]
+fn a_pod_is_killed() {
+    let sim = tell(&installed([3, 2, 2], 60), |sim| {
+        for (name, uid) in sim.ground.pods().into_iter().step_by(3) {
+            sim.ground.kill(&name, &uid);
+        }
+        sim.strike(Fault::PodFailed);
+        sim.strike(Fault::PodDeleted);
+    });
+    assert_eq!(Role::ALL.map(|role| sim.ground.users_of(role)), [60; 3]);
+}
+
+#[test]
+fn somebody_edits_what_is_owned() {
+    let sim = tell(&installed([3, 2, 2], 60), |sim| {
+        for fault in [Fault::ObjectEdited, Fault::ObjectDeleted, Fault::LabelEdited, Fault::ObjectEdited] {
+            sim.strike(fault);
+        }
+    });
+    assert!(count(&sim, Transition::ObjectWritten) + count(&sim, Transition::BudgetWritten) > 0);
+}
+
+#[test]
+fn a_cluster_is_deleted() {
+    let sim = tell(&installed([3, 1, 1], 60), |sim| sim.strike(Fault::ClusterDeleted));
+    assert_eq!((sim.ground.pods().len(), sim.ground.api.list(Kind::Service).count()), (0, 0));
+}
+
+#[test]
+fn all_pods_are_replaced_by_a_new_shape() {
+    let sim = tell(&installed([2, 1, 1], 60), |sim| reshape(sim, "shape-2"));
+    assert_eq!(Role::ALL.map(|role| sim.ground.users_of(role)), [60; 3]);
+}
