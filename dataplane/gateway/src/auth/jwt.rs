@@ -2,7 +2,8 @@
 //!
 //! Claims: `sub`, the user's id, and `exp` must be there; `nbf` is respected. `rooms`, a list of names or beginnings
 //! followed by `*`, limits where the user may be; absent: everywhere. `lane`, 0 to 3, is the most important lane that the
-//! user may publish on; absent: 2. Other claims are not looked at.
+//! user may publish on; absent: 2. `aud` and `iss` must be there and fit if the configuration names one. Other claims are not
+//! looked at.
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
@@ -68,7 +69,10 @@ impl Verifier {
             rules.validate_exp = false;
             rules.validate_nbf = true;
             rules.validate_aud = auth.audience.is_some();
-            rules.set_required_spec_claims(&["exp", "sub"]);
+            // A claim that is missing passes unless it is required: an audience that a token may leave out guards nothing.
+            let named = [("aud", auth.audience.is_some()), ("iss", auth.issuer.is_some())];
+            let named = named.into_iter().filter(|(_, configured)| *configured).map(|(claim, _)| claim);
+            rules.set_required_spec_claims(&["exp", "sub"].into_iter().chain(named).collect::<Vec<_>>());
             if let Some(audience) = &auth.audience {
                 rules.set_audience(&[audience]);
             }
@@ -87,6 +91,7 @@ impl Verifier {
         let claims = keys.find_map(|key| match decode::<Claims>(token, &key.decoding, &key.rules) {
             Ok(data) => Some(Ok(data.claims)),
             Err(error) => match error.kind() {
+                ErrorKind::MissingRequiredClaim(claim) if claim == "aud" || claim == "iss" => None,
                 ErrorKind::Json(_) | ErrorKind::MissingRequiredClaim(_) => {
                     Some(Err(AuthError::Claim("sub, exp, rooms or lane")))
                 }
@@ -169,6 +174,37 @@ mod tests {
         assert_eq!(verifier(&[(None, "k")]).verify(&other, NOW_S), Err(AuthError::Refused));
         let unsigned = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbmEiLCJleHAiOjk5OTk5OTk5OTl9.";
         assert_eq!(verifier(&[(None, "k")]).verify(unsigned, NOW_S), Err(AuthError::Refused));
+    }
+
+    #[test]
+    fn a_token_of_another_audience_or_issuer_or_of_none_is_refused() {
+        let auth = |audience: Option<&str>, issuer: Option<&str>| {
+            let jwt = vec![JwtKey { id: None, algorithm: Algorithm::HS256, key: Secret("k".to_owned()) }];
+            let (audience, issuer) = (audience.map(str::to_owned), issuer.map(str::to_owned));
+            Verifier::new(&Auth { jwt, audience, issuer, ..Auth::default() }).unwrap()
+        };
+        let strict = [("aud", auth(Some("chat"), None)), ("iss", auth(None, Some("chat")))];
+        let good = [json!("chat"), json!(["shop", "chat"])];
+        let bad = [json!("shop"), json!(["shop"]), json!([]), json!(7), json!({"chat": 1}), json!("")];
+        for (claim, verifier) in &strict {
+            let verify = |value: Option<&serde_json::Value>| {
+                let mut claims = json!({"sub": "ana", "exp": NOW_S + 9});
+                if let Some(value) = value {
+                    claims[*claim] = value.clone();
+                }
+                verifier.verify(&token(&Header::default(), "k", &claims), NOW_S)
+            };
+            assert_eq!(verify(None), Err(AuthError::Refused), "a token without {claim}");
+            for value in &bad {
+                assert!(verify(Some(value)).is_err(), "{claim} {value}");
+            }
+            for value in &good {
+                assert!(verify(Some(value)).is_ok(), "{claim} {value}");
+            }
+        }
+        let open = auth(None, None);
+        let claims = json!({"sub": "ana", "exp": NOW_S + 9, "aud": "shop", "iss": "shop"});
+        assert!(open.verify(&token(&Header::default(), "k", &claims), NOW_S).is_ok(), "nobody asked for one");
     }
 
     #[test]

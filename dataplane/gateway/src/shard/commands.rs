@@ -184,15 +184,46 @@ impl<T: Transport> Shard<T> {
         let kind = if everybody { "closed" } else { "removed" };
         let event = Event { room: Some(name.clone()), kind, reason: Some(reason.to_owned()), ..Event::default() };
         for conn in conns {
-            if self.conn(conn).is_some_and(|conn| conn.membership(room).is_some()) {
-                self.reply(conn, 0, Body::Event(Box::new(event.clone())));
-                if let Some(member) = self.member(conn) {
-                    self.hub.push(ToHub::NotIn { room: name.clone(), member });
+            match self.conn(conn).and_then(|conn| conn.membership(room)).map(|membership| membership.place) {
+                // Its join is on its way, and nobody knows which of the two the owner saw first.
+                Some(Place::Pending(pending)) => {
+                    let failure = Failure::unavailable("you were taken out of the room while you joined it: try again");
+                    self.fail_pending(pending, failure, true);
                 }
-                self.take_out(conn, room);
+                Some(Place::Live(_)) => {
+                    self.reply(conn, 0, Body::Event(Box::new(event.clone())));
+                    if let Some(member) = self.member(conn) {
+                        self.hub.push(ToHub::NotIn { room: name.clone(), member });
+                    }
+                    self.take_out(conn, room);
+                }
+                None => {}
             }
         }
         self.close_failed();
+    }
+
+    /// Takes a connection out of the rooms that its token does not cover any more.
+    pub(super) fn leave_uncovered(&mut self, conn: u32) {
+        let Some(member) = self.member(conn) else { return };
+        let Some(record) = self.conn(conn) else { return };
+        let rooms: Vec<(u32, Place)> = record.rooms.iter().map(|held| (held.room, held.place)).collect();
+        for (room, place) in rooms {
+            let Some(name) = self.room(room).map(|room| room.id.clone()) else { continue };
+            if self.conn(conn).is_none_or(|record| record.covers(name.as_str())) {
+                continue;
+            }
+            self.flush_room(room);
+            if let Place::Pending(pending) = place {
+                let failure = Failure::new(ErrorCode::Forbidden, "your token does not cover this room any more");
+                self.fail_pending(pending, failure, false);
+            } else {
+                let (room, reason) = (Some(name.clone()), Some("token".to_owned()));
+                self.reply(conn, 0, Body::Event(Box::new(Event { room, kind: "removed", reason, ..Event::default() })));
+            }
+            self.hub.push(ToHub::Leave { room: name, member: member.clone() });
+            self.take_out(conn, room);
+        }
     }
 
     /// Something for one user.

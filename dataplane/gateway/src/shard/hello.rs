@@ -160,6 +160,7 @@ impl<T: Transport> Shard<T> {
         record.rights = verified.rights.rooms.is_some().then(|| Arc::new(verified.rights));
         // The new end may be nearer than the next look.
         record.look_step = self.wheel.enter(conn, now, now);
+        self.leave_uncovered(conn);
         let resume = self.resume_token(conn);
         self.ok(conn, id, Ok { resume: (!resume.is_empty()).then_some(resume), ..Ok::default() });
     }
@@ -175,6 +176,15 @@ impl<T: Transport> Shard<T> {
             if let Err(failure) = begun {
                 self.room_resumed(number, name, Err(failure.code));
             }
+        }
+    }
+
+    /// A room of a resume is not waited for any more, because its connection is gone; nobody is answered.
+    pub(super) fn resume_room_forgotten(&mut self, number: u32) {
+        let Some(resume) = self.resumes.get_mut(number as usize) else { return };
+        resume.left = resume.left.saturating_sub(1);
+        if resume.left == 0 {
+            self.resumes.try_remove(number as usize);
         }
     }
 

@@ -254,10 +254,10 @@ impl<T: Transport> Shard<T> {
     fn settle_join(&mut self, place: u32, past: Option<&Arc<CaughtUp>>) {
         let Some(pending) = self.pending.try_remove(place as usize) else { return };
         self.unlist(pending.room, place);
-        let Some(record) = self.conns.get_mut(pending.conn as usize) else { return };
-        if record.generation != pending.generation {
-            return;
-        }
+        let record = self.conns.get_mut(pending.conn as usize);
+        let Some(record) = record.filter(|record| record.generation == pending.generation) else {
+            return pending.resume.into_iter().for_each(|resume| self.resume_room_forgotten(resume));
+        };
         let group = record.group;
         let Some(room) = self.rooms.get_mut(pending.room as usize) else { return };
         let at = u32::try_from(room.subs.len()).unwrap_or(u32::MAX);
@@ -357,17 +357,18 @@ impl<T: Transport> Shard<T> {
         }
         match (pending.resume, room) {
             (Some(resume), Some(room)) => self.room_resumed(resume, room.as_str().to_owned(), Err(failure.code)),
-            (Some(_), None) => {}
+            (Some(resume), None) => self.resume_room_forgotten(resume),
             (None, _) => self.fail(pending.conn, pending.id, failure),
         }
     }
 
-    /// Forgets a join whose connection or membership is gone.
+    /// Forgets a join whose connection is gone. A resume that it is of goes with the last of its rooms: its number is not
+    /// given to another before.
     pub(super) fn forget_pending(&mut self, place: u32) {
         if let Some(pending) = self.pending.try_remove(place as usize) {
             self.unlist(pending.room, place);
             if let Some(resume) = pending.resume {
-                self.resumes.try_remove(resume as usize);
+                self.resume_room_forgotten(resume);
             }
         }
     }

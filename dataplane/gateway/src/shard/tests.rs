@@ -4,6 +4,7 @@ mod delivering;
 mod ending;
 mod following;
 mod law;
+mod leaving;
 mod seats;
 
 use std::collections::BTreeMap;
