@@ -1,4 +1,5 @@
-//! Plain HTTP on the public port: sockets that asked for no WebSocket, with the bytes that were read of them.
+//! Plain HTTP on the public port: sockets that asked for no WebSocket, with the bytes that were read of them. On a thread of
+//! its own: a flood of requests costs chat nothing but what the machine shares.
 
 use std::io;
 use std::pin::Pin;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,11 +28,11 @@ const MAX_LIFE: Duration = Duration::from_mins(1);
 /// Serves what reactors hand over until none is left.
 pub(crate) async fn serve(mut handed: mpsc::Receiver<Handed>, pages: Router) {
     let places = std::sync::Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    while let Some((stream, read)) = handed.recv().await {
+    while let Some((stream, read, of_address)) = handed.recv().await {
         let Ok(place) = std::sync::Arc::clone(&places).acquire_owned().await else { return };
         let pages = pages.clone();
         tokio::spawn(async move {
-            let _place = place;
+            let _places = (place, of_address);
             let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) else { return };
             let io = TokioIo::new(Resumed { read, at: 0, stream });
             let mut server = http1::Builder::new();
@@ -58,9 +59,19 @@ fn tower_service(
             if request.uri().path() == "/connect" {
                 return Ok(no_upgrade());
             }
-            tower::ServiceExt::oneshot(pages, request.map(Body::new)).await
+            let has_key = request.headers().contains_key(header::AUTHORIZATION);
+            let answer = tower::ServiceExt::oneshot(pages, request.map(Body::new)).await;
+            Ok(if has_key { answer? } else { answer.map(last_if_refused)? })
         }
     }))
+}
+
+/// Nobody holds one of the places with requests that are refused: without a key, such an answer is the last on its connection.
+fn last_if_refused(mut answer: Response) -> Response {
+    if answer.status().is_client_error() {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
 }
 
 /// The answer to who comes to the WebSocket's path and asks for none: a browser's address bar, or a client behind a proxy

@@ -15,7 +15,7 @@ use throng_core::Millis;
 use tokio::sync::mpsc;
 
 use crate::counters::Counters;
-use crate::shard::{Sent, Shard, Shared, Transport};
+use crate::shard::{AddressPlace, Sent, Shard, Shared, Transport};
 use crate::traffic::{ToHub, ToShard};
 
 const LISTENER: Token = Token(usize::MAX);
@@ -38,8 +38,8 @@ pub fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// A plain HTTP connection with what was read of it.
-pub(crate) type Handed = (std::net::TcpStream, Vec<u8>);
+/// A plain HTTP connection with what was read of it, and its place among those of its address.
+pub(crate) type Handed = (std::net::TcpStream, Vec<u8>, AddressPlace);
 
 /// The sockets of a reactor, by the shard's numbers.
 pub(crate) struct Sockets {
@@ -95,9 +95,9 @@ impl Transport for Sockets {
         drop(self.take(conn));
     }
 
-    fn hand_over(&mut self, conn: u32, read: Vec<u8>) {
+    fn hand_over(&mut self, conn: u32, read: Vec<u8>, place: AddressPlace) {
         if let Some(stream) = self.take(conn) {
-            let _ = self.http.try_send((stream.into(), read));
+            let _ = self.http.try_send((stream.into(), read, place));
         }
     }
 }

@@ -175,12 +175,15 @@ impl Service {
         let orders = self.orders;
         let inputs = Inputs { from_shards, link_events, orders, downstream, keys, routes: self.deps.routes };
         let pages = self.deps.pages;
-        let shards = runtime.block_on(async {
-            let serving = tokio::spawn(http::serve(handed, pages));
-            let shards = runner.run(inputs, self.deps.stop).await;
-            serving.abort();
-            shards
-        });
+        let for_http = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let ended = CancellationToken::new();
+        let until = ended.clone();
+        let serving = std::thread::Builder::new().name("gateway-http".to_owned());
+        threads.push(serving.spawn(move || {
+            for_http.block_on(until.run_until_cancelled(http::serve(handed, pages)));
+        })?);
+        let shards = runtime.block_on(runner.run(inputs, self.deps.stop));
+        ended.cancel();
         stop.store(true, Ordering::Relaxed);
         for shard in &shards {
             let _ = shard.waker.wake();

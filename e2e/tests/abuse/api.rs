@@ -161,6 +161,41 @@ async fn a_body_that_never_ends_and_too_many_calls_at_once_leave_the_api_usable(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_calls_without_a_key_leaves_the_api_and_the_chat_usable() {
+    let dev = plain();
+    let talk = Talk::start(dev).unwrap();
+    let host = host(&dev.ready.url).unwrap();
+    let request = format!("GET /v1/rooms HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let mut floods = tokio::task::JoinSet::new();
+    for number in 0..600u16 {
+        let (url, request) = (dev.ready.url.clone(), request.clone());
+        floods.spawn(async move {
+            let from = Ipv4Addr::new(127, 0, 1, u8::try_from(number % 200).unwrap() + 1);
+            let mut refused = 0;
+            // The most that a client can do with one connection: it asks for another answer on it, without end.
+            for _ in 0..3 {
+                let Ok(mut stream) = tcp(&url, from, None).await else { continue };
+                let _ = stream.write_all(request.repeat(20).as_bytes()).await;
+                let answers = rest(&mut stream, SOON).await.unwrap_or_default();
+                let count = answers.matches("HTTP/1.1 401").count();
+                assert!(count <= 1, "the first refusal is the last answer: {count}");
+                refused += count;
+            }
+            refused
+        });
+    }
+    let mut served = 0;
+    for _ in 0..20 {
+        served += usize::from(dev.api("GET", "/v1/rooms", &Value::Null).unwrap().0 == 200);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(served, 20);
+    let refused: usize = floods.join_all().await.into_iter().sum();
+    assert!(refused > 600, "{refused}");
+    println!("{refused} refused; {}", talk.undisturbed().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_reason_of_a_rooms_end_is_told_to_its_members() {
     let dev = plain();
     let mut ana = hello(dev, "ana").await;

@@ -7,7 +7,7 @@ use throng_proto::codes::{CloseCode, ErrorCode};
 use throng_ws::{Event, Flow, Opening, Refusal, Status, Upgrade, frame, handshake, proxy};
 
 use super::conn::Stage;
-use super::{Sent, Shard, Transport, wheel};
+use super::{AddressPlace, Sent, Shard, Transport, wheel};
 use crate::guard::address_key;
 
 /// What a malformed frame counts as, among the frames of a second.
@@ -62,11 +62,7 @@ impl<T: Transport> Shard<T> {
         let request = input.get(start..).unwrap_or_default();
         match handshake::read(request, &self.wire_limits) {
             Opening::NeedMore => return self.keep_head(conn, input),
-            Opening::PlainHttp => {
-                self.counts.http += 1;
-                self.forget(conn);
-                self.io.hand_over(conn, request.to_vec());
-            }
+            Opening::PlainHttp => self.plain_http(conn, request),
             Opening::Bad(refusal) => self.answer_http(conn, &refusal),
             Opening::Upgrade(upgrade) => match refusal(&upgrade, &shared.options.origins) {
                 Some(refusal) => self.answer_http(conn, &refusal),
@@ -74,6 +70,20 @@ impl<T: Transport> Shard<T> {
             },
         }
         input.len()
+    }
+
+    /// A request that asks for no WebSocket. Until its socket ends it counts among the connections of its address.
+    fn plain_http(&mut self, conn: u32, request: &[u8]) {
+        self.counts.http += 1;
+        let Some(record) = self.conns.get_mut(conn as usize) else { return };
+        if record.refused == Some(CloseCode::TooManyConnections) {
+            let refusal = Refusal::new(Status::TooManyRequests, "too many connections from this address");
+            return self.answer_http(conn, &refusal.retry_after_s(1));
+        }
+        let address = std::mem::take(&mut record.counted_address).then_some(record.address);
+        let place = AddressPlace { shared: std::sync::Arc::clone(&self.shared), address };
+        self.forget(conn);
+        self.io.hand_over(conn, request.to_vec(), place);
     }
 
     fn keep_head(&mut self, conn: u32, input: &[u8]) -> usize {

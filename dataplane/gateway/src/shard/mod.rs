@@ -66,8 +66,23 @@ pub trait Transport {
     fn finish(&mut self, conn: u32);
     /// Forgets the socket.
     fn close(&mut self, conn: u32);
-    /// Gives the socket, with what was read of it, to the HTTP server; the shard has forgotten it.
-    fn hand_over(&mut self, conn: u32, read: Vec<u8>);
+    /// Gives the socket, with what was read of it and its place, to the HTTP server; the shard has forgotten it.
+    fn hand_over(&mut self, conn: u32, read: Vec<u8>, place: AddressPlace);
+}
+
+/// A place among the connections of an address, given back when it is dropped.
+pub struct AddressPlace {
+    shared: Arc<Shared>,
+    /// None: it was not counted.
+    address: Option<u64>,
+}
+
+impl Drop for AddressPlace {
+    fn drop(&mut self) {
+        if let Some(address) = self.address {
+            self.shared.guard.leave_address(address);
+        }
+    }
 }
 
 /// What all shards of a gateway share.

@@ -37,7 +37,7 @@ struct Pipe {
 struct Pipes {
     open: BTreeMap<u32, Pipe>,
     closed: BTreeMap<u32, Pipe>,
-    handed: Vec<Vec<u8>>,
+    handed: Vec<(Vec<u8>, AddressPlace)>,
 }
 
 impl Transport for Pipes {
@@ -64,9 +64,9 @@ impl Transport for Pipes {
         }
     }
 
-    fn hand_over(&mut self, conn: u32, read: Vec<u8>) {
+    fn hand_over(&mut self, conn: u32, read: Vec<u8>, place: AddressPlace) {
         self.open.remove(&conn);
-        self.handed.push(read);
+        self.handed.push((read, place));
     }
 }
 

@@ -80,6 +80,27 @@ fn a_plain_request_takes_no_place() {
 }
 
 #[test]
+fn a_plain_request_counts_among_those_of_its_address_until_its_socket_ends() {
+    let mut options = options();
+    options.limits.connections_per_address = 2;
+    let mut shard = shard_with(options);
+    let ask = |shard: &mut Shard<Pipes>| {
+        let conn = shard.opened(IpAddr::from([127, 0, 0, 1])).unwrap();
+        shard.io.open.insert(conn, Pipe { room: usize::MAX, ..Pipe::default() });
+        shard.bytes(conn, &mut b"GET /v1/rooms HTTP/1.1\r\nHost: x\r\n\r\n".to_vec());
+        conn
+    };
+    ask(&mut shard);
+    ask(&mut shard);
+    assert_eq!(shard.io.handed.len(), 2);
+    let third = ask(&mut shard);
+    assert!(shard.io.open[&third].out.starts_with(b"HTTP/1.1 429"), "its address has two already");
+    shard.io.handed.pop();
+    ask(&mut shard);
+    assert_eq!(shard.io.handed.len(), 2, "one has ended");
+}
+
+#[test]
 fn sockets_that_are_refused_or_closed_are_bounded_until_their_time_is_over() {
     let [mut one, mut other] = two(4);
     let inside: Vec<u32> = (0..4).map(|_| one.try_connect().unwrap()).collect();
