@@ -34,7 +34,10 @@ pub fn waves(actions: &[Action]) -> Vec<Wave<'_>> {
 
 /// Whether what follows needs it. A Service that is refused (its node port is taken) keeps no lost Pod from being replaced.
 const fn is_stood_on(action: &Action) -> bool {
-    !matches!(action, Action::Apply(Object::Service { .. } | Object::NetworkPolicy { .. }))
+    !matches!(
+        action,
+        Action::Apply(Object::Service { .. } | Object::NetworkPolicy { .. }) | Action::DeleteRevision { .. }
+    )
 }
 
 /// Place of an action among those on Pods; none: it is about more than one Pod.

@@ -10,5 +10,6 @@
 mod charts;
 mod commands;
 mod kinds;
+mod memory;
 mod nodes;
 mod pods;

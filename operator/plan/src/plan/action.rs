@@ -86,7 +86,8 @@ pub enum Action {
         /// Its uid.
         uid: String,
     },
-    /// Forget a stored revision: nobody is on it, and it is not to be gone back to any more. Its number is never given again.
+    /// Forget a stored revision: nobody is on it, and it is not to be gone back to any more. Its number is never given to
+    /// another shape.
     DeleteRevision {
         /// Name of its object.
         name: String,
