@@ -6,9 +6,17 @@ use anyhow::{Result, ensure};
 
 use crate::Said;
 use crate::people::{Wish, words};
-use crate::world::{World, apply, get, rest, set_pools, spec, until};
+use crate::world::{World, apply, get, kubectl, rest, set_pools, spec, until};
 
 const SOON: Duration = Duration::from_secs(30);
+
+/// An operation on a cluster that does not exist.
+const ON_NOBODY: &str = "
+apiVersion: throng.dev/v1alpha1
+kind: ChatroomOperation
+metadata: {name: on-nobody}
+spec: {cluster: nobody, pause: {}}
+";
 
 /// Each wrong thing, the condition that shows it, and a word of its message.
 pub(crate) fn shown(world: &World) -> Result<Said> {
@@ -39,7 +47,15 @@ pub(crate) fn shown(world: &World) -> Result<Said> {
         apply(&good)?;
         rest("live")?;
     }
+    apply(ON_NOBODY)?;
+    until("the operation on no cluster fails", SOON, || {
+        let status = get("cro/on-nobody")?["status"].clone();
+        let message = status["message"].as_str().unwrap_or_default();
+        ensure!(status["phase"] == "Failed" && message.contains("nobody"), "{status}");
+        Ok(())
+    })?;
+    kubectl("delete cro on-nobody")?;
     let report = people.leave()?;
     let reasons: Vec<_> = wrong.iter().map(|(reason, ..)| *reason).collect();
-    Ok(Said::Well(format!("{}; {}", reasons.join(", "), words(&report))))
+    Ok(Said::Well(format!("{}; an operation on no cluster fails; {}", reasons.join(", "), words(&report))))
 }

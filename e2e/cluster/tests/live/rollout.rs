@@ -1,7 +1,8 @@
 //! Releases come, halt, are taken back, and come again, while people are in the rooms.
 
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,14 +13,14 @@ use serde_json::Value;
 use crate::Said;
 use crate::people::{People, Wish, binary, words};
 use crate::world::{
-    EVERYBODY, IMAGE, NAMESPACE, NEXT, World, apply, get, is, kill, metric_of, names_and_uids, pods, rest, set_pools,
-    spec, until,
+    EVERYBODY, IMAGE, NAMESPACE, NEXT, World, apply, get, is, kill, kubectl, metric_of, names_and_uids, pods, rest,
+    set_pools, spec, until,
 };
 
 /// An image that no registry has.
 const MISSING: &str = "throng.invalid/throng:missing";
 /// Share of users that a canary has here, and how far it may be from that.
-const SHARE: (u64, u64) = (20, 2);
+const SHARE: (u64, u64) = (10, 2);
 /// From the command to the last user back on the revision before.
 const BACK: Duration = Duration::from_secs(30);
 /// A manifest is applied again so often.
@@ -177,9 +178,9 @@ pub(crate) fn killed_operators(world: &World) -> Result<Said> {
     let wanted = if world.full { 20 } else { 4 };
     set_pools([2, 2, 2])?;
     let people = world.people(Wish { cluster: "live", count: EVERYBODY, name: "random", may_cut: false })?;
-    let kills = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let counted = std::sync::Arc::clone(&kills);
-    // The same kills in every run: steps of a golden ratio look random, and are told apart from each other.
+    let kills = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&kills);
+    // Steps of the golden ratio: they look random, and are the same in every run.
     let chaos = Repeat::start(Duration::from_secs(4), move || {
         let number = counted.load(Ordering::Relaxed);
         let operators = pods("app.kubernetes.io/name=throng-operator")?;
@@ -187,14 +188,15 @@ pub(crate) fn killed_operators(world: &World) -> Result<Said> {
         if number >= wanted || running.len() < 2 {
             return Ok(());
         }
-        std::thread::sleep(Duration::from_millis(number as u64 * 6180 % 10_000));
-        let victim = running.get(number * 618 % 1000 % 2).and_then(|pod| pod["metadata"]["name"].as_str());
+        let step = number * 6180 % 10_000;
+        std::thread::sleep(Duration::from_millis(step as u64));
+        let victim = running.get(usize::from(step > 5_000)).and_then(|pod| pod["metadata"]["name"].as_str());
         let victim = victim.context("an operator has a name")?;
         // One that has not started yet has no process: another time.
         if kill(victim, Signal::KILL).is_ok() {
             counted.store(number + 1, Ordering::Relaxed);
             // Another Pod, or Kubernetes would wait longer after each.
-            crate::world::kubectl(&format!("delete pod {victim} --force --grace-period=0 --wait=false"))?;
+            kubectl(&format!("delete pod {victim} --force --grace-period=0 --wait=false --ignore-not-found"))?;
         }
         Ok(())
     });
@@ -319,14 +321,14 @@ fn roll_back(pace: &str) -> Result<String> {
 
 /// Something that is done again and again in a thread of its own.
 struct Repeat {
-    ended: std::sync::Arc<AtomicBool>,
+    ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<Result<()>>>,
 }
 
 impl Repeat {
     fn start(every: Duration, what: impl Fn() -> Result<()> + Send + 'static) -> Self {
-        let ended = std::sync::Arc::new(AtomicBool::new(false));
-        let theirs = std::sync::Arc::clone(&ended);
+        let ended = Arc::new(AtomicBool::new(false));
+        let theirs = Arc::clone(&ended);
         let thread = std::thread::spawn(move || {
             while !theirs.load(Ordering::Relaxed) {
                 what()?;
