@@ -98,6 +98,10 @@ async fn who_never_reads_a_room_that_must_not_be_lost_is_closed_with_4003() {
     for raw in &mut deaf {
         raw.text(r#"{"id":2,"join":{"room":"loud"}}"#).await.unwrap();
     }
+    for raw in &mut deaf {
+        let answer = raw.json(SOON).await.unwrap();
+        assert!(answer["ok"].is_object(), "{answer}");
+    }
     join(&mut speaker, "loud").await;
     let (grown, ()) = growth(dev, fill(&mut speaker, "loud", 1, MESSAGES)).await;
     // Frames are shared by those who wait for them, and kept by the room and its relay.
