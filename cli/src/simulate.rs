@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
-use clap::Args;
+use anyhow::{Context as _, Result, ensure};
+use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 use throng_sim::operator::tally::{Fault, Transition};
@@ -29,6 +29,7 @@ const LINE: Duration = Duration::from_secs(15);
   throng simulate --seeds 20000 --at-least 1000  as cargo xtask test --full does
   throng simulate --first 20000 --seeds 1000     the next thousand
   throng simulate --seed 4711 --trace            one of them, told line by line
+  throng simulate --planner ignores-deadlines    what it looks like when a promise is broken
 
 Exit code 1: a promise was broken, and the command that replays it is printed; or, with --at-least, something
 occurred too seldom to prove anything.")]
@@ -48,9 +49,44 @@ pub(crate) struct SimulateArgs {
     /// Fail if a fault or a transition occurred less often than this.
     #[arg(long, value_name = "TIMES", conflicts_with = "seed")]
     at_least: Option<u64>,
+    /// The planner: the one that clusters run, or one that is broken on purpose and must be caught.
+    #[arg(long, value_enum, default_value = "real")]
+    planner: PlannerArg,
     /// Seeds that run at the same time.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=256))]
     threads: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PlannerArg {
+    /// The one that clusters run.
+    Real,
+    /// Its drains end at once, users or not.
+    IgnoresDeadlines,
+    /// It shrinks pools by samples of any age.
+    BelievesOldSamples,
+    /// It gives users to a blocked revision.
+    UsesBlocked,
+    /// It keeps its drains in memory.
+    Remembers,
+    /// It gives an index away while a process of it lives.
+    UsesIndexTwice,
+    /// It takes away what is too much before it looks who needs it.
+    IgnoresUsers,
+}
+
+impl From<PlannerArg> for Planner {
+    fn from(planner: PlannerArg) -> Self {
+        match planner {
+            PlannerArg::Real => Self::Real,
+            PlannerArg::IgnoresDeadlines => Self::IgnoresDeadlines,
+            PlannerArg::BelievesOldSamples => Self::BelievesOldSamples,
+            PlannerArg::UsesBlocked => Self::UsesBlocked,
+            PlannerArg::Remembers => Self::Remembers,
+            PlannerArg::UsesIndexTwice => Self::UsesIndexTwice,
+            PlannerArg::IgnoresUsers => Self::IgnoresUsers,
+        }
+    }
 }
 
 /// What came of all seeds. The order in which they ended does not count.
@@ -79,7 +115,7 @@ impl Sum {
 
 /// Simulates.
 pub(crate) fn run(args: &SimulateArgs) -> Result<ExitCode> {
-    let sum = if let Some(seed) = args.seed { one(seed, args.trace) } else { many(args)? };
+    let sum = if let Some(seed) = args.seed { one(seed, args) } else { many(args)? };
     let rare = args.at_least.map(|least| sum.tally.rarer_than(least)).unwrap_or_default();
     eprint!("{}", sum.tally);
     println!("{}", report(args, &sum, &rare));
@@ -88,7 +124,7 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<ExitCode> {
         for broken in report.broken.iter().take(TOLD) {
             eprintln!("  {} ({}): {}", broken.name, promise(broken.name), broken.what);
         }
-        eprintln!("  replay: {}", replay(report.seed));
+        eprintln!("  replay: {}", replay(args, report.seed));
     }
     if !sum.failed.is_empty() {
         eprintln!("{} of the seeds failed", sum.failed.len());
@@ -98,8 +134,8 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn one(seed: u64, trace: bool) -> Sum {
-    let report = run_seed(seed, Planner::Real, trace);
+fn one(seed: u64, args: &SimulateArgs) -> Sum {
+    let report = run_seed(seed, args.planner.into(), args.trace);
     report.trace.iter().for_each(|line| eprintln!("{line}"));
     let mut sum = Sum::default();
     sum.add(report);
@@ -109,8 +145,7 @@ fn one(seed: u64, trace: bool) -> Sum {
 /// Runs all seeds; whichever thread is free takes the next.
 fn many(args: &SimulateArgs) -> Result<Sum> {
     let end = args.first.checked_add(args.seeds);
-    ensure!(end.is_some(), "the last seed would be larger than any number: choose a smaller --first");
-    let end = end.unwrap_or(u64::MAX);
+    let end = end.context("the last seed would be larger than any number: choose a smaller --first")?;
     let (next, bar) = (AtomicU64::new(args.first), Progress::over(args.seeds));
     let work = || {
         let mut sum = Sum::default();
@@ -119,7 +154,7 @@ fn many(args: &SimulateArgs) -> Result<Sum> {
             if seed >= end {
                 return sum;
             }
-            sum.add(run_seed(seed, Planner::Real, false));
+            sum.add(run_seed(seed, args.planner.into(), false));
             bar.bar.inc(1);
         }
     };
@@ -149,7 +184,7 @@ fn report(args: &SimulateArgs, sum: &Sum, rare: &[String]) -> Value {
             .broken
             .iter()
             .map(|broken| json!({"invariant": broken.name, "promise": promise(broken.name), "what": broken.what}));
-        json!({"seed": report.seed, "broken": broken.collect::<Vec<_>>(), "replay": replay(report.seed)})
+        json!({"seed": report.seed, "broken": broken.collect::<Vec<_>>(), "replay": replay(args, report.seed)})
     });
     json!({
         "first": args.seed.unwrap_or(args.first),
@@ -168,8 +203,10 @@ fn promise(name: &str) -> &'static str {
     INVARIANTS.iter().find(|known| known.name == name).map_or("", |known| known.sentence)
 }
 
-fn replay(seed: u64) -> String {
-    format!("throng simulate --seed {seed} --trace")
+fn replay(args: &SimulateArgs, seed: u64) -> String {
+    let planner = args.planner.to_possible_value().filter(|_| args.planner != PlannerArg::Real);
+    let planner = planner.map_or_else(String::new, |planner| format!(" --planner {}", planner.get_name()));
+    format!("throng simulate --seed {seed} --trace{planner}")
 }
 
 /// How far it is: a bar for people, a line now and then for logs.

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::dev::binary;
-use crate::tokens;
+use crate::{http, tokens};
 
 /// The key that Pods of a test share.
 pub const POD_KEY: &str = "a key of the tests";
@@ -59,6 +59,16 @@ impl Cluster {
         });
         std::fs::write(folder.path().join("throng.yaml"), config.to_string())?;
         Ok(Self { folder, etcd, logged: None })
+    }
+
+    /// Roles that are started from now on read the key that Pods share from a file, which may change.
+    pub fn read_pod_key(&self, file: &Path) -> Result<()> {
+        let path = self.folder.path().join("throng.yaml");
+        let mut config: Value = serde_json::from_slice(&std::fs::read(&path)?)?;
+        let node = config["node"].as_object_mut().context("the configuration has a section of the node")?;
+        node.remove("pod_key");
+        node.insert("pod_key_file".to_owned(), json!(file));
+        Ok(std::fs::write(path, config.to_string())?)
     }
 
     /// What roles log, as `THRONG_LOG` says it.
@@ -193,6 +203,16 @@ impl Pod {
         socket.read_to_string(&mut answer)?;
         let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no status")?;
         Ok((status, answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned()))
+    }
+
+    /// A call of a gateway's server API, by its status and JSON body.
+    pub fn api(&self, method: &str, path: &str, body: &Value) -> Result<(u16, Value)> {
+        self.api_with(API_KEY, method, path, body)
+    }
+
+    /// The same with a key of one's own.
+    pub fn api_with(&self, key: &str, method: &str, path: &str, body: &Value) -> Result<(u16, Value)> {
+        http::read(&http::request(&self.public.to_string(), key, method, path, &http::body(body))?)
     }
 
     /// Waits until `/readyz` answers 200.

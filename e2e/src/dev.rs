@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
+use serde_json::Value;
+
+use crate::http;
 
 /// A running cluster. Dropping it closes its standard input, which ends it; if that fails it is killed.
 #[derive(Debug)]
@@ -69,6 +72,19 @@ pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+/// Memory that a process holds now, in bytes.
+pub fn rss_bytes(pid: u32) -> Result<u64> {
+    memory_bytes(pid, "VmRSS:")
+}
+
+/// Memory of a process by what Linux calls it in `/proc/<pid>/status`, such as `VmHWM:`, in bytes.
+pub fn memory_bytes(pid: u32, what: &str) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(what)).with_context(|| what.to_owned())?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib * 1024)
+}
+
 impl Dev {
     /// Starts a cluster on a free port, and waits until it is ready.
     pub fn start(args: &[&str]) -> Result<Self> {
@@ -126,34 +142,39 @@ impl Dev {
     /// One request to the public port; the whole answer as text.
     pub fn http(&self, method: &str, path: &str, body: &str) -> Result<String> {
         let address = self.ready.http.strip_prefix("http://").context("http")?;
-        let mut socket = TcpStream::connect(address)?;
-        socket.set_read_timeout(Some(Duration::from_secs(10)))?;
-        let (key, length) = (&self.ready.api_key, body.len());
-        write!(
-            socket,
-            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n\
-             Authorization: Bearer {key}\r\nContent-Length: {length}\r\n\r\n{body}"
-        )?;
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer)?;
-        Ok(answer)
+        http::request(address, &self.ready.api_key, method, path, body)
     }
 
     /// One request to the server API, by its status and JSON body.
-    pub fn api(&self, method: &str, path: &str, body: &serde_json::Value) -> Result<(u16, serde_json::Value)> {
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        let answer = self.http(method, path, &body)?;
-        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no status")?;
-        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-        Ok((status, serde_json::from_str(body).unwrap_or(serde_json::Value::Null)))
+    pub fn api(&self, method: &str, path: &str, body: &Value) -> Result<(u16, Value)> {
+        http::read(&self.http(method, path, &http::body(body))?)
+    }
+
+    /// What the page is fed with. A gateway that ends may take an answer with it.
+    #[must_use]
+    pub fn state(&self) -> Option<Value> {
+        let answer = self.http("GET", "/dev/state", "").ok()?;
+        let (_, body) = answer.split_once("\r\n\r\n")?;
+        serde_json::from_str(body.get(body.find('{')?..=body.rfind('}')?)?).ok()
+    }
+
+    /// Waits until that is as it should be.
+    pub fn until(&self, what: &str, within: Duration, is: impl Fn(&Value) -> bool) -> Result<Value> {
+        let end = Instant::now() + within;
+        let mut last = None;
+        while Instant::now() < end {
+            match self.state() {
+                Some(state) if is(&state) => return Ok(state),
+                state => last = state.or(last),
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        bail!("not within {within:?}: {what}; last {last:#?}")
     }
 
     /// Memory that the cluster's process holds now, in bytes.
     pub fn rss_bytes(&self) -> Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
-        let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
-        Ok(kib * 1024)
+        rss_bytes(self.pid())
     }
 
     /// The text of `/metrics` of a Pod.

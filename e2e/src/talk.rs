@@ -1,4 +1,4 @@
-//! Two people who talk while something else goes on, and how long their words take.
+//! Two people who talk while something else goes on, how long their words take, and what the gateway holds meanwhile.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::dev::Dev;
+use crate::dev::{Dev, rss_bytes};
 use crate::slack;
 
 /// Rooms are spoken in by turns: each gets less than 5 messages a second, so that what is measured is no tick.
@@ -23,6 +23,10 @@ const PAUSE: Duration = Duration::from_secs(10);
 const CALM: Duration = Duration::from_secs(1);
 /// Words of which a percentile says something.
 const ENOUGH: usize = 60;
+/// What the gateway's process may grow by while they talk, whatever others do: a hundred clients with full queues
+/// and the rooms they are in, or a thousand connections.
+const MEMORY_BYTES: u64 = 48 * MIB;
+const MIB: u64 = 1024 * 1024;
 
 /// The two, on a thread of their own. They end when this is dropped.
 pub struct Talk {
@@ -30,6 +34,8 @@ pub struct Talk {
     thread: Option<JoinHandle<Result<()>>>,
     calm_p99: Duration,
     calm: usize,
+    /// Of the gateway's process at the end of the calm.
+    calm_bytes: u64,
 }
 
 /// What was said and heard.
@@ -39,6 +45,8 @@ struct Words {
     talk: u64,
     said: Mutex<Vec<tokio::time::Instant>>,
     heard: Mutex<Vec<Duration>>,
+    /// The most memory that the gateway's process was seen to hold.
+    most_bytes: AtomicU64,
     stop: AtomicBool,
 }
 
@@ -62,13 +70,18 @@ impl Talk {
         static TALKS: AtomicU64 = AtomicU64::new(1);
         let words = Arc::new(Words { talk: TALKS.fetch_add(1, Ordering::Relaxed), ..Words::default() });
         let (url, speaker, listener) = (dev.ready.url.clone(), dev.token("speaker")?, dev.token("listener")?);
+        let gateway = dev.ready.pods.iter().find(|pod| pod.role == "gateway").context("a gateway")?.pid;
         let theirs = Arc::clone(&words);
         let thread = std::thread::Builder::new().name("talk".into()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(talk(&url, &speaker, &listener, &theirs))
+            runtime.block_on(async {
+                tokio::try_join!(talk(&url, &speaker, &listener, &theirs), weigh(gateway, &theirs)).map(drop)
+            })
         })?;
-        let mut talk = Self { words, thread: Some(thread), calm_p99: Duration::ZERO, calm: 0 };
+        let mut talk = Self { words, thread: Some(thread), calm_p99: Duration::ZERO, calm: 0, calm_bytes: 0 };
         (talk.calm_p99, talk.calm) = talk.listen()?;
+        talk.calm_bytes = rss_bytes(gateway)?;
+        talk.words.most_bytes.store(talk.calm_bytes, Ordering::Relaxed);
         Ok(talk)
     }
 
@@ -102,7 +115,7 @@ impl Talk {
 
     /// They end. Every word must have been heard, and since the calm about as soon as in it: the 99th percentile at most
     /// 1.5 times as late, or 50 ms later. If it was not, they talk a while longer: what is as slow without the disturbance
-    /// was not disturbed, but is on a busy machine. Says both.
+    /// was not disturbed, but is on a busy machine. Nor may the gateway have grown by more than any abuse may cost. Says all of it.
     pub fn undisturbed(mut self) -> Result<String> {
         let disturbed = p99(self.words.heard().get(self.calm..).unwrap_or_default());
         let words = self.words.heard().len() - self.calm;
@@ -114,9 +127,17 @@ impl Talk {
         }
         self.words.stop.store(true, Ordering::Relaxed);
         self.thread.take().and_then(|thread| thread.join().ok()).context("the talk has panicked")??;
-        let said = format!("p99 {:?} in calm, {disturbed:?} of {words} words in between", self.calm_p99);
+        let grown = self.words.most_bytes.load(Ordering::Relaxed).saturating_sub(self.calm_bytes);
+        let said = format!(
+            "p99 {:?} in calm, {disturbed:?} of {words} words in between; {} MiB more at most",
+            self.calm_p99,
+            grown / MIB
+        );
         if disturbed > bound(self.calm_p99) {
             bail!("others were disturbed: {said}, at most {:?}", bound(self.calm_p99));
+        }
+        if grown > MEMORY_BYTES {
+            bail!("it costs too much memory: {said}, at most {} MiB", MEMORY_BYTES / MIB);
         }
         Ok(said)
     }
@@ -175,6 +196,15 @@ async fn talk(url: &str, speaker: &str, listener: &str, words: &Words) -> Result
     tokio::try_join!(speaking, listening)?;
     let (said, heard) = (words.said().len(), words.heard().len());
     if heard == said { Ok(()) } else { bail!("{said} words were said, {heard} heard") }
+}
+
+/// Looks how much memory a process holds until the talk ends.
+async fn weigh(pid: u32, words: &Words) -> Result<()> {
+    while !words.ends() {
+        words.most_bytes.fetch_max(rss_bytes(pid)?, Ordering::Relaxed);
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
 }
 
 fn note(frame: &Value, words: &Words) -> Result<()> {

@@ -15,47 +15,30 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use throng_e2e::browser::Browser;
 use throng_e2e::dev::Dev;
+use throng_e2e::slack;
 
 const SOON: Duration = Duration::from_secs(10);
+/// A cluster is ready so soon after its start.
+const READY: Duration = Duration::from_secs(2);
 /// Hundreds of clients connect, on whatever machine this is.
 const CROWD: Duration = Duration::from_mins(1);
-
-/// What the page is fed with.
-fn state(dev: &Dev) -> Option<Value> {
-    let answer = dev.http("GET", "/dev/state", "").ok()?;
-    let (_, body) = answer.split_once("\r\n\r\n")?;
-    serde_json::from_str(&body[body.find('{')?..=body.rfind('}')?]).ok()
-}
 
 fn lobby(state: &Value) -> Option<&Value> {
     state["rooms"].as_array()?.iter().find(|room| room["room"] == "lobby")
 }
 
-/// Waits until the state is as it should be. A gateway that dies may take an answer with it.
-fn until(dev: &Dev, what: &str, within: Duration, is: impl Fn(&Value) -> bool) -> Value {
-    let end = Instant::now() + within;
-    let mut last = None;
-    while Instant::now() < end {
-        if let Some(state) = state(dev) {
-            if is(&state) {
-                return state;
-            }
-            last = Some(state);
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    panic!("not within {within:?}: {what}; last {last:#?}");
-}
-
 #[test]
 fn bots_fill_the_lobby_and_come_back_when_a_gateway_dies() {
     let dev = Dev::start(&["--bots", "200", "--rate", "40"]).unwrap();
-    assert!(dev.took < Duration::from_secs(6), "ready after {:?}: bots are not waited for", dev.took);
-    let talking = until(&dev, "all bots talk and hear", CROWD, |state| {
-        state["bots"]["ready"] == 200
-            && state["bots"]["accepted"].as_u64() > Some(30)
-            && lobby(state).is_some_and(|room| room["members"] == 200 && room["delivered_per_s"].as_u64() > Some(1000))
-    });
+    assert!(dev.took < READY.mul_f64(slack()), "ready after {:?}: bots are not waited for", dev.took);
+    let talking = dev
+        .until("all bots talk and hear", CROWD, |state| {
+            state["bots"]["ready"] == 200
+                && state["bots"]["accepted"].as_u64() > Some(30)
+                && lobby(state)
+                    .is_some_and(|room| room["members"] == 200 && room["delivered_per_s"].as_u64() > Some(1000))
+        })
+        .unwrap();
     // 40/s are offered and a client takes 20/s: the rest is declared.
     let room = lobby(&talking).unwrap();
     assert!(room["dropped_per_s"].as_u64() > Some(1000), "{room}");
@@ -68,22 +51,25 @@ fn bots_fill_the_lobby_and_come_back_when_a_gateway_dies() {
     assert_eq!(gateways(&talking, "running"), 2);
 
     let _ = dev.act("kill", "dev-gateway-1-0");
-    until(&dev, "those of the dead gateway are back and missed nothing", CROWD, |state| {
+    dev.until("those of the dead gateway are back and missed nothing", CROWD, |state| {
         gateways(state, "running") == 1
             && state["bots"]["ready"] == 200
             && state["bots"]["resumed"].as_u64() > Some(40)
             && state["bots"]["accepted"].as_u64() > Some(30)
-    });
+    })
+    .unwrap();
     dev.act("add", "gateway").unwrap();
     dev.act("drain", "dev-gateway-1-1").unwrap();
-    until(&dev, "the drained gateway is empty and gone, everybody is here", CROWD, |state| {
+    dev.until("the drained gateway is empty and gone, everybody is here", CROWD, |state| {
         gateways(state, "running") == 1 && gateways(state, "draining") == 0 && state["bots"]["ready"] == 200
-    });
+    })
+    .unwrap();
     dev.act("drain", "dev-chatroom-1-0").unwrap();
-    until(&dev, "the talk goes on with one chatroom Pod", CROWD, |state| {
+    dev.until("the talk goes on with one chatroom Pod", CROWD, |state| {
         let chatrooms = state["pods"].as_array().unwrap().iter().filter(|pod| pod["role"] == "chatroom");
         chatrooms.filter(|pod| pod["state"] == "running").count() == 1 && state["bots"]["accepted"].as_u64() > Some(30)
-    });
+    })
+    .unwrap();
 }
 
 /// An idle gateway says so, and the room that it carries hastens.
@@ -91,8 +77,8 @@ fn bots_fill_the_lobby_and_come_back_when_a_gateway_dies() {
 fn the_tick_of_a_room_follows_the_load_of_its_gateways() {
     let dev = Dev::start(&["--gateways", "1", "--bots", "5", "--rate", "20"]).unwrap();
     let tick = |ms: u64| move |state: &Value| lobby(state).is_some_and(|room| room["tick_ms"] == ms);
-    until(&dev, "a busy room ticks", CROWD, |state| lobby(state).is_some_and(|room| room["tick_ms"] != 0));
-    until(&dev, "a shorter tick, for the gateway has time", CROWD, tick(50));
+    dev.until("a busy room ticks", CROWD, |state| lobby(state).is_some_and(|room| room["tick_ms"] != 0)).unwrap();
+    dev.until("a shorter tick, for the gateway has time", CROWD, tick(50)).unwrap();
 }
 
 #[test]

@@ -14,13 +14,16 @@ use throng_e2e::browser::Browser;
 use throng_e2e::client::Client;
 use throng_e2e::dev::{Dev, binary, root};
 use throng_e2e::stores::Stores;
+use throng_e2e::{slack, until};
 
 const SOON: Duration = Duration::from_secs(5);
+/// A cluster is ready so soon after its start.
+const READY: Duration = Duration::from_secs(2);
 
 #[tokio::test]
 async fn two_people_chat_through_real_pods() {
     let dev = Dev::start(&[]).unwrap();
-    assert!(dev.took < Duration::from_secs(6), "ready after {:?}", dev.took);
+    assert!(dev.took < READY.mul_f64(slack()), "ready after {:?}", dev.took);
     let (mut ana, hello) = Client::hello(&dev.ready.url, &dev.token("ana").unwrap()).await.unwrap();
     assert_eq!(hello["user"], "ana");
     let (mut ben, _) = Client::hello(&dev.ready.url, &dev.token("ben").unwrap()).await.unwrap();
@@ -190,25 +193,25 @@ fn the_client_in_python_says_why_it_is_refused_and_ends() {
     }
 }
 
+/// Says a number to the room. An answer may die with the gateway that was asked: its key makes it safe to say it again.
+fn say(dev: &Dev, number: u64) {
+    let message = json!({"from": "ana", "data": number, "lane": 1, "key": number.to_string()});
+    until("the room takes a message", || {
+        dev.api("POST", "/v1/rooms/r/messages", &message).is_ok_and(|(status, _)| status < 300)
+    });
+}
+
+fn ben_is_in(dev: &Dev) {
+    until("ben is in the room", || {
+        dev.api("GET", "/v1/rooms/r", &Value::Null).is_ok_and(|(_, room)| room["members"] == 1)
+    });
+}
+
 /// It resumes after an abrupt end, and changes over in time when it is asked to.
 #[test]
 fn the_client_in_python_misses_nothing_when_its_gateway_is_killed_or_drained() {
     for verb in ["kill", "drain"] {
         let dev = Dev::start(&["--gateways", "1"]).unwrap();
-        let until = |what: &str, holds: &dyn Fn() -> bool| {
-            let began = Instant::now();
-            while !holds() {
-                assert!(began.elapsed() < 3 * SOON, "{verb}: {what}");
-                std::thread::sleep(Duration::from_millis(100));
-            }
-        };
-        // An answer may die with the gateway that was asked: its key makes it safe to say it again.
-        let say = |number: u64| {
-            let message = json!({"from": "ana", "data": number, "lane": 1, "key": number.to_string()});
-            until("the room takes a message", &|| {
-                dev.api("POST", "/v1/rooms/r/messages", &message).is_ok_and(|(status, _)| status < 300)
-            });
-        };
         let mut listener = Command::new("python3")
             .arg(root().join("examples/python/chat.py"))
             .args(["--url", &dev.ready.url, "--token", &dev.token("ben").unwrap(), "--room", "r", "--count", "6"])
@@ -216,13 +219,11 @@ fn the_client_in_python_misses_nothing_when_its_gateway_is_killed_or_drained() {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        until("ben is in the room", &|| {
-            dev.api("GET", "/v1/rooms/r", &Value::Null).is_ok_and(|(_, room)| room["members"] == 1)
-        });
-        (1..=2).for_each(say);
+        ben_is_in(&dev);
+        (1..=2).for_each(|number| say(&dev, number));
         dev.act("add", "gateway").unwrap();
         let _ = dev.act(verb, "dev-gateway-1-0");
-        (3..=6).for_each(say);
+        (3..=6).for_each(|number| say(&dev, number));
         let began = Instant::now();
         while listener.try_wait().unwrap().is_none() {
             if began.elapsed() > 6 * SOON {
@@ -278,19 +279,6 @@ fn carry(mut from: TcpStream, mut to: TcpStream) {
 fn the_client_in_python_stays_where_it_is_until_it_is_let_in_elsewhere() {
     let dev = Dev::start(&["--gateways", "1"]).unwrap();
     let door = Door::to(&dev.ready.http);
-    let until = |what: &str, holds: &dyn Fn() -> bool| {
-        let began = Instant::now();
-        while !holds() {
-            assert!(began.elapsed() < 3 * SOON, "{what}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    };
-    let say = |number: u64| {
-        let message = json!({"from": "ana", "data": number, "lane": 1, "key": number.to_string()});
-        until("the room takes a message", &|| {
-            dev.api("POST", "/v1/rooms/r/messages", &message).is_ok_and(|(status, _)| status < 300)
-        });
-    };
     let mut listener = Command::new("python3")
         .arg(root().join("examples/python/chat.py"))
         .args(["--url", &format!("ws://{}/connect", door.address), "--token", &dev.token("ben").unwrap()])
@@ -304,19 +292,17 @@ fn the_client_in_python_stays_where_it_is_until_it_is_let_in_elsewhere() {
     let (lines, noted) = (BufReader::new(listener.stdout.take().unwrap()).lines(), Arc::clone(&heard));
     let reader =
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| noted.lock().unwrap().push(line)));
-    until("ben is in the room", &|| {
-        dev.api("GET", "/v1/rooms/r", &Value::Null).is_ok_and(|(_, room)| room["members"] == 1)
-    });
-    say(1);
+    ben_is_in(&dev);
+    say(&dev, 1);
     door.is_shut.store(true, Ordering::Relaxed);
     dev.act("add", "gateway").unwrap();
     let _ = dev.act("drain", "dev-gateway-1-0");
-    until("it tries more than once", &|| door.refused.load(Ordering::Relaxed) >= 2);
-    (2..=3).for_each(say);
-    until("it hears what is said meanwhile", &|| heard.lock().unwrap().len() == 3);
+    until("it tries more than once", || door.refused.load(Ordering::Relaxed) >= 2);
+    (2..=3).for_each(|number| say(&dev, number));
+    until("it hears what is said meanwhile", || heard.lock().unwrap().len() == 3);
     door.is_shut.store(false, Ordering::Relaxed);
-    (4..=5).for_each(say);
-    until("it hears everything", &|| heard.lock().unwrap().len() >= 5);
+    (4..=5).for_each(|number| say(&dev, number));
+    until("it hears everything", || heard.lock().unwrap().len() >= 5);
     let output = listener.wait_with_output().unwrap();
     reader.join().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -75,13 +75,6 @@ impl File {
     }
 }
 
-/// What the page is fed with. A gateway that leaves may take an answer with it.
-fn state(dev: &Dev) -> Option<Value> {
-    let answer = dev.http("GET", "/dev/state", "").ok()?;
-    let (_, body) = answer.split_once("\r\n\r\n")?;
-    serde_json::from_str(&body[body.find('{')?..=body.rfind('}')?]).ok()
-}
-
 /// Gateways, chatroom and message Pods that run, and how many Pods of any kind leave.
 fn running(state: &Value) -> ([usize; 3], usize) {
     let pods = || state["pods"].as_array().unwrap().iter();
@@ -89,23 +82,8 @@ fn running(state: &Value) -> ([usize; 3], usize) {
     (["gateway", "chatroom", "message"].map(count), pods().filter(|pod| pod["state"] == "draining").count())
 }
 
-fn until(dev: &Dev, what: &str, within: Duration, is: impl Fn(&Value) -> bool) -> Value {
-    let end = Instant::now() + within;
-    let mut last = None;
-    while Instant::now() < end {
-        if let Some(state) = state(dev) {
-            if is(&state) {
-                return state;
-            }
-            last = Some(state);
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    panic!("not within {within:?}: {what}; last {last:#?}");
-}
-
 fn at_rest(dev: &Dev, sizes: [usize; 3]) -> Value {
-    until(dev, &format!("{sizes:?} Pods run and none leaves"), MOVES, |state| running(state) == (sizes, 0))
+    dev.until(&format!("{sizes:?} Pods run and none leaves"), MOVES, |state| running(state) == (sizes, 0)).unwrap()
 }
 
 /// A person in Python, who listens to a room until so many messages have come, and says each.
@@ -145,7 +123,7 @@ fn pools_follow_the_file_while_people_talk_and_nobody_misses_a_word() {
     let file = File::new(&yaml([&fixed(1), &fixed(1), &fixed(1)], ""));
     let dev = file.start(&["--bots", "60", "--rate", "20"]);
     assert!(dev.ready.pods.iter().any(|pod| pod.name == "live-gateway-1-0"), "{:?}", dev.ready.pods);
-    until(&dev, "the bots are there", SOON, |state| state["bots"]["ready"] == 60);
+    dev.until("the bots are there", SOON, |state| state["bots"]["ready"] == 60).unwrap();
     let listeners: Vec<_> = ["ben", "cem", "dan"].map(|user| listener(&dev, user, WORDS)).into();
     let members = |room: &Value| room["members"] == 3;
     let began = Instant::now();
@@ -161,12 +139,12 @@ fn pools_follow_the_file_while_people_talk_and_nobody_misses_a_word() {
         let began = Instant::now();
         let mut rest = 0;
         while rest < 3 {
-            assert!(began.elapsed() < MOVES, "{wanted:?}: {:#?}", state(&dev));
+            assert!(began.elapsed() < MOVES, "{wanted:?}: {:#?}", dev.state());
             if said < WORDS - 5 {
                 said += 1;
                 say(&dev, said);
             }
-            let there = state(&dev).is_some_and(|state| running(&state) == (wanted, 0));
+            let there = dev.state().is_some_and(|state| running(&state) == (wanted, 0));
             rest = if there { rest + 1 } else { 0 };
             std::thread::sleep(Duration::from_millis(500));
         }
@@ -180,7 +158,7 @@ fn pools_follow_the_file_while_people_talk_and_nobody_misses_a_word() {
         let heard: Vec<&str> = text.lines().filter_map(|line| line.rsplit(": ").next()).collect();
         assert_eq!(heard, expected, "{text}{}", String::from_utf8_lossy(&output.stderr));
     }
-    let bots = until(&dev, "every bot is there", SOON, |state| state["bots"]["ready"] == 60);
+    let bots = dev.until("every bot is there", SOON, |state| state["bots"]["ready"] == 60).unwrap();
     assert_eq!(bots["bots"]["refused"], 0, "{}", bots["bots"]);
 }
 
@@ -192,7 +170,7 @@ fn a_pool_grows_when_its_pods_carry_too_much() {
     );
     let file = File::new(&text);
     let dev = file.start(&["--bots", "100", "--rate", "5"]);
-    let grown = until(&dev, "three gateways", MOVES, |state| running(state).0[0] == 3);
+    let grown = dev.until("three gateways", MOVES, |state| running(state).0[0] == 3).unwrap();
     assert!(grown["why"].to_string().contains("gateway: 3 wanted"), "{}", grown["why"]);
 }
 
@@ -207,12 +185,13 @@ fn what_is_drained_or_killed_is_replaced_because_the_file_says_how_many() {
             running(state) == ([2, 2, 2], 0) && living.clone().all(|pod| pod["name"] != name)
         }
     };
-    until(&dev, "another chatroom Pod took its place", MOVES, replaced("live-chatroom-1-0"));
+    dev.until("another chatroom Pod took its place", MOVES, replaced("live-chatroom-1-0")).unwrap();
     let _ = dev.act("kill", "live-message-1-0");
-    until(&dev, "another message Pod took its place", MOVES, |state| {
+    dev.until("another message Pod took its place", MOVES, |state| {
         running(state) == ([2, 2, 2], 0)
             && state["pods"].as_array().unwrap().iter().any(|pod| pod["name"] == "live-message-1-2")
-    });
+    })
+    .unwrap();
     dev.act("add", "gateway").unwrap();
     at_rest(&dev, [3, 2, 2]);
     file.sizes([2, 2, 1]);
@@ -226,7 +205,7 @@ fn another_image_gets_its_share_and_an_operation_of_the_file_takes_it_back() {
     let text = yaml([&two, &two, &two], "  rollout: {canaryPercent: [50], hold: 10m, warmRollback: 0s}\n");
     let file = File::new(&text);
     let dev = file.start(&["--bots", "60", "--rate", "10"]);
-    until(&dev, "the bots are there", SOON, |state| state["bots"]["ready"] == 60);
+    dev.until("the bots are there", SOON, |state| state["bots"]["ready"] == 60).unwrap();
     let users = |state: &Value, revision: &str| {
         let pods = state["pods"].as_array().unwrap().iter().filter(|pod| pod["role"] == "gateway");
         let of = pods.filter(|pod| pod["name"].as_str().unwrap().starts_with(revision));
@@ -235,21 +214,24 @@ fn another_image_gets_its_share_and_an_operation_of_the_file_takes_it_back() {
     let next = text.replace("throng:0.1.0", "throng:0.2.0");
     file.write(&next);
     // The bots stay where they are until they are asked; who would come to the old gateways meanwhile is let into the new.
-    until(&dev, "about half of the users are on the canary", MOVES, |state| {
+    dev.until("about half of the users are on the canary", MOVES, |state| {
         (24..=36).contains(&users(state, "live-gateway-2-")) && users(state, "live-gateway-1-") > 0
-    });
+    })
+    .unwrap();
     let operation = "apiVersion: throng.dev/v1alpha1\nkind: ChatroomOperation\nmetadata: {name: back}\n\
                      spec: {cluster: live, rollback: {}}\n";
     file.write(&format!("{next}---\n{operation}"));
-    let back = until(&dev, "everybody is back", MOVES, |state| {
-        running(state) == ([2, 2, 2], 0)
-            && users(state, "live-gateway-1-") >= 60
-            && state["pods"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .all(|pod| pod["state"] == "dead" || pod["name"].as_str().unwrap().contains("-1-"))
-    });
+    let back = dev
+        .until("everybody is back", MOVES, |state| {
+            running(state) == ([2, 2, 2], 0)
+                && users(state, "live-gateway-1-") >= 60
+                && state["pods"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .all(|pod| pod["state"] == "dead" || pod["name"].as_str().unwrap().contains("-1-"))
+        })
+        .unwrap();
     assert_eq!(back["bots"]["refused"], 0, "{}", back["bots"]);
 }
 
@@ -268,7 +250,7 @@ fn a_file_that_cannot_be_followed_changes_nothing_and_says_what_is_wrong() {
     ];
     for (text, place) in cases {
         file.write(&text);
-        let said = until(&dev, place, SOON, |state| state["file"]["problem"].to_string().contains(place));
+        let said = dev.until(place, SOON, |state| state["file"]["problem"].to_string().contains(place)).unwrap();
         assert_eq!(running(&said), ([1, 1, 1], 0), "{place}");
     }
     file.sizes([2, 1, 1]);

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use throng_e2e::client::Client;
 use throng_e2e::cluster::{Cluster, POD_KEY, Pod};
+use throng_e2e::slack;
 use throng_proto::key::PodKey;
 use throng_proto::link::node_client::NodeClient;
 use throng_proto::link::{DescribeRequest, DrainRequest, PressureRequest};
@@ -184,6 +185,37 @@ async fn sigterm_sends_the_clients_of_a_gateway_to_another_before_it_ends() {
     };
     assert!(status.success(), "{status}: {}", world.cluster.log("gateway-0"));
     println!("the gateway was empty after {:?}", began.elapsed());
+}
+
+/// What nobody can take over does not keep a Pod that is told to end.
+#[tokio::test]
+async fn sigterm_ends_a_pod_at_its_deadline_when_there_is_nobody_to_hand_its_slots_to() {
+    let drain = Duration::from_secs(1);
+    let cluster = Cluster::new(1_000).unwrap();
+    let _etcd = cluster.start_etcd().unwrap();
+    let [mut chatroom, _message, gateway] =
+        ["chatroom", "message", "gateway"].map(|role| cluster.start_ready(role, role).unwrap());
+    let (mut ana, _) = Client::hello(&gateway.url(), &cluster.token("ana").unwrap()).await.unwrap();
+    let until = Instant::now() + PATIENCE;
+    while let Err(error) = ana.ask(json!({"join": {"room": "r"}})).await {
+        assert!(Instant::now() < until, "{error}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let began = Instant::now();
+    chatroom.terminate().unwrap();
+    let status = loop {
+        if let Some(status) = chatroom.ended().unwrap() {
+            break status;
+        }
+        let log = cluster.log("chatroom");
+        assert!(began.elapsed() < drain.mul_f64(2.0 * slack()), "it has not ended after {:?}: {log}", began.elapsed());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let (took, log) = (began.elapsed(), cluster.log("chatroom"));
+    assert!(status.success(), "{status}: {log}");
+    assert!(took >= drain, "it ended after {took:?}, while there was time: {log}");
+    assert!(log.contains("the drain has reached its deadline"), "{log}");
+    println!("it ended {took:?} after SIGTERM, with a deadline of {drain:?}");
 }
 
 async fn channel(pod: &Pod) -> Channel {

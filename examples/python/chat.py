@@ -16,6 +16,7 @@ import queue
 import random
 import select
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -56,8 +57,10 @@ class WebSocket:
 
     def __init__(self, url, timeout=10):
         parts = urlsplit(url)
-        port = parts.port or 80
+        port = parts.port or {"ws": 80, "wss": 443}[parts.scheme]
         self.socket = socket.create_connection((parts.hostname, port), timeout=timeout)
+        if parts.scheme == "wss":
+            self.socket = ssl.create_default_context().wrap_socket(self.socket, server_hostname=parts.hostname)
         self.buffer = b""
         self.lock = threading.Lock()
         key = base64.b64encode(os.urandom(16)).decode()
@@ -83,7 +86,8 @@ class WebSocket:
 
     def readable(self, until):
         """Waits for something to read, at most until a moment of time.monotonic() if there is one."""
-        if self.buffer or until is None:
+        # TLS may hold what it has decrypted, which select does not see.
+        if self.buffer or until is None or (isinstance(self.socket, ssl.SSLSocket) and self.socket.pending()):
             return True
         return bool(select.select([self.socket], [], [], max(0, until - time.monotonic()))[0])
 

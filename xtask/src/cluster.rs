@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use throng_cluster::{Cluster, Options, binaries, images};
 
 use crate::image;
+use crate::previous;
 use crate::run::{Tally, cargo, target};
 use crate::tiers::Choice;
 
@@ -82,8 +83,8 @@ pub(crate) fn run(root: &Path, args: ClusterArgs) -> Result<bool> {
     match args.action {
         Action::Up { nodes, images } => {
             let cluster = Cluster::up(&Options { dir: dir.clone(), binaries: binaries::build(&cache(root))?, nodes })?;
-            if images {
-                load_images(root, &cluster)?;
+            if let Some(previous) = images.then(|| load(root, &cluster)).transpose()?.flatten() {
+                println!("export THRONG_PREVIOUS={}", previous.display());
             }
             println!("export KUBECONFIG={}", cluster.kubeconfig().display());
             println!("export PATH=$PATH:{}", cluster.binaries().display());
@@ -110,14 +111,18 @@ pub(crate) fn run(root: &Path, args: ClusterArgs) -> Result<bool> {
     Ok(true)
 }
 
-/// Loads what the tests run: Throng, the same as another release of it, Redis and etcd.
-pub(crate) fn load_images(root: &Path, cluster: &Cluster) -> Result<()> {
+/// Loads what the tests run: Throng, the same as another release of it, Redis and etcd; and Throng of the commit before, whose
+/// sources it gives, if that is known.
+fn load(root: &Path, cluster: &Cluster) -> Result<Option<PathBuf>> {
     let folder = target(root).join("images");
     let file = |name: &str| folder.join(name);
+    let previous = previous::write(root, &file("previous.tar"))?;
     image::write(root, &file("throng.tar"), &image::reference())?;
     image::pack(root, &file("next.tar"), images::NEXT)?;
     images::stores()?.write(&file("stores.tar"))?;
-    ["throng.tar", "next.tar", "stores.tar"].into_iter().try_for_each(|name| cluster.load(&file(name)))
+    let archives = previous.iter().map(|_| "previous.tar").chain(["throng.tar", "next.tar", "stores.tar"]);
+    archives.map(file).try_for_each(|archive| cluster.load(&archive))?;
+    Ok(previous)
 }
 
 /// The tier of the test command: starts a cluster, runs what needs one, ends it, and looks for what is left.
@@ -138,8 +143,11 @@ pub(crate) fn tier(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bo
     let Some(cluster) = tally.step("a cluster of three nodes starts", || Cluster::up(&options)) else {
         return Ok(false);
     };
-    let loaded = tally.step("images are built and loaded", || load_images(root, &cluster)).is_some();
-    let passed = loaded && test(root, choice, &cluster, tally)?;
+    let loaded = tally.step("images are built and loaded", || load(root, &cluster));
+    let passed = match loaded {
+        Some(previous) => test(root, choice, &cluster, previous.as_deref(), tally)?,
+        None => false,
+    };
     let clean = tally.step("the cluster ends and leaves nothing", || {
         let left = cluster.down();
         ensure!(left.is_empty(), "left: {left:#?}");
@@ -149,7 +157,7 @@ pub(crate) fn tier(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bo
 }
 
 /// First what needs no people, one test at a time, for some take nodes and the API server away; then the scenarios.
-fn test(root: &Path, choice: &Choice, cluster: &Cluster, tally: &mut Tally) -> Result<bool> {
+fn test(root: &Path, choice: &Choice, cluster: &Cluster, previous: Option<&Path>, tally: &mut Tally) -> Result<bool> {
     let throng =
         std::env::var_os("THRONG_IMAGE_BIN").map_or_else(|| image::programs(root).join("throng"), PathBuf::from);
     let mut run = |name: &str, arguments: &[&str]| {
@@ -160,6 +168,9 @@ fn test(root: &Path, choice: &Choice, cluster: &Cluster, tally: &mut Tally) -> R
         command.env("THRONG_BIN", &throng).env("THRONG_TEST_SLACK", choice.slack.to_string());
         if choice.full {
             command.env("THRONG_TEST_FULL", "1");
+        }
+        if let Some(sources) = previous {
+            command.env("THRONG_PREVIOUS", sources);
         }
         tally.run(name, &mut command)
     };

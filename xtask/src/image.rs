@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
+use throng_cluster::image::Image;
 use throng_cluster::images;
 
 use crate::run::{cargo, target};
@@ -55,8 +56,13 @@ pub(crate) fn write(root: &Path, out: &Path, reference: &str) -> Result<()> {
 /// Writes the archive of a binary that is there.
 pub(crate) fn pack(root: &Path, out: &Path, reference: &str) -> Result<()> {
     let binary = std::env::var_os(BINARY).map_or_else(|| programs(root).join("throng"), PathBuf::from);
+    of(&binary, reference)?.write(out)
+}
+
+/// The image of a binary.
+pub(crate) fn of(binary: &Path, reference: &str) -> Result<Image> {
     let authorities = Some(Path::new(AUTHORITIES)).filter(|file| file.is_file());
-    images::throng(reference, &binary, authorities)?.write(out)
+    images::throng(reference, binary, authorities)
 }
 
 /// Builds the static binary: the one that the image holds, and that all tests from outside run.

@@ -1,14 +1,16 @@
 //! Development tasks of the project: `cargo xtask test` is the whole proof, `cargo xtask lint` the quick part.
 //!
 //! Top-down: [`main`] reads the command, [`tiers`] says what each one runs and in which order, [`run`] runs and counts
-//! it, [`cluster`] starts a real Kubernetes, [`image`] makes the container image, [`setup`] installs what the tests need, [`bench`] judges figures, [`house`] holds the rules of the house that no compiler knows,
-//! [`deny`] what is built in to `deny.toml`.
+//! it, [`cluster`] starts a real Kubernetes, [`image`] makes the container image, [`previous`] that of the commit before,
+//! [`setup`] installs what the tests need, [`bench`] judges figures, [`house`] holds the rules of the house that no compiler
+//! knows, [`deny`] what is built in to `deny.toml`.
 
 mod bench;
 mod cluster;
 mod deny;
 mod house;
 mod image;
+mod previous;
 mod run;
 mod setup;
 mod tiers;

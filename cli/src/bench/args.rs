@@ -77,7 +77,8 @@ pub(super) struct ServerArgs {
     /// All connections must be open by then, in seconds.
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     pub(super) connect_deadline: u64,
-    /// Bounds on time are so many times as wide as promised, those on CPU follow the bare loop: for a slower or shared machine.
+    /// Bounds on time, idle CPU and applied joins are so many times as wide as promised, that on CPU per delivery follows the
+    /// bare loop: for a slower or shared machine.
     #[arg(long, default_value_t = 1.0, value_name = "TIMES")]
     slack: f64,
     #[command(flatten)]

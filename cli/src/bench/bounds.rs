@@ -1,6 +1,6 @@
 //! Bounds on cost and time: each is stated once, beside the scenario that measures it, and stands in the report with the
 //! figure that it bounds. They hold for the load of the README's table, on a machine with nothing else to do; `--slack`
-//! widens them for another.
+//! widens those that hang on the machine for another.
 
 use serde::Serialize;
 

@@ -61,16 +61,18 @@ pub(super) fn scenario(args: &JoinsArgs, cores: Cores, progress: &Progress) -> a
     let order = Order { begun_us, per_s: 2.0 * f64::from(args.rate), count: 2 * u64::from(args.rate) * args.seconds };
     traffic.run(&mut fleet, order, progress)?;
     let ended_us = now_us();
+    // What is applied while the count is waited for is not of the measured time.
+    let after = applied(&server)?;
     let (cpu_after, client_after) = (server.gateway_cpu_us()?, own_cpu_us());
     progress.stage("waiting for the count");
     let exact_us = traffic.count(&mut fleet, &server, ended_us)?;
     traffic.answered(&mut fleet, Duration::from_secs(10))?;
-    let after = applied(&server)?;
     server.check()?;
 
     let seconds = (ended_us - begun_us) as f64 / 1e6;
     let wall_us = (ended_us - begun_us) as f64;
-    let per_s = |(before, after): (f64, f64)| (after - before) / seconds;
+    let counted_s = (after.at_us - before.at_us) as f64 / 1e6;
+    let per_s = |(before, after): (f64, f64)| (after - before) / counted_s;
     let mut report = Report {
         scenario: "joins",
         subscribers: Some(u64::from(args.connections)),
@@ -121,12 +123,15 @@ fn clients(args: &JoinsArgs, server: &Server) -> anyhow::Result<Fleet> {
 
 /// What the chatroom Pods have applied.
 struct Applied {
+    /// When they had said so.
+    at_us: u64,
     joins: Option<f64>,
     leaves: Option<f64>,
 }
 
 fn applied(server: &Server) -> anyhow::Result<Applied> {
-    Ok(Applied { joins: server.metric("chatroom", JOINS)?, leaves: server.metric("chatroom", LEAVES)? })
+    let (joins, leaves) = (server.metric("chatroom", JOINS)?, server.metric("chatroom", LEAVES)?);
+    Ok(Applied { at_us: now_us(), joins, leaves })
 }
 
 /// So many commands at this pace.

@@ -63,6 +63,7 @@ pub(crate) fn run() -> Result<ExitCode> {
             // A gateway keeps nothing.
             store: Arc::new(MemoryDb::default().store(identity.instance.clone())),
             store_is_shared: false,
+            has_process: true,
             identity,
             registry,
             pod_key: PodKey::new(&brief.pod_key).context("the key between Pods is visible ASCII")?,

@@ -262,7 +262,8 @@ fn see(name: &str, pod: &Pod) -> Seen {
         created: pod.created,
     };
     let slots = throng_runtime::sample::slots(&described.slots);
-    Seen { name: name.to_owned(), pod: seen, sample: lives.then(|| sample(pod)), slots }
+    let sample = lives.then(|| Sample { unready: described.reasons, ..sample(pod) });
+    Seen { name: name.to_owned(), pod: seen, sample, slots }
 }
 
 /// A room as its owner tells it, with what bots in it say of what reaches them.

@@ -116,6 +116,7 @@ impl Pod {
         let parts = Parts {
             store: with.stores.of(&identity.instance)?,
             store_is_shared: true,
+            has_process: false,
             identity,
             registry: Arc::clone(&with.registry),
             pod_key: with.pod_key.clone(),

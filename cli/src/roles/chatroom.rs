@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use throng_chatroom::{Handle, Options, Service, Start, StoredLog};
 use throng_core::Slot;
+use throng_node::cpu::Meter;
 use throng_node::ownership::{BoxFuture, Handle as Ownership, Identity, Rooms};
 use throng_node::service::{Hooks, NodeService};
 use throng_proto::link::{DescribeReply, DrainRequest, GatheredRoom, PressureSample, SlotActivity};
@@ -15,11 +16,12 @@ use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use tracing::{error, warn};
 
-use super::{Membership, Metrics, Parts, Running, describe, policy, sample, serve_health, within};
+use super::{Membership, Metrics, Parts, Running, cpu_of_one_thread, describe, policy, sample, serve_health, within};
 
 pub(super) fn assemble(options: Options, parts: Parts) -> Result<Running> {
     let Membership { driver, ownership, slots } = Membership::new(&parts);
-    let Parts { identity, registry, store, pod_key, grpc, http, stop, cut, .. } = parts;
+    let Parts { identity, registry, store, has_process, pod_key, grpc, http, stop, cut, .. } = parts;
+    let cpu = cpu_of_one_thread(has_process);
     let mut metrics = Metrics::default();
     throng_node::ownership::metrics::register(&ownership, &mut metrics);
     let (log, log_events, writing) = StoredLog::new(store, BehindOptions::default());
@@ -51,7 +53,7 @@ pub(super) fn assemble(options: Options, parts: Parts) -> Result<Running> {
     policy::follow(&*registry, cut.clone(), move |rooms| told.set_rooms(policy::of_chatroom(rooms)));
     let driver = driver.with_rooms(Arc::new(RoomSlots { handle: handle.clone(), behind: behind.clone() }));
     // Set once, here.
-    let _ = hooks.0.set(State { identity, handle: service.handle(), ownership });
+    let _ = hooks.0.set(State { identity, handle: service.handle(), ownership, cpu });
     serve_health(http, Arc::clone(&hooks) as Arc<dyn Hooks>, metrics, cut.clone())?;
     let serve = Box::pin(async move {
         tokio::spawn(writing.run());
@@ -94,6 +96,7 @@ struct State {
     identity: Identity,
     handle: Handle,
     ownership: Ownership,
+    cpu: Meter,
 }
 
 /// Empty until the role is made: the gRPC that answers is a part of the role.
@@ -108,6 +111,7 @@ impl Hooks for Chatroom {
             ("members".to_owned(), state.handle.members() as f64),
             ("joins_per_second".to_owned(), rates.joins_per_s),
             ("messages_per_second".to_owned(), rates.publishes_per_s),
+            ("cpu_percent".to_owned(), state.cpu.percent()),
         ]);
         sample(load, &state.ownership, state.ownership.status().open as u64)
     }

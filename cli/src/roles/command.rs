@@ -82,6 +82,7 @@ async fn serve(role: Role, node: &Node, config: Config) -> Result<ExitCode> {
         identity,
         registry,
         store,
+        has_process: true,
         store_is_shared: !node.redis.is_empty() && role != Role::Gateway,
         pod_key: key,
         grpc,

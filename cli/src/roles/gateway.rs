@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use throng_gateway::api::{self, ApiDeps, ApiKeys, Calls};
 use throng_gateway::options::Secret;
 use throng_gateway::{Deps, Handle, Load, Options, Service};
+use throng_node::cpu::Meter;
 use throng_node::ownership::{Handle as Ownership, Identity};
 use throng_node::service::{Hooks, NodeService};
 use throng_proto::link::{DescribeReply, DrainRequest, PressureSample, ShedRequest};
@@ -23,17 +24,18 @@ use super::{
 
 /// Rates of a gateway are taken over this long.
 const RATES_OVER: Duration = Duration::from_secs(1);
-/// Lateness and errors are told of spans of this length: the planner waits for two bad ones.
-const HEALTH_SPAN: Duration = Duration::from_secs(5);
+/// Lateness and errors are told of spans of this length.
+const HEALTH_SPAN: Duration = Duration::from_millis(throng_core::gateway::HEALTH_SPAN_MS);
 
 pub(super) fn assemble(mut options: Options, parts: Parts) -> Result<Running> {
     let Membership { driver, ownership, slots: _ } = Membership::new(&parts);
-    let Parts { identity, registry, pod_key, grpc, http, public, page, stop, cut, .. } = parts;
+    let Parts { identity, registry, has_process, pod_key, grpc, http, public, page, stop, cut, .. } = parts;
     if options.reactors == 0 {
         options.reactors = std::thread::available_parallelism().map_or(1, usize::from);
     }
     let listeners = (0..options.reactors).map(|_| throng_gateway::bind(public)).collect::<std::io::Result<_>>();
     let listeners = listeners.with_context(|| format!("cannot listen on {public}"))?;
+    let reactors = options.reactors;
     let (downstream, auth) = (options.downstream, options.auth.clone());
     options.auth = mounted::with_keys(&auth)?;
     let read = options.auth.clone();
@@ -67,7 +69,8 @@ pub(super) fn assemble(mut options: Options, parts: Parts) -> Result<Running> {
         Ok(())
     });
     let health = Mutex::new(Health::new(&handle));
-    let hooks = Arc::new(Gateway { identity, handle: handle.clone(), ownership, load: Mutex::default(), health });
+    let cpu = cpu(&handle, has_process, reactors);
+    let hooks = Arc::new(Gateway { identity, handle: handle.clone(), ownership, load: Mutex::default(), health, cpu });
     let node = InterceptedService::new(NodeService::server(Arc::clone(&hooks) as Arc<dyn Hooks>), pod_key.demand());
     grpc.set_nonblocking(true)?;
     let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(grpc)?);
@@ -93,6 +96,12 @@ pub(super) fn assemble(mut options: Options, parts: Parts) -> Result<Running> {
     Ok(Running { hooks, serve })
 }
 
+/// Measures the CPU use of a gateway: its process, or its threads where others share that.
+fn cpu(handle: &Handle, has_process: bool, reactors: usize) -> Meter {
+    let handle = handle.clone();
+    if has_process { Meter::of_process(reactors) } else { Meter::new(reactors, move || handle.cpu_ms() * 1000) }
+}
+
 fn texts(keys: &[Secret]) -> Vec<String> {
     keys.iter().map(|key| key.0.clone()).collect()
 }
@@ -104,6 +113,7 @@ struct Gateway {
     ownership: Ownership,
     load: Mutex<Rates>,
     health: Mutex<Health>,
+    cpu: Meter,
 }
 
 /// How well the gateway did its work in the latest span of time that is over.
@@ -119,15 +129,14 @@ impl Health {
         Self { begun: std::time::Instant::now(), seen, last: throng_gateway::health::Health::default() }
     }
 
-    /// Its loads, by the names that the planner knows them by.
-    fn loads(&mut self, handle: &Handle) -> impl Iterator<Item = (String, f64)> {
+    /// Its loads, as a sample tells them.
+    fn loads(&mut self, handle: &Handle) -> impl Iterator<Item = (String, f64)> + use<> {
         if self.begun.elapsed() >= HEALTH_SPAN {
             let seen = throng_gateway::health::Seen::now(handle.counters());
             self.last = seen.since(&self.seen);
             (self.begun, self.seen) = (std::time::Instant::now(), seen);
         }
-        let named = |name: &str, value: Option<f64>| Some((name.to_owned(), value?));
-        named("p99_ms", self.last.p99_ms).into_iter().chain(named("error_percent", self.last.error_percent))
+        self.last.loads().map(|(name, value)| (name.to_owned(), value))
     }
 }
 
@@ -158,7 +167,7 @@ impl Hooks for Gateway {
         let load = HashMap::from([
             ("connections".to_owned(), load.connections),
             ("egress_mbps".to_owned(), load.egress_mbps),
-            ("cpu_percent".to_owned(), load.cpu_percent),
+            ("cpu_percent".to_owned(), self.cpu.percent()),
             ("deliveries_per_second".to_owned(), load.deliveries_per_second),
         ]);
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::Result;
 use throng_message::{Dependencies, Handle, Options, Service};
+use throng_node::cpu::Meter;
 use throng_node::ownership::{Handle as Ownership, Identity};
 use throng_node::service::{Hooks, NodeService};
 use throng_proto::link::{DescribeReply, DrainRequest, PressureSample, SlotActivity};
@@ -12,11 +13,14 @@ use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use tracing::error;
 
-use super::{Membership, Metrics, Parts, Running, describe, sample, serve_health, watch_routes, within};
+use super::{
+    Membership, Metrics, Parts, Running, cpu_of_one_thread, describe, sample, serve_health, watch_routes, within,
+};
 
 pub(super) fn assemble(options: Options, parts: Parts) -> Result<Running> {
     let Membership { driver, ownership, slots } = Membership::new(&parts);
-    let Parts { identity, registry, pod_key, grpc, http, stop, cut, .. } = parts;
+    let Parts { identity, registry, has_process, pod_key, grpc, http, stop, cut, .. } = parts;
+    let cpu = cpu_of_one_thread(has_process);
     let mut metrics = Metrics::default();
     throng_node::ownership::metrics::register(&ownership, &mut metrics);
     let hooks = Arc::new(Message::default());
@@ -36,7 +40,7 @@ pub(super) fn assemble(options: Options, parts: Parts) -> Result<Running> {
     };
     let service = Service::new(options, dependencies, &mut metrics);
     // Set once, here.
-    let _ = hooks.0.set(State { identity, handle: service.handle(), ownership });
+    let _ = hooks.0.set(State { identity, handle: service.handle(), ownership, cpu });
     serve_health(http, Arc::clone(&hooks) as Arc<dyn Hooks>, metrics, cut.clone())?;
     let serve = Box::pin(async move {
         let serving = tokio::spawn(service.run());
@@ -54,6 +58,7 @@ struct State {
     identity: Identity,
     handle: Handle,
     ownership: Ownership,
+    cpu: Meter,
 }
 
 /// Empty until the role is made: the gRPC that answers is a part of the role.
@@ -67,6 +72,7 @@ impl Hooks for Message {
         let load = HashMap::from([
             ("users".to_owned(), figures.users as f64),
             ("deliveries_per_second".to_owned(), figures.deliveries_per_s as f64),
+            ("cpu_percent".to_owned(), state.cpu.percent()),
         ]);
         sample(load, &state.ownership, state.ownership.status().open as u64)
     }

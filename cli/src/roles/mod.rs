@@ -20,6 +20,7 @@ use prometheus_client::registry::Registry as Metrics;
 use serde::{Deserialize, Serialize};
 use throng_core::Role;
 use throng_node::config::{self, ConfigError, Sources};
+use throng_node::cpu::Meter;
 use throng_node::health;
 use throng_node::ownership::{Driver, Handle as Ownership, Identity};
 use throng_node::service::Hooks;
@@ -80,6 +81,8 @@ pub(crate) struct Parts {
     pub(crate) store: Arc<dyn Store>,
     /// Other processes use the same store: fences and grace mean something.
     pub(crate) store_is_shared: bool,
+    /// The process has no other role: what CPU it uses the role uses.
+    pub(crate) has_process: bool,
     pub(crate) pod_key: PodKey,
     /// gRPC of the role and of `Node`.
     pub(crate) grpc: TcpListener,
@@ -129,6 +132,11 @@ impl Membership {
         let driver = if parts.store_is_shared { driver.with_store(Arc::clone(&parts.store)) } else { driver };
         Self { driver, ownership, slots }
     }
+}
+
+/// Measures the CPU use of a role whose work is done by the thread that calls this.
+fn cpu_of_one_thread(has_process: bool) -> Meter {
+    if has_process { Meter::of_process(1) } else { Meter::of_this_thread() }
 }
 
 /// Who serves what, kept up to date from the registry until it is gone.
@@ -203,5 +211,67 @@ fn describe(identity: &Identity, ownership: &Ownership) -> DescribeReply {
         reasons,
         incarnation: status.incarnation,
         slots: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use serde_json::json;
+    use throng_core::{InstanceId, Millis};
+    use throng_registry::{Member, MemoryRegistry};
+    use throng_store::MemoryDb;
+
+    use super::*;
+
+    fn parts(role: Role) -> Parts {
+        let local = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (grpc, http, public) = (local(), local(), local());
+        let instance = InstanceId::new("pod-0").unwrap();
+        let member = Member {
+            pod: "pod-0".into(),
+            uid: "uid".into(),
+            address: grpc.local_addr().unwrap().to_string().into(),
+            http_address: http.local_addr().unwrap().to_string().into(),
+            revision: "1".into(),
+            draining: false,
+            redis_ok: true,
+            ready: true,
+            started_ms: Millis(0),
+        };
+        Parts {
+            store: Arc::new(MemoryDb::default().store(instance.clone())),
+            identity: Identity { role, instance, member },
+            registry: Arc::new(MemoryRegistry::new()),
+            store_is_shared: false,
+            has_process: false,
+            pod_key: PodKey::new("key").unwrap(),
+            grpc,
+            http,
+            public: public.local_addr().unwrap(),
+            page: axum::Router::new(),
+            stop: CancellationToken::new(),
+            cut: CancellationToken::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn each_role_tells_every_load_that_its_pool_can_have_a_target_for() {
+        let spec = json!({
+            "image": "throng:0.1.0",
+            "redis": {"url": "redis://redis:6379"},
+            "etcd": {"endpoints": ["http://etcd:2379"]},
+            "auth": {"jwt": {"secretRef": {"name": "live-auth"}}},
+        });
+        let spec = throng_crds::validate::cluster(&serde_json::from_value(spec).unwrap()).unwrap().spec;
+        let config = dev_config(&Sources::default()).unwrap();
+        for role in Role::ALL {
+            let running = assemble(role, &config, parts(role)).unwrap();
+            let load = running.hooks.sample().load;
+            for target in &spec.pools.of(role).targets {
+                assert!(load.contains_key(target.load), "{role} does not tell {}: {load:?}", target.load);
+            }
+        }
     }
 }

@@ -48,7 +48,7 @@ pub(super) struct Node {
     etcd_user_file: Option<PathBuf>,
     /// File with the password.
     etcd_password_file: Option<PathBuf>,
-    /// PEM file of the authority that signed etcd's certificate; needed for `https`.
+    /// PEM file of the authority that signed etcd's certificate, for `https://`; else those of the system are trusted.
     etcd_ca_file: Option<PathBuf>,
     /// PEM file of the certificate to show to etcd, if it asks for one.
     etcd_cert_file: Option<PathBuf>,
@@ -130,14 +130,11 @@ impl Node {
             }
         };
         let identity = pair("node.etcd", self.etcd_cert_file.as_ref(), self.etcd_key_file.as_ref())?;
-        options.tls = match &self.etcd_ca_file {
-            Some(ca) => {
-                let identity = identity.map(|(certificate, key)| (certificate.into(), key.into()));
-                Some(EtcdTls { ca: ca.clone().into(), identity, domain: self.etcd_domain.clone() })
-            }
-            None if identity.is_none() && self.etcd_domain.is_none() => None,
-            None => bail!("node.etcd_ca_file is missing: TLS to etcd needs the certificate of its authority"),
-        };
+        if self.etcd_ca_file.is_some() || identity.is_some() || self.etcd_domain.is_some() {
+            let ca = self.etcd_ca_file.clone().map(Into::into);
+            let identity = identity.map(|(certificate, key)| (certificate.into(), key.into()));
+            options.tls = Some(EtcdTls { ca, identity, domain: self.etcd_domain.clone() });
+        }
         Ok(options)
     }
 
@@ -240,11 +237,12 @@ mod tests {
     }
 
     #[test]
-    fn tls_to_etcd_needs_its_authority_and_a_certificate_its_key() {
+    fn tls_to_etcd_trusts_the_system_unless_told_whom_and_a_certificate_needs_its_key() {
         let of = |sets: &[&str]| node(&[&[ETCD], sets].concat()).unwrap().etcd_options();
         let tls = of(&["etcd_ca_file=/s/ca.pem", "etcd_cert_file=/s/c.pem", "etcd_key_file=/s/k.pem"]).unwrap().tls;
         assert!(tls.is_some_and(|tls| tls.identity.is_some()));
-        assert!(of(&["etcd_domain=etcd"]).unwrap_err().to_string().contains("etcd_ca_file"));
+        let tls = of(&["etcd_domain=etcd"]).unwrap().tls;
+        assert!(tls.is_some_and(|tls| tls.ca.is_none() && tls.domain.as_deref() == Some("etcd")));
         assert!(of(&["etcd_ca_file=/s/ca.pem", "etcd_cert_file=/s/c.pem"]).is_err());
     }
 

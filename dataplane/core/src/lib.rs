@@ -5,9 +5,11 @@
 //! `throng dev`, in a model checker and under a simulated network.
 //!
 //! The words: [`ids`] and [`lane`]; what a room orders: [`stamp`] and [`message`]; which Pod it belongs to: [`slot`].
-//! What the operator says to running Pods: [`placement`] of slots and [`policy`] of rooms.
+//! What the operator says to running Pods: [`placement`] of slots and [`policy`] of rooms;
+//! what it knows of each [`gateway`].
 
 pub mod fanout;
+pub mod gateway;
 pub mod ids;
 pub mod lane;
 pub mod message;

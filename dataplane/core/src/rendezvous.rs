@@ -72,10 +72,16 @@ impl Nodes {
     /// The best `k` places for a key, best first; fewer if there are fewer Pods. O(n k).
     #[must_use]
     pub fn top(&self, key: Key, k: usize) -> SmallVec<[usize; 4]> {
+        self.best(key, k, |(_, place)| place)
+    }
+
+    /// The best `k` for a key, best first, by what is asked of each.
+    fn best<T, All: FromIterator<T>>(&self, key: Key, k: usize, of: impl Fn((Score, usize)) -> T) -> All {
         if k <= FEW {
-            return self.few(key, k).into_iter().flatten().map(|(_, place)| place).collect();
+            self.few(key, k).into_iter().flatten().map(of).collect()
+        } else {
+            self.many(key, k).into_iter().map(of).collect()
         }
-        self.ranked(key, k).into_iter().map(|(_, place)| place).collect()
     }
 
     /// The best `k` of at most [`FEW`], with their scores: without a list, for a placement asks for them 4,096 times.
@@ -97,10 +103,7 @@ impl Nodes {
         best
     }
 
-    fn ranked(&self, key: Key, k: usize) -> SmallVec<[(Score, usize); 8]> {
-        if k <= FEW {
-            return self.few(key, k).into_iter().flatten().collect();
-        }
+    fn many(&self, key: Key, k: usize) -> SmallVec<[(Score, usize); 8]> {
         let mut best: SmallVec<[(Score, usize); 8]> = SmallVec::new();
         for (place, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.weight > 0) {
             let score = self.score(key, *node);
@@ -177,7 +180,7 @@ struct Asking {
 impl Asking {
     fn next(&mut self, nodes: &Nodes) -> Option<(Score, usize)> {
         if self.next == self.ranked.len() {
-            self.ranked = nodes.ranked(Key::slot(self.slot), (self.next * 4).max(4));
+            self.ranked = nodes.best(Key::slot(self.slot), (self.next * 4).max(FEW), std::convert::identity);
         }
         let next = self.ranked.get(self.next).copied();
         self.next += 1;

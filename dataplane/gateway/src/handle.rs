@@ -41,8 +41,6 @@ pub struct Load {
     pub connections: f64,
     /// Megabits a second to clients.
     pub egress_mbps: f64,
-    /// CPU time of the gateway's threads; 100 is one core.
-    pub cpu_percent: f64,
     /// Joins a second.
     pub joins_per_second: f64,
     /// Messages handed to subscribers a second.
@@ -56,7 +54,6 @@ pub struct Sample {
     egress_bytes: u64,
     joins: u64,
     deliveries: u64,
-    cpu_ms: u64,
 }
 
 impl Handle {
@@ -74,7 +71,6 @@ impl Handle {
             egress_bytes: counters.egress_bytes.load(Ordering::Relaxed),
             joins: counters.joins.load(Ordering::Relaxed),
             deliveries: counters.deliveries.load(Ordering::Relaxed),
-            cpu_ms: self.cpu_ms(),
         };
         let connections = counters.connections.load(Ordering::Relaxed) as f64;
         let Some(before) = last.replace(sample) else { return Load { connections, ..Load::default() } };
@@ -83,7 +79,6 @@ impl Handle {
         Load {
             connections,
             egress_mbps: rate(sample.egress_bytes, before.egress_bytes) * 8.0 / 1e6,
-            cpu_percent: rate(sample.cpu_ms, before.cpu_ms) / 10.0,
             joins_per_second: rate(sample.joins, before.joins),
             deliveries_per_second: rate(sample.deliveries, before.deliveries),
         }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use throng_core::gateway::{ERROR_PERCENT, P99_MS};
 use throng_proto::codes::ErrorCode;
 
 use crate::counters::{Counters, DELAYS_MS};
@@ -27,6 +28,14 @@ pub struct Health {
     pub p99_ms: Option<f64>,
     /// Share of commands that failed through no fault of the client, percent.
     pub error_percent: Option<f64>,
+}
+
+impl Health {
+    /// As loads of a sample, by the names that the planner knows them by. What cannot be told is left out.
+    pub fn loads(&self) -> impl Iterator<Item = (&'static str, f64)> + use<> {
+        let known = [(P99_MS, self.p99_ms), (ERROR_PERCENT, self.error_percent)];
+        known.into_iter().filter_map(|(name, value)| Some((name, value?)))
+    }
 }
 
 impl Seen {
@@ -84,6 +93,15 @@ mod tests {
         }
         counters.add(&counts);
         Seen::now(&counters).since(&before)
+    }
+
+    #[test]
+    fn what_enough_commands_and_messages_tell_are_two_loads_of_a_sample() {
+        let told: Vec<_> = health(&[(1, 50)], 50, &[(ErrorCode::Internal, 1)]).loads().collect();
+        assert_eq!(told.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["p99_ms", "error_percent"]);
+        assert!(told.contains(&(ERROR_PERCENT, 2.0)), "{told:?}");
+        assert_eq!(health(&[(1, 5)], 50, &[]).loads().collect::<Vec<_>>(), [(ERROR_PERCENT, 0.0)]);
+        assert_eq!(health(&[], 5, &[]).loads().count(), 0);
     }
 
     #[test]

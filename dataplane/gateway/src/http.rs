@@ -60,18 +60,19 @@ fn tower_service(
                 return Ok(no_upgrade());
             }
             let has_key = request.headers().contains_key(header::AUTHORIZATION);
-            let answer = tower::ServiceExt::oneshot(pages, request.map(Body::new)).await;
-            Ok(if has_key { answer? } else { answer.map(last_if_refused)? })
+            let mut answer = tower::ServiceExt::oneshot(pages, request.map(Body::new)).await?;
+            if is_last(answer.status(), has_key) {
+                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(answer)
         }
     }))
 }
 
-/// Nobody holds one of the places with requests that are refused: without a key, such an answer is the last on its connection.
-fn last_if_refused(mut answer: Response) -> Response {
-    if answer.status().is_client_error() {
-        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    answer
+/// Nobody holds one of the places with requests that are refused: without a key, or with a wrong one, such an answer is the
+/// last on its connection.
+fn is_last(status: StatusCode, has_key: bool) -> bool {
+    status == StatusCode::UNAUTHORIZED || !has_key && status.is_client_error()
 }
 
 /// The answer to who comes to the WebSocket's path and asks for none: a browser's address bar, or a client behind a proxy
@@ -117,5 +118,19 @@ impl AsyncWrite for Resumed {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_request_is_the_last_on_its_connection_unless_its_key_was_right() {
+        let last = |has_key: bool| {
+            [200, 401, 404, 429, 503].map(|status| is_last(StatusCode::from_u16(status).unwrap(), has_key))
+        };
+        assert_eq!(last(false), [false, true, true, true, false]);
+        assert_eq!(last(true), [false, true, false, false, false]);
     }
 }

@@ -245,6 +245,7 @@ mod tests {
     #[test]
     fn close_codes_are_distinct_and_allowed_on_the_wire() {
         let mut numbers: Vec<u16> = CloseCode::ALL.iter().map(|code| code.number()).collect();
+        numbers.sort_unstable();
         numbers.dedup();
         assert_eq!(numbers.len(), CloseCode::ALL.len());
         assert!(numbers.iter().all(|n| (1000..1015).contains(n) || (4000..5000).contains(n)));

@@ -254,22 +254,25 @@ async fn over_tls_both_sides_show_who_they_are_and_a_stranger_is_named_as_such()
         "--client-cert-auth".to_owned(),
     ]);
     server.run();
-    let trusting = |ca: std::path::PathBuf, identity: Option<(std::path::PathBuf, std::path::PathBuf)>| {
+    let trusting = |ca: Option<std::path::PathBuf>, identity: Option<(std::path::PathBuf, std::path::PathBuf)>| {
         let identity = identity.map(|(certificate, key)| (certificate.into(), key.into()));
-        let tls = Some(Tls { ca: ca.into(), identity, domain: None });
+        let tls = Some(Tls { ca: ca.map(Into::into), identity, domain: None });
         EtcdRegistry::new(EtcdOptions { tls, ..options(&server) }).unwrap()
     };
-    let registry = trusting(authority.ca(), Some(authority.sign("throng")));
+    let registry = trusting(Some(authority.ca()), Some(authority.sign("throng")));
     let mut views = registry.watch();
     seen_within(&mut views, PATIENCE, "a live view", |view| view.health.is_healthy()).await;
     assert_eq!(registry.create_incarnation(1).await, Ok(1));
 
-    let nameless = trusting(authority.ca(), None);
+    let nameless = trusting(Some(authority.ca()), None);
     assert!(nameless.incarnation().await.is_err(), "etcd asks for a certificate");
     let stranger = Authority::new(server.dir(), "stranger");
-    let wary = trusting(stranger.ca(), Some(authority.sign("again")));
+    let wary = trusting(Some(stranger.ca()), Some(authority.sign("again")));
     assert!(matches!(wary.incarnation().await, Err(Error::Refused { reason }) if reason.contains("does not trust")));
-    let missing = trusting(server.dir().join("missing.pem"), None);
+    let of_the_system = trusting(None, Some(authority.sign("third")));
+    let said = of_the_system.incarnation().await;
+    assert!(matches!(&said, Err(Error::Refused { reason }) if reason.contains("does not trust")), "{said:?}");
+    let missing = trusting(Some(server.dir().join("missing.pem")), None);
     assert!(matches!(missing.incarnation().await, Err(Error::Refused { reason }) if reason.contains("missing.pem")));
 }
 

@@ -14,6 +14,8 @@ pub const TOOLS: &str = "throng.test/tools:1";
 pub const STORES: &str = "throng.test/stores:1";
 /// Throng under another name, for tests of releases.
 pub const NEXT: &str = "throng:next";
+/// Throng of the commit before.
+pub const PREVIOUS: &str = "throng:previous";
 /// Who programs in images run as.
 pub const USER: u32 = 65532;
 
@@ -95,6 +97,23 @@ mod tests {
         let text = "\tlinux-vdso.so.1 (0x00007ffc)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x0000)\n\t/lib64/ld-linux-x86-64.so.2 (0x1)\n";
         assert_eq!(paths(text), ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"].map(PathBuf::from));
         assert_eq!(paths("\tstatically linked\n"), Vec::<PathBuf>::new());
+    }
+
+    /// Nothing else here builds by it.
+    #[test]
+    fn the_dockerfile_makes_the_same_image() {
+        let file = std::fs::read_to_string(crate::api::repository().join("Dockerfile")).unwrap();
+        let image = file.split_once("FROM scratch").unwrap().1;
+        let expected = [
+            "COPY --from=build /usr/local/bin/throng /bin/throng".to_owned(),
+            "COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt".to_owned(),
+            format!("USER {USER}:{USER}"),
+            "ENTRYPOINT [\"/bin/throng\"]".to_owned(),
+        ];
+        assert_eq!(image.lines().filter(|line| !line.is_empty()).collect::<Vec<_>>(), expected);
+        let compiler = concat!("FROM rust:", env!("CARGO_PKG_RUST_VERSION"), "-");
+        assert!(file.contains(compiler), "the compiler is that of the workspace: {compiler}");
+        assert!(file.contains(concat!("throng:", env!("CARGO_PKG_VERSION"), " .")), "the version of the workspace");
     }
 
     #[test]

@@ -57,5 +57,5 @@ pub fn obstacle() -> Option<String> {
         let names = missing.join(" ");
         return Some(format!("programs are missing: apt-get install -y --no-install-recommends {names}"));
     }
-    binaries::go_missing()
+    binaries::go_missing().or_else(node::forbidden)
 }

@@ -4,6 +4,7 @@
 //! own. Containers of a node see neither the machine nor other nodes.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -12,7 +13,7 @@ use serde_json::json;
 use crate::control::CLUSTER_DNS;
 use crate::images::TOOLS;
 use crate::network::Network;
-use crate::process::{self, Program, Programs, until};
+use crate::process::{self, Program, Programs, run, until};
 
 /// Zones by turns.
 const ZONES: [&str; 3] = ["zone-a", "zone-b", "zone-c"];
@@ -46,8 +47,7 @@ impl Node<'_> {
         );
         self.configure()?;
         make_cgroups(&self.network.cable(self.index))?;
-        let unshare = "unshare --net --mount --pid --uts --ipc --fork --kill-child --mount-proc bash";
-        let mut line: Vec<String> = unshare.split(' ').map(ToOwned::to_owned).collect();
+        let mut line: Vec<String> = NAMESPACES.split(' ').chain(["bash"]).map(ToOwned::to_owned).collect();
         let text = |path: &Path| path.display().to_string();
         line.extend([
             text(&self.cluster.join("node.sh")),
@@ -158,6 +158,26 @@ conf_dir = "{folder}/cni"
             "nodeStatusUpdateFrequency": "2s", "syncFrequency": "10s",
         })
     }
+}
+
+/// Namespaces of a node.
+const NAMESPACES: &str = "unshare --net --mount --pid --uts --ipc --fork --kill-child --mount-proc";
+
+/// Why no node can be made here though we are root, as in a container without rights: a node's namespaces and mounts, its wire
+/// and its control groups are tried.
+pub(crate) fn forbidden() -> Option<String> {
+    let script = "mount --make-rshared / && mount -t tmpfs probe /run && ip link add probe0 type veth peer name probe1 && echo 1 > /proc/sys/net/ipv4/ip_forward";
+    let mut line = NAMESPACES.split(' ');
+    let mut command = Command::new(line.next().unwrap_or_default());
+    command.args(line).args(["sh", "-ec", script]);
+    let group = format!("throng-probe-{}", std::process::id());
+    let tried = run(&mut command).and_then(|_| make_cgroups(&group));
+    for group in cgroups(&group) {
+        let _ = remove_tree(&group);
+    }
+    tried
+        .err()
+        .map(|error| format!("nodes need namespaces, mounts and control groups, which this machine forbids: {error:#}"))
 }
 
 /// The child of `unshare`: process 1 inside.

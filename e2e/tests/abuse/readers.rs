@@ -67,10 +67,16 @@ async fn growth<T>(dev: &Dev, doing: impl Future<Output = T>) -> (u64, T) {
     }
 }
 
-/// All were closed with 4003. Who reads within two seconds is told why, the others find the end of the stream; the gateway's own
-/// count has them all, and perhaps who spoke so much that it did not read in time itself.
+/// All were closed with 4003: the gateway's own count has them all, and perhaps who spoke so much that it did not read in time
+/// itself. Only then do they read, for what they read would make them fast enough: who does within two seconds is told why, the
+/// others find the end of the stream.
 async fn all_slow(dev: &Dev, readers: Vec<Raw>, closed_before: u64) {
     let count = readers.len() as u64;
+    let until = Instant::now() + SOON;
+    while closes(dev, 4003) < closed_before + count {
+        assert!(Instant::now() < until, "{} of {count} were closed with 4003", closes(dev, 4003) - closed_before);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     let mut standing = 0;
     for mut raw in readers {
         match raw.closed(Duration::from_secs(2)).await {
@@ -80,11 +86,6 @@ async fn all_slow(dev: &Dev, readers: Vec<Raw>, closed_before: u64) {
         }
     }
     assert!(standing * 4 <= count, "{standing} of {count} heard nothing of their end");
-    let until = Instant::now() + SOON;
-    while closes(dev, 4003) < closed_before + count {
-        assert!(Instant::now() < until, "{} of {count} were closed with 4003", closes(dev, 4003) - closed_before);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -97,10 +98,6 @@ async fn who_never_reads_a_room_that_must_not_be_lost_is_closed_with_4003() {
     let mut deaf = deaf(dev, READERS).await;
     for raw in &mut deaf {
         raw.text(r#"{"id":2,"join":{"room":"loud"}}"#).await.unwrap();
-    }
-    for raw in &mut deaf {
-        let answer = raw.json(SOON).await.unwrap();
-        assert!(answer["ok"].is_object(), "{answer}");
     }
     join(&mut speaker, "loud").await;
     let (grown, ()) = growth(dev, fill(&mut speaker, "loud", 1, MESSAGES)).await;

@@ -53,6 +53,7 @@ async fn claims_limit_rooms_and_lanes_also_after_a_resume_and_a_refresh() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_muted_the_blocked_and_those_outside_are_told_why_and_nobody_hears_them() {
     let dev = plain();
+    let talk = Talk::start(dev).unwrap();
     let list = |list: &str, change: Value| {
         let (status, answer) = dev.api("POST", &format!("/v1/rooms/guarded/lists/{list}"), &change).unwrap();
         assert_eq!(status, 200, "{answer}");
@@ -87,6 +88,7 @@ async fn the_muted_the_blocked_and_those_outside_are_told_why_and_nobody_hears_t
     let (status, _) = dev.api("PUT", "/v1/rooms/guarded", &json!({"mute_all": true})).unwrap();
     assert_eq!(status, 200);
     assert_eq!(code(&publish(&mut eve, "guarded", 2).await), "muted");
+    println!("{}", talk.undisturbed().unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

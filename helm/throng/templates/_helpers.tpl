@@ -12,6 +12,11 @@
 {{- .Values.serviceAccount.name | default (include "throng.name" .) -}}
 {{- end }}
 
+{{/* The Lease of its operators; two releases in a namespace must not share it, or one of them does nothing. */}}
+{{- define "throng.lease" -}}
+{{- printf "%s-operator" (include "throng.name" .) -}}
+{{- end }}
+
 {{/* What a selector of the operator's Pods says; it never changes. Pods of pools let in whoever has this name. */}}
 {{- define "throng.selector" -}}
 app.kubernetes.io/name: throng-operator

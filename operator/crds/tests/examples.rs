@@ -1,5 +1,6 @@
 //! Every example is admitted as an API server would, and converts for the planner without a flaw.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -26,6 +27,24 @@ fn the_applications_of_argo_cd_name_what_is_here_in_the_order_in_which_it_is_nee
     let schema: Value = serde_json::from_str(&values).unwrap();
     let set = applications[1]["spec"]["source"]["helm"]["valuesObject"].as_object().unwrap();
     assert!(set.keys().all(|key| schema["properties"].get(key).is_some()), "{set:?}");
+}
+
+/// A condition by another name would make Argo CD wait for ever.
+#[test]
+fn the_health_check_of_argo_cd_reads_conditions_that_the_manual_lists() {
+    let read = |path: &str| std::fs::read_to_string(repository().join(path)).unwrap();
+    let manual = read("docs/operator.md");
+    let table = manual.split("## Conditions").nth(1).unwrap().split("\n## ").next().unwrap();
+    let of = |row: &'_ str| row.trim_end_matches(['|', ' ']).rsplit_once('|').unwrap().1.trim().to_owned();
+    let listed: Vec<String> = table.lines().filter(|line| line.starts_with("| `")).map(of).collect();
+    let listed: BTreeSet<&str> = listed.iter().flat_map(|of| of.split(" and ")).collect();
+    let example = read("examples/gitops/README.md");
+    let check = example.split("```").find(|block| block.contains("resource.customizations.health")).unwrap();
+    let named = ["is(\"", "says(\"", "found."].into_iter().flat_map(|before| check.split(before).skip(1));
+    let named: BTreeSet<&str> =
+        named.map(|rest| rest.split(|letter: char| !letter.is_alphanumeric()).next().unwrap()).collect();
+    assert!(named.contains("Ready") && named.contains("Progressing") && named.len() >= 5, "{named:?}");
+    assert!(named.is_subset(&listed), "{named:?} are not all of {listed:?}");
 }
 
 #[test]

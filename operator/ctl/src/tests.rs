@@ -36,7 +36,7 @@ fn what_contradicts_itself_is_refused() {
         "throng drain live-gateway-7-2 --node a",
         "throng drain --node a --zone b",
         "throng rollback --to 0",
-        "throng rollback --mode quick",
+        "throng rollback --pace quick",
         "throng pause --timeout soon",
         "throng status -A -n show",
         "throng status live -o table",
@@ -48,7 +48,8 @@ fn what_contradicts_itself_is_refused() {
         "throng status live -n show --watch -o json",
         "throng drain live-gateway-7-2 live-gateway-7-5 -y --wait --timeout 1h30m",
         "throng drain --node node-a --cluster live --dry-run",
-        "throng rollback live --to 7 --mode gentle --note late",
+        "throng rollback live --to 7 --pace gentle --note late",
+        "throng rollback live --mode gentle",
         "throng promote -n show --context prod",
     ] {
         assert!(parse(right).is_ok(), "{right}");

@@ -12,7 +12,7 @@ use throng_proto::link::{PressureSample, SlotActivity};
 #[must_use]
 pub fn sample(said: PressureSample, at: Utc) -> Sample {
     let load = said.load.into_iter().filter(|(_, load)| load.is_finite()).collect();
-    Sample { at, load, left: said.left, draining: said.draining }
+    Sample { at, load, left: said.left, draining: said.draining, unready: Vec::new() }
 }
 
 /// What the slots of a Pod carry. What is no slot is left out.
@@ -37,7 +37,7 @@ mod tests {
         let said = PressureSample { load, left: 4, at_ms: 1, draining: true };
         let heard = sample(said, Utc(Millis(9)));
         let load = [("users".to_owned(), 3.0)].into();
-        assert_eq!(heard, Sample { at: Utc(Millis(9)), load, left: 4, draining: true });
+        assert_eq!(heard, Sample { at: Utc(Millis(9)), load, left: 4, draining: true, unready: Vec::new() });
         let said = |slot| SlotActivity { slot, rooms: 2, users: 5, ..SlotActivity::default() };
         let heard = slots(&[said(7), said(4096), said(70_000)]);
         assert_eq!(heard, [(Slot::new(7).unwrap(), Activity { rooms: 2, users: 5 })].into());

@@ -74,7 +74,7 @@ fn note(condition: &Condition) -> String {
 fn is_bad(condition: &Condition) -> bool {
     let good = match condition.kind.as_str() {
         "Degraded" | "DrainBlocked" | "MetricsStale" | "RoomTooHot" => Holds::False,
-        "SpecValid" | "SecretsFound" | "ObjectsReadable" | "EtcdUsable" | "Applied" => Holds::True,
+        "SpecValid" | "SecretsFound" | "ObjectsReadable" | "EtcdUsable" | "StoreReachable" | "Applied" => Holds::True,
         // Ready, Progressing and Paused are what they are; a pool without a Pod is worse.
         _ => return condition.reason == "PoolDown",
     };

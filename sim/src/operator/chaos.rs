@@ -7,6 +7,9 @@ use super::ground::spec::{CLUSTER, MAX, PER_POD, TAINT, WINDOW, path};
 use super::sim::Sim;
 use super::tally::Fault;
 
+/// Where there is nothing for what was drawn, something else is, so many times.
+const DRAWS: u32 = 3;
+
 /// What may happen, with how often each is drawn: in most worlds, and in those that are about releases.
 const HAPPENINGS: [(Fault, u64, u64); 41] = [
     (Fault::OperatorCrash, 3, 2),
@@ -35,21 +38,21 @@ const HAPPENINGS: [(Fault, u64, u64); 41] = [
     (Fault::ShapeChanged, 4, 6),
     (Fault::ImageBroken, 1, 2),
     (Fault::ShapeStuck, 1, 2),
-    (Fault::ShapeSlow, 1, 3),
-    (Fault::ShapeFails, 1, 3),
-    (Fault::ShapeCrashes, 1, 3),
+    (Fault::ShapeSlow, 1, 7),
+    (Fault::ShapeFails, 1, 6),
+    (Fault::ShapeCrashes, 1, 4),
     (Fault::ShapeHealed, 1, 2),
     (Fault::SpecAppliedAgain, 1, 3),
     (Fault::AskedRollbackFast, 1, 3),
-    (Fault::AskedRollbackGentle, 1, 3),
-    (Fault::AskedPause, 1, 3),
-    (Fault::AskedResume, 1, 3),
+    (Fault::AskedRollbackGentle, 1, 4),
+    (Fault::AskedPause, 1, 7),
+    (Fault::AskedResume, 1, 6),
     (Fault::AskedPromote, 1, 3),
     (Fault::AskedDrainPods, 2, 1),
     (Fault::AskedDrainNodes, 1, 1),
     (Fault::AskedDrainZone, 1, 1),
     (Fault::AskedRebalance, 1, 1),
-    (Fault::OperationDeleted, 1, 1),
+    (Fault::OperationDeleted, 2, 3),
 ];
 
 impl Sim {
@@ -75,8 +78,16 @@ impl Sim {
         }
     }
 
-    /// Something happens.
+    /// Something happens: the first that there is something for.
     pub(crate) fn happen(&mut self) {
+        for _ in 0..DRAWS {
+            if self.draw().is_some_and(|fault| self.strike(fault)) {
+                return;
+            }
+        }
+    }
+
+    fn draw(&mut self) -> Option<Fault> {
         let releases = self.releases;
         let often = |usual, released| if releases { released } else { usual };
         let all = HAPPENINGS.iter().map(|(_, usual, released)| often(*usual, *released)).sum();
@@ -84,14 +95,15 @@ impl Sim {
         for (fault, usual, released) in HAPPENINGS {
             let often = often(usual, released);
             if drawn < often {
-                return self.strike(fault);
+                return Some(fault);
             }
             drawn -= often;
         }
+        None
     }
 
-    /// One thing happens, if there is something that it can happen to.
-    pub(crate) fn strike(&mut self, fault: Fault) {
+    /// One thing happens, if there is something that it can happen to; whether it did.
+    pub(crate) fn strike(&mut self, fault: Fault) -> bool {
         let name = format!("{fault:?}");
         let struck = match name {
             _ if name.starts_with("Operator") || fault == Fault::RegistryDown => self.strike_operator(fault),
@@ -105,10 +117,11 @@ impl Sim {
             _ if matches!(fault, Fault::UsersCame | Fault::UsersWent | Fault::DrainStuck) => self.strike_users(fault),
             _ => self.strike_pod(fault),
         };
-        if let Some(what) = struck {
+        if let Some(what) = &struck {
             self.ground.count(fault);
             self.say(|| format!("{name}: {what}"));
         }
+        struck.is_some()
     }
 
     fn later(&mut self, least_s: u64, spread_s: u64) -> Millis {

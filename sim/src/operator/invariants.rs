@@ -69,7 +69,7 @@ impl Capacity {
 }
 
 /// All of them.
-pub const INVARIANTS: [Invariant; 11] = [
+pub const INVARIANTS: [Invariant; 12] = [
     Invariant { name: "converges", sentence: "once faults end, the operator comes to rest", check: converges },
     Invariant { name: "stays", sentence: "once at rest, it does nothing more", check: stays },
     Invariant { name: "spec-alone", sentence: "the final world depends on the final spec alone", check: spec_alone },
@@ -109,6 +109,11 @@ pub const INVARIANTS: [Invariant; 11] = [
         check: progress_in_status,
     },
     Invariant { name: "blocked-gets-nobody", sentence: "a blocked revision gets no users", check: blocked_gets_nobody },
+    Invariant {
+        name: "asked-once",
+        sentence: "an operation takes effect once, and nothing is taken back that nobody asked for",
+        check: asked_once,
+    },
 ];
 
 /// Looks at all promises.
@@ -205,7 +210,7 @@ fn capacity_as_seen(moment: &Moment<'_>) -> Option<String> {
         // One whose drain is taken back before it was told serves as if there had been none.
         let served = |status| pods().filter(move |pod| can_serve(world, status, pod));
         let stays = |pod: &&Pod| !taken.contains(pod.uid.as_str()) && (changes || !closed.contains(pod.uid.as_str()));
-        let users: u64 = pods().filter_map(|pod| Some(world.samples.get(&pod.uid)?.users(role))).sum();
+        let users: u64 = pods().map(|pod| users_seen(world, pod)).sum();
         let (before, after) = (served(&world.status).count(), served(&plan.status).filter(stays).count());
         let needed = usize::try_from(users.div_ceil(PER_POD)).unwrap_or(usize::MAX);
         if after < needed.min(before) {
@@ -216,6 +221,13 @@ fn capacity_as_seen(moment: &Moment<'_>) -> Option<String> {
         let open_after = served(&plan.status).filter(|pod| open(pod) && !closed.contains(pod.uid.as_str())).count();
         (open_before > 0 && open_after == 0).then(|| format!("{role}: nobody could come, {open_before} were open"))
     })
+}
+
+/// Users of a Pod, as a world says. Nobody is on one whose process does not answer and that was last heard of long ago.
+fn users_seen(world: &World, pod: &Pod) -> u64 {
+    let answers = world.registry.as_ref().is_some_and(|registry| registry.members.contains_key(&pod.uid));
+    let sample = world.samples.get(&pod.uid).filter(|sample| answers || sample.is_fresh(world.now));
+    sample.map_or(0, |sample| sample.users(pod.role))
 }
 
 /// Whether a Pod can have users, as a world says, and keeps them in a status.
@@ -308,9 +320,37 @@ fn given_to_blocked(world: &World, plan: &Plan, rollback: &RollbackStatus) -> Op
     })
 }
 
+fn asked_once(moment: &Moment<'_>) -> Option<String> {
+    let Moment::Arrives { ground, request, .. } = moment else { return None };
+    match request {
+        Request::Status { expected, status } => {
+            let cluster = ground.api.get(Kind::Cluster, CLUSTER)?;
+            let before = ground.statuses.of(cluster);
+            let blocked = |status: &ClusterStatus| status.rollback.as_ref().map(|rollback| rollback.operation.clone());
+            let held = |status: &ClusterStatus| status.rollout.as_ref().and_then(|rollout| rollout.operation.clone());
+            let new = |of: &dyn Fn(&ClusterStatus) -> Option<String>| {
+                of(status).filter(|now| of(&before).as_ref() != Some(now))
+            };
+            // One that somebody has taken away may still be seen, and do what it asks for: once.
+            let mut taken = [new(&blocked), new(&held)].into_iter().flatten();
+            let again = taken.find(|name| ground.was_effective(name));
+            again
+                .filter(|_| expected.version == Some(cluster.version))
+                .map(|name| format!("{name} takes effect, and has before or is over"))
+        }
+        Request::Answer { name, expected, status } => {
+            let version = ground.api.get(Kind::Operation, name).map(|found| found.version);
+            let before = ground.answer(name).filter(|_| version == expected.version)?;
+            let before = Some(before).filter(|before| before.phase.is_final() && before.phase != status.phase)?;
+            Some(format!("{name} was {:?}, and is written to be {:?}", before.phase, status.phase))
+        }
+        _ => None,
+    }
+}
+
 fn metrics_to_shrink(moment: &Moment<'_>) -> Option<String> {
     let Moment::Planned { world, plan } = moment else { return None };
-    let registry = world.registry.as_ref().filter(|_| world.cluster.deleted_at.is_none())?;
+    world.registry.as_ref().filter(|_| world.cluster.deleted_at.is_none())?;
     let begins = |drain: &&DrainStatus| {
         drain.cause == DrainCause::ScaleIn && !world.status.drains.iter().any(|before| before.uid == drain.uid)
     };
@@ -325,12 +365,7 @@ fn metrics_to_shrink(moment: &Moment<'_>) -> Option<String> {
         // What a person wrote is followed, whatever is known.
         let most = world.spec.pools.of(role).max as usize;
         let heard = |uid: &str| world.samples.get(uid).is_some_and(|sample| sample.is_fresh(world.now));
-        let serves = |pod: &Pod| {
-            let member = registry.members.get(&pod.uid).is_some_and(|member| member.ready);
-            let drained = world.status.drains.iter().any(|drain| drain.uid == pod.uid);
-            member && pod.ready && !drained && !pod.phase.is_over() && pod.terminating.is_none()
-        };
-        let silent = all.iter().filter(|pod| serves(pod) && !heard(&pod.uid)).count();
+        let silent = all.iter().filter(|pod| can_serve(world, &world.status, pod) && !heard(&pod.uid)).count();
         (all.len() <= most && silent * 5 > all.len())
             .then(|| format!("{} is taken from {role}, of whose {} Pods {silent} are silent", drain.pod, all.len()))
     })

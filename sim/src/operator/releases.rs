@@ -1,5 +1,6 @@
 //! Releases, ill ones among them, and what people ask for beside the spec.
 
+use throng_core::Role;
 use throng_plan::spec::operation::{Action, Pace, Whom};
 use throng_plan::status::RolloutPhase;
 
@@ -11,6 +12,10 @@ use super::tally::Fault;
 
 /// Whoever asks for a Pod, a zone or nodes mistypes so often, in a thousand.
 const TYPOS: u64 = 100;
+/// An ill befalls the release that is on its way so often; else it comes with a new one.
+const LATER: u64 = 600;
+/// Whoever asks to hold, go on or end a rollout looks so often whether there is one.
+const LOOKS: u64 = 800;
 
 impl Sim {
     /// How new revisions take over in this cluster.
@@ -25,6 +30,11 @@ impl Sim {
             (HALT, dice.pick(&["", "1", "1", "3"])),
             (PACE, dice.pick(&["", "", "40"])),
         ];
+        if self.releases {
+            for role in Role::ALL {
+                *self.ground.crowd.wanted.of_mut(role) = 20 + self.ground.dice.below(130);
+            }
+        }
         let _ = self.edit_cluster(|cluster| {
             for (path, value) in drawn {
                 cluster.set_field(path, value.unwrap_or_default());
@@ -50,6 +60,7 @@ impl Sim {
             self.edit_cluster(|cluster| cluster.set_field(PACE, pace))?;
             return Some(format!("{pace} users a second"));
         }
+        let later = self.on_its_way().filter(|_| self.ground.dice.permille(LATER));
         let ills = &mut self.ground.ills;
         let (word, ill) = match fault {
             Fault::ImageBroken => ("broken", Some(&mut ills.broken)),
@@ -61,6 +72,11 @@ impl Sim {
         };
         let shape = format!("{word}-{}", 1 + number);
         if let Some(ill) = ill {
+            let runs = matches!(fault, Fault::ShapeSlow | Fault::ShapeFails | Fault::ShapeCrashes);
+            if let Some(shape) = later.filter(|_| runs) {
+                ill.insert(shape.clone());
+                return Some(format!("{shape}, on its way"));
+            }
             ill.insert(shape.clone());
         }
         self.edit_cluster(|cluster| cluster.set_field(SHAPE, &shape))?;
@@ -76,9 +92,20 @@ impl Sim {
             let _ = self.ground.api.delete(self.ground.now, &key, &Expected::default(), false);
             return Some(name);
         }
+        let about = matches!(fault, Fault::AskedPause | Fault::AskedResume | Fault::AskedPromote);
+        if about && self.on_its_way().is_none() && self.ground.dice.permille(LOOKS) {
+            return None;
+        }
         let action = self.draw_action(fault)?;
         let name = self.ground.ask(&action);
         Some(format!("{name}: {action:?}"))
+    }
+
+    /// The shape of the release that is on its way.
+    fn on_its_way(&self) -> Option<String> {
+        self.ground.status()?.rollout.as_ref()?;
+        let cluster = self.ground.api.get(Kind::Cluster, CLUSTER)?;
+        Some(cluster.field(SHAPE).to_owned())
     }
 
     fn draw_action(&mut self, fault: Fault) -> Option<Action> {

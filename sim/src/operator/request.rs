@@ -159,6 +159,11 @@ impl Ground {
     /// Does what a request asks for.
     pub(crate) fn perform(&mut self, request: &Request) -> Done {
         let done = self.attempt(request);
+        match (&done, request) {
+            (Ok(_), Request::Status { status, .. }) => self.note_effects(status),
+            (Ok(_), Request::Answer { name, status, .. }) => self.note_answer(name, status),
+            _ => {}
+        }
         match &done {
             Ok(_) => self.tally.transition(request.transition()),
             Err(Failure::EpochLost) => self.tally.transition(Transition::EpochRefused),

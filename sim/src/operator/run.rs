@@ -50,7 +50,7 @@ pub fn run_seed(seed: u64, planner: Planner, traced: bool) -> Report {
     sim.draw_rollout();
     let dice = &mut sim.ground.dice;
     let (calm, storm, often) = if sim.releases {
-        (15 + dice.below(15), 50 + dice.below(70), 40 + dice.below(120))
+        (12 + dice.below(12), 50 + dice.below(70), 60 + dice.below(140))
     } else {
         (dice.below(25), 30 + dice.below(50), 60 + dice.below(200))
     };

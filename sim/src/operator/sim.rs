@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use throng_core::{Millis, Role};
 use throng_plan::plan::stray;
-use throng_plan::status::Utc;
+use throng_plan::status::{DrainStatus, Utc};
 use throng_plan::waves::{Wave, waves};
 use throng_plan::{Action, Plan, World};
 
@@ -51,7 +51,7 @@ pub(crate) struct Sim {
     pub(crate) requests: u64,
     /// Requests and writes until it came to rest last.
     pub(crate) rested: (u64, u64),
-    /// Since when the stored status has named the drain of a Pod.
+    /// Since when a Pod has been drained, as the status said that named it first.
     begun: BTreeMap<String, Millis>,
     /// This look sees the truth, and nothing has happened since.
     fresh: bool,
@@ -243,6 +243,8 @@ impl Sim {
             let status = Arc::new(plan.status.clone());
             self.send(who, term, replica, Request::Status { expected: expected.clone(), status })?;
         }
+        // As they were planned with: one that was labelled since is not deleted.
+        let pods = replica.informer.view(Kind::Pod);
         let mut first = Ok(());
         for wave in waves(&plan.actions) {
             let (alone, mut actions) = match wave {
@@ -252,7 +254,11 @@ impl Sim {
             self.ground.dice.shuffle(&mut actions);
             for action in actions {
                 expected.version = replica.cluster_version(&cluster.uid).or(expected.version);
-                let result = self.act(who, term, replica, world, action, &expected);
+                let seen = match action {
+                    Action::DeletePod { name, .. } => pods.get(name).map(|pod| pod.version),
+                    _ => Some(replica.planned_at),
+                };
+                let result = self.act(who, term, replica, world, (action, seen), &expected);
                 match result {
                     Err(failure) if alone || failure.ends_the_pass() => return Err(failure),
                     result => first = first.and(result),
@@ -268,17 +274,15 @@ impl Sim {
         term: u32,
         replica: &mut Replica,
         world: &World,
-        action: &Action,
+        (action, mut version): (&Action, Option<u64>),
         cluster: &Expected,
     ) -> Result<(), Failure> {
-        let mut version = Some(replica.planned_at);
         if let Action::DeletePod { name, uid, most_users_cut, .. } = action {
             let role = world.pods.get(name).map_or(Role::Gateway, |pod| pod.role);
             if world.samples.get(uid).is_some_and(|sample| sample.users(role) > *most_users_cut) {
                 self.ground.tally.transition(Transition::DeleteRefused);
                 return Err(Failure::Stale);
             }
-            version = replica.informer.view(Kind::Pod).get(name).map(|pod| pod.version);
         }
         if let Action::WriteOperation { name, .. } = action {
             version = replica.informer.view(Kind::Operation).get(name).map(|found| found.version);
@@ -408,7 +412,7 @@ impl Sim {
         let Some(cluster) = self.ground.api.get(Kind::Cluster, CLUSTER).map(Arc::clone) else { return };
         let status = self.ground.statuses.of(&cluster);
         let before = std::mem::take(&mut self.begun);
-        let since = |uid: &String| before.get(uid).copied().unwrap_or(self.ground.now);
-        self.begun = status.drains.iter().map(|drain| (drain.uid.clone(), since(&drain.uid))).collect();
+        let since = |drain: &DrainStatus| before.get(&drain.uid).copied().unwrap_or(drain.since.0.min(self.ground.now));
+        self.begun = status.drains.iter().map(|drain| (drain.uid.clone(), since(drain))).collect();
     }
 }

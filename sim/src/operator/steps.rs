@@ -18,7 +18,8 @@ pub(crate) fn between(before: &ClusterStatus, after: &ClusterStatus) -> Vec<Tran
         DrainCause::Rollout => Transition::DrainForRollout,
         DrainCause::Rollback => Transition::DrainForRollback,
         DrainCause::Operation => Transition::DrainForOperation,
-        DrainCause::Eviction => Transition::DrainForDeletion,
+        DrainCause::Eviction => Transition::DrainForEviction,
+        DrainCause::Deleted => Transition::DrainForDeletion,
     }));
     steps
 }

@@ -105,6 +105,7 @@ words! {
         DrainForRollout => "A drain began: its revision goes.",
         DrainForRollback => "A drain began: its revision is blocked.",
         DrainForOperation => "A drain began: somebody asked for it.",
+        DrainForEviction => "A Pod was evicted or deleted with users on it.",
         DrainForDeletion => "A drain began: the cluster is deleted.",
         DrainTakenBack => "A Pod was told to stay.",
         LabelOn => "A Pod came into service.",

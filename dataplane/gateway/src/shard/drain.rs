@@ -1,6 +1,7 @@
 //! Sending everybody elsewhere, at a pace that the rest of the fleet can take in: idle users first, speakers last.
 
 use throng_core::Millis;
+use throng_core::gateway::LEAVE_MS;
 use throng_proto::client::{Body, GoAway};
 
 use super::conn::Conn;
@@ -8,9 +9,7 @@ use super::wheel::step_of;
 use super::{Shard, Transport};
 use crate::seats::Seat;
 
-/// What a client gets between the goaway and the close ...
-const LEAVE_MS: u64 = 10_000;
-/// ... and within what it is asked to go: who begins at the last moment must still find the way to another gateway before this
+/// Within what a client is asked to go: who begins at the last moment must still find the way to another gateway before this
 /// connection closes.
 const AFTER_MS: u64 = LEAVE_MS - 3_000;
 

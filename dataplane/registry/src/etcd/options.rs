@@ -16,6 +16,10 @@ const CONNECT: Duration = Duration::from_secs(1);
 const PING_EVERY: Duration = Duration::from_secs(10);
 const PING_ANSWER: Duration = Duration::from_secs(3);
 
+/// Where systems keep the authorities that they trust (Debian and the image, Fedora, Alpine), unless `SSL_CERT_FILE` says it.
+const SYSTEM_AUTHORITIES: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+
 /// Where the etcd of a cluster is, and how to speak to it.
 #[derive(Clone, Debug)]
 pub struct EtcdOptions {
@@ -28,7 +32,7 @@ pub struct EtcdOptions {
     /// As whom, if etcd has authentication enabled. The user needs a role that may read and write the prefix
     /// `<namespace>/<cluster>/`.
     pub credentials: Option<Credentials>,
-    /// Needed for `https`.
+    /// For `https`; none there: the authorities of the system are trusted, and no certificate is shown.
     pub tls: Option<Tls>,
     /// Deadline of a call that is not given one, in milliseconds.
     pub call_ms: u64,
@@ -64,16 +68,20 @@ impl EtcdOptions {
                     "{endpoint} is not a URL; write http://host:port or https://host:port"
                 )));
             }
-            if secure && self.tls.is_none() {
-                return Err(Error::refused(format!("{endpoint} needs TLS; name the file of the CA's certificate")));
-            }
             if !secure && self.tls.is_some() {
                 return Err(Error::refused(format!(
                     "TLS is configured but {endpoint} is not https; change one of them"
                 )));
             }
+            if secure != self.is_secure() {
+                return Err(Error::refused("some endpoints are https and some are not; begin all of them alike"));
+            }
         }
         Ok(())
+    }
+
+    fn is_secure(&self) -> bool {
+        self.endpoints.iter().any(|endpoint| endpoint.starts_with("https://"))
     }
 
     /// What to connect with. Files are read anew each time, so that rotated secrets are found.
@@ -87,8 +95,8 @@ impl EtcdOptions {
             let (user, password) = credentials.read()?;
             options = options.with_user(user, password);
         }
-        if let Some(tls) = &self.tls {
-            options = options.with_tls(tls.read()?);
+        if self.is_secure() {
+            options = options.with_tls(self.tls.clone().unwrap_or_default().read()?);
         }
         Ok(options)
     }
@@ -171,10 +179,10 @@ impl Pem {
 }
 
 /// Whom to trust, and who to be, on an encrypted connection.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Tls {
-    /// Certificate of the authority that signed etcd's.
-    pub ca: Pem,
+    /// Certificates of the authorities to trust; none: those that the system trusts.
+    pub ca: Option<Pem>,
     /// The client's own certificate and key, if etcd asks for one.
     pub identity: Option<(Pem, Pem)>,
     /// Name that etcd's certificate must have, if it is not the host of the endpoint.
@@ -183,7 +191,8 @@ pub struct Tls {
 
 impl Tls {
     fn read(&self) -> Result<TlsOptions, Error> {
-        let mut tls = TlsOptions::new().ca_certificate(Certificate::from_pem(self.ca.read()?));
+        let ca = self.ca.as_ref().map_or_else(system_authorities, Pem::read)?;
+        let mut tls = TlsOptions::new().ca_certificate(Certificate::from_pem(ca));
         if let Some((certificate, key)) = &self.identity {
             tls = tls.identity(Identity::from_pem(certificate.read()?, key.read()?));
         }
@@ -192,6 +201,16 @@ impl Tls {
         }
         Ok(tls)
     }
+}
+
+/// The authorities that the system trusts.
+fn system_authorities() -> Result<Vec<u8>, Error> {
+    let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    let usual = || SYSTEM_AUTHORITIES.iter().map(PathBuf::from).find(|path| path.exists());
+    let path = named.or_else(usual).ok_or_else(|| {
+        Error::refused("this system trusts no authority of its own; name the file of the CA's certificate")
+    })?;
+    read(&path)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
@@ -209,7 +228,7 @@ mod tests {
     use super::*;
 
     fn options(endpoint: &str, tls: bool) -> EtcdOptions {
-        let tls = tls.then(|| Tls { ca: "ca.pem".into(), identity: None, domain: None });
+        let tls = tls.then(|| Tls { ca: Some("ca.pem".into()), identity: None, domain: None });
         EtcdOptions { tls, ..EtcdOptions::new(vec![endpoint.to_owned()], "default", "live") }
     }
 
@@ -217,10 +236,13 @@ mod tests {
     fn mistakes_are_found_before_anything_is_dialled() {
         assert!(options("http://etcd:2379", false).check().is_ok());
         assert!(options("https://etcd:2379", true).check().is_ok());
-        for (endpoint, tls) in [("etcd:2379", false), ("https://etcd:2379", false), ("http://etcd:2379", true)] {
+        assert!(options("https://etcd:2379", false).check().is_ok(), "the system's authorities are trusted");
+        for (endpoint, tls) in [("etcd:2379", false), ("http://etcd:2379", true)] {
             assert!(matches!(options(endpoint, tls).check(), Err(Error::Refused { .. })), "{endpoint}");
         }
         assert!(EtcdOptions::new(vec![], "default", "live").check().is_err());
+        let mixed = vec!["https://a:2379".to_owned(), "http://b:2379".to_owned()];
+        assert!(EtcdOptions::new(mixed, "default", "live").check().is_err());
     }
 
     #[test]

@@ -156,6 +156,9 @@ fn charts_install_refuse_to_go_while_clusters_exist_and_leave_the_kinds() {
     kubectl("get crd chatroomclusters.throng.dev chatroomoperations.throng.dev").unwrap();
 }
 
+const WRITE: &str = "update patch";
+const ANY: &str = "get list watch create update patch delete deletecollection";
+
 /// Who may do what, asked of the API server.
 fn assert_rights() {
     let bound = "create rolebinding live-desk --clusterrole=throng-live-ops --user=desk --namespace charts";
@@ -168,11 +171,21 @@ fn assert_rights() {
         ("desk", "update patch delete deletecollection", "chatroomoperations", false),
         ("desk", "get list watch", "chatroomclusters", true),
         ("desk", "create update patch delete deletecollection", "chatroomclusters", false),
-        ("desk", "patch update", "chatroomclusters/status", false),
-        ("desk", "patch update", "chatroomoperations/status", false),
-        ("desk", "get list create delete", "pods", false),
-        ("desk", "get list", "secrets", false),
-        ("desk", "create", "pods/exec", false),
+        ("desk", WRITE, "chatroomclusters/status", false),
+        ("desk", WRITE, "chatroomoperations/status", false),
+        ("desk", WRITE, "chatroomclusters/finalizers", false),
+        ("desk", ANY, "pods", false),
+        ("desk", ANY, "secrets", false),
+        ("desk", ANY, "services", false),
+        ("desk", ANY, "configmaps", false),
+        ("desk", ANY, "nodes", false),
+        ("desk", ANY, "deployments.apps", false),
+        ("desk", ANY, "controllerrevisions.apps", false),
+        ("desk", ANY, "poddisruptionbudgets.policy", false),
+        ("desk", ANY, "leases.coordination.k8s.io", false),
+        ("desk", ANY, "rolebindings.rbac.authorization.k8s.io", false),
+        ("desk", "get create", "pods/exec", false),
+        ("desk", "create", "pods/eviction", false),
         ("dev", "create patch delete", "chatroomclusters", true),
         ("dev", "create delete", "chatroomoperations", true),
         ("guest", "get list watch", "chatroomclusters", true),
@@ -182,7 +195,10 @@ fn assert_rights() {
         (operator, "create", "pods/exec", false),
         (operator, "get create", "secrets", true),
         (operator, "list watch patch delete", "secrets", false),
-        (operator, "get create update", "leases.coordination.k8s.io", true),
+        (operator, "create", "leases.coordination.k8s.io", true),
+        (operator, "get update", "leases.coordination.k8s.io:throng-operator", true),
+        (operator, "get update patch delete", "leases.coordination.k8s.io:another", false),
+        (operator, "list watch", "leases.coordination.k8s.io", false),
         (operator, "patch", "chatroomclusters/status", true),
         (operator, "create delete update", "chatroomclusters", false),
         (operator, "create", "chatroomoperations", false),
@@ -196,6 +212,9 @@ fn assert_rights() {
             assert_eq!(may(who, verb, resource), allowed, "{who} {verb} {resource}");
         }
     }
+    for resource in ["chatroomoperations", "chatroomclusters"] {
+        assert!(ANY.split(' ').all(|verb| !may_at("desk", verb, resource, "default")), "{resource} of others");
+    }
     assert!(may_at(operator, "list", "nodes", "default") && !may_at(operator, "list", "pods", "default"));
 }
 
@@ -203,8 +222,9 @@ fn may(who: &str, verb: &str, resource: &str) -> bool {
     may_at(who, verb, resource, "charts")
 }
 
-/// `kubectl auth can-i` fails for a no. It takes what follows a slash for the name of an object, and a part of one by a flag.
+/// `kubectl auth can-i` fails for a no. It takes what follows a slash for the name of an object, and a part of one by a flag;
+/// here a slash is before a part, and a colon before a name.
 fn may_at(who: &str, verb: &str, resource: &str, namespace: &str) -> bool {
-    let resource = resource.replace('/', " --subresource=");
+    let resource = resource.replace('/', " --subresource=").replace(':', "/");
     kubectl(&format!("auth can-i {verb} {resource} --as {who} --namespace {namespace}")).is_ok()
 }

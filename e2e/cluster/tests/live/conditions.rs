@@ -15,7 +15,7 @@ const ON_NOBODY: &str = "
 apiVersion: throng.dev/v1alpha1
 kind: ChatroomOperation
 metadata: {name: on-nobody}
-spec: {cluster: nobody, pause: {}}
+spec: {cluster: nobody, pause: {}, ttl: 5s}
 ";
 
 /// Each wrong thing, the condition that shows it, and a word of its message.
@@ -31,7 +31,7 @@ pub(crate) fn shown(world: &World) -> Result<Said> {
             "nobody",
             good.replace("apiKeysSecretRef: {name: live-api}", "apiKeysSecretRef: {name: nobody}"),
         ),
-        ("RegistryUnreachable", "", good.replace("http://etcd:2379", "http://nowhere:2379")),
+        ("RegistryUnreachable", "http://nowhere:2379", good.replace("http://etcd:2379", "http://nowhere:2379")),
     ];
     for (reason, word, spec) in &wrong {
         apply(spec)?;
@@ -54,7 +54,11 @@ pub(crate) fn shown(world: &World) -> Result<Said> {
         ensure!(status["phase"] == "Failed" && message.contains("nobody"), "{status}");
         Ok(())
     })?;
-    kubectl("delete cro on-nobody")?;
+    until("it goes when its time to live is over", SOON, || {
+        let left = kubectl("get cro on-nobody --ignore-not-found -o name")?;
+        ensure!(left.is_empty(), "{left} is still there");
+        Ok(())
+    })?;
     let report = people.leave()?;
     let reasons: Vec<_> = wrong.iter().map(|(reason, ..)| *reason).collect();
     Ok(Said::Well(format!("{}; an operation on no cluster fails; {}", reasons.join(", "), words(&report))))

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 use serde_json::json;
+use throng_cluster::api::repository;
 
 use crate::Said;
 use crate::people::{Wish, words};
 use crate::world::{
-    EVERYBODY, NAMESPACE, NEXT, POOLS, World, call, get, install, kill, kubectl, metric, names_and_uids, pods, rest,
+    EVERYBODY, NAMESPACE, NEXT, POOLS, World, call, get, install_of, kill, kubectl, metric, names_and_uids, pods, rest,
     set_pools, until,
 };
 
@@ -42,19 +43,38 @@ pub(crate) fn successors(world: &World) -> Result<Said> {
     let acted = succeed([2, 3, 3], end)?;
     ensure!(acted <= world.within(AFTER_END), "after SIGTERM the successor acted after {acted:?}");
     said.push(format!("after SIGTERM {:.1} s", acted.as_secs_f64()));
-    let before = names_and_uids("live")?;
-    // Whatever runs now, the other name: an earlier run may have ended on this one.
-    let image = get("deployment/throng")?["spec"]["template"]["spec"]["containers"][0]["image"].clone();
-    let tag = if image == NEXT { "" } else { "next" };
-    install(&format!("--set image.tag={tag} --wait --timeout 3m"))?;
-    rest("live")?;
-    ensure!(
-        before == names_and_uids("live")?,
-        "an upgrade of the operator changed Pods: {before:?}, now {:?}",
-        names_and_uids("live")?
-    );
+    said.push(upgrade()?);
     let report = people.leave()?;
-    Ok(Said::Well(format!("{}; an upgrade changes no Pod; {}", said.join(", "), words(&report))))
+    Ok(Said::Well(format!("{}; {}", said.join(", "), words(&report))))
+}
+
+/// The operator becomes that of the commit before, then this one again; where that one is not known, the same under another name.
+fn upgrade() -> Result<String> {
+    let before = names_and_uids("live")?;
+    let previous = World::previous();
+    let steps = if let Some(sources) = &previous {
+        vec![(sources.clone(), "previous"), (repository(), "")]
+    } else {
+        // Whatever runs now, the other name: an earlier run may have ended on this one.
+        let image = get("deployment/throng")?["spec"]["template"]["spec"]["containers"][0]["image"].clone();
+        vec![(repository(), if image == NEXT { "" } else { "next" })]
+    };
+    for (sources, tag) in steps {
+        let leader = holder()?;
+        install_of(&sources, &format!("--set image.tag={tag} --wait --timeout 3m"))?;
+        until("one of the other release leads", Duration::from_mins(1), || {
+            let now = holder()?;
+            ensure!(!now.is_empty() && now != leader, "{now} leads");
+            Ok(())
+        })?;
+        rest("live")?;
+        let after = names_and_uids("live")?;
+        ensure!(before == after, "an operator of release {tag:?} changed Pods: {before:?}, now {after:?}");
+    }
+    Ok(match previous {
+        Some(_) => "to the commit before and back no Pod changes".to_owned(),
+        None => "an upgrade changes no Pod; the commit before is not known here".to_owned(),
+    })
 }
 
 /// Both operators are away and a chatroom Pod dies: its rooms go on elsewhere. When the operators are back, all is as it was.

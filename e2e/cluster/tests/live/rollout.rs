@@ -316,7 +316,7 @@ fn operate(command: &str) -> Result<String> {
 }
 
 fn roll_back(pace: &str) -> Result<String> {
-    operate(&format!("rollback --mode {pace}"))
+    operate(&format!("rollback --pace {pace}"))
 }
 
 /// Something that is done again and again in a thread of its own.

@@ -1,6 +1,6 @@
 //! The installation that all scenarios share, and how to ask it things.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,8 @@ pub(crate) const POOLS: [&str; 3] = ["gateway", "chatroom", "message"];
 pub(crate) const IMAGE: &str = concat!("throng:", env!("CARGO_PKG_VERSION"));
 /// The image of the next release: the same program under another name.
 pub(crate) const NEXT: &str = throng_cluster::images::NEXT;
-/// Releases of scenarios that are about something else: everybody gets them at once, and nothing stays warm.
-const AT_ONCE: &str = "  rollout: {canaryPercent: [], warmRollback: 0s}";
+/// Releases of scenarios that are about something else: everybody gets them at once, nothing stays warm, few are remembered.
+const AT_ONCE: &str = "  rollout: {canaryPercent: [], warmRollback: 0s, history: 2}";
 /// What the scenarios of issue and README are stated for.
 pub(crate) const EVERYBODY: u32 = 500;
 
@@ -54,6 +54,11 @@ impl World {
         self.own.as_ref()
     }
 
+    /// The sources of the commit before, whose program is the image [`PREVIOUS`](throng_cluster::images::PREVIOUS).
+    pub(crate) fn previous() -> Option<PathBuf> {
+        std::env::var_os("THRONG_PREVIOUS").map(PathBuf::from)
+    }
+
     /// A stated length, or a short one.
     pub(crate) fn lasts(&self, stated: Duration, short: Duration) -> Duration {
         if self.full { stated } else { short }
@@ -72,18 +77,23 @@ impl World {
 
 /// Installs the charts if they are not there; `flags` are further values.
 pub(crate) fn install(flags: &str) -> Result<()> {
-    let chart = |name: &str| repository().join("helm").join(name).display().to_string();
+    install_of(&repository(), flags)
+}
+
+/// The same with the operator's chart of other sources.
+pub(crate) fn install_of(sources: &Path, flags: &str) -> Result<()> {
+    let chart = |sources: &Path, name: &str| sources.join("helm").join(name).display().to_string();
     // What another test may have applied without Helm is taken over.
     helm(&format!(
         "upgrade --install throng-crds {} --namespace default --take-ownership --wait",
-        chart("throng-crds")
+        chart(&repository(), "throng-crds")
     ))?;
-    let values = chart("throng/values-quickstart.yaml");
+    let values = chart(sources, "throng/values-quickstart.yaml");
     helm(&format!(
         "upgrade --install throng {} --namespace {NAMESPACE} --create-namespace --values {values} --set replicas=2 \
          --set quickstart.redis.image=throng.test/stores:1 --set quickstart.etcd.image=throng.test/stores:1 \
          --set peopleRoles.create=true {flags}",
-        chart("throng")
+        chart(sources, "throng")
     ))
     .map(drop)
 }

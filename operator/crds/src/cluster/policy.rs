@@ -97,7 +97,8 @@ pub struct Drain {
     /// 24h. Load balancers should wait as long before they cut connections. A Pod keeps the deadline it was started with
     /// where Kubernetes ends it: `terminationGracePeriodSeconds` is 60 seconds more.
     pub deadline: Span,
-    /// Most users moved in a second, over the whole cluster. Without it, as many as the other gateways can take in.
+    /// Most users moved in a second: the gateways that the operator drains at one time share it. One that others end, by an
+    /// eviction for example, keeps to it by itself. Without it, as many as the other gateways can take in.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub users_per_second: Option<u32>,

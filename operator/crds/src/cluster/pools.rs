@@ -40,7 +40,7 @@ pub struct GatewayPressure {
     /// Traffic to clients, in megabits a second.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub egress_mbps: u32,
-    /// Use of its CPU limit, in percent.
+    /// Use of the CPU that it may use, in percent: of its CPU limit, or without one of the cores of its node.
     #[schemars(range(min = 1, max = 100))]
     pub cpu_percent: u32,
 }
@@ -80,7 +80,7 @@ pub struct ChatroomPressure {
     /// Joins and leaves a second.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub joins_per_second: u32,
-    /// Use of its CPU limit, in percent.
+    /// Use of the CPU that it may use, in percent: of its CPU limit, but at most of the one core that it has work for.
     #[schemars(range(min = 1, max = 100))]
     pub cpu_percent: u32,
 }
@@ -120,7 +120,7 @@ pub struct MessagePressure {
     /// Messages a second that it passes on, counted once for each client that gets one.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub deliveries_per_second: u32,
-    /// Use of its CPU limit, in percent.
+    /// Use of the CPU that it may use, in percent: of its CPU limit, but at most of the one core that it has work for.
     #[schemars(range(min = 1, max = 100))]
     pub cpu_percent: u32,
 }
@@ -141,11 +141,12 @@ pub struct GatewayService {
     /// Port of the Service.
     #[schemars(range(min = 1, max = 65535))]
     pub port: u16,
-    /// Port on every node. Without it Kubernetes chooses one. Not for `ClusterIP`.
+    /// Port on every node, of the range that the API server was started with: 30000-32767 where nobody chose another. Without
+    /// it Kubernetes chooses one. Not for `ClusterIP`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub node_port: Option<u16>,
-    /// Which load balancer provides it. Only for `LoadBalancer`; cannot be changed later.
+    /// Which load balancer provides it. Only for `LoadBalancer`; cannot be set, changed or removed later.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub load_balancer_class: Option<String>,

@@ -29,7 +29,7 @@ pub struct Redis {
     pub credentials_secret_ref: Option<SecretRef>,
     /// How the connection is secured. The URLs must begin with `rediss://`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<ClientTls>,
+    pub tls: Option<RedisTls>,
     /// Replicas that must have a message before it is called `stored`. 0: the primary alone.
     #[serde(default)]
     #[schemars(range(min = 0, max = 5))]
@@ -58,15 +58,28 @@ pub struct Etcd {
     /// Secret with the keys `username` and `password`. It is mounted as files and read again when it changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<SecretRef>,
-    /// How the connection is secured. The endpoints must begin with `https://`.
+    /// How the connection is secured. The endpoints must begin with `https://`. Without it the authorities of the image are
+    /// trusted there, and no certificate is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<ClientTls>,
+    pub tls: Option<EtcdTls>,
 }
 
-/// How a connection to a store is secured.
+/// How the connection to Redis is secured. Its certificate must have the name of the URL.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct ClientTls {
+pub struct RedisTls {
+    /// Secret with the key `ca.crt`: the authorities to trust. Without it, those of the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<SecretRef>,
+    /// Secret of type `kubernetes.io/tls` with the certificate to show. Without it, none is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_secret_ref: Option<SecretRef>,
+}
+
+/// How the connection to etcd is secured.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EtcdTls {
     /// Secret with the key `ca.crt`: the authorities to trust. Without it, those of the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<SecretRef>,

@@ -90,6 +90,12 @@ pub(super) const RULES: &[Rule] = &[
         "tls is set, so begin each endpoint with https://, or remove tls",
     ),
     rule(
+        "etcd-scheme",
+        &["spec.etcd"],
+        "has(self.tls) || self.endpoints.all(e, e.startsWith('https://') == self.endpoints[0].startsWith('https://'))",
+        "some endpoints begin with https:// and some with http://: begin all of them alike",
+    ),
+    rule(
         "origin",
         &["spec.auth.origins[]"],
         "self.matches('^https?://[^/?#@[:space:]]+$')",
@@ -125,7 +131,7 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "source-range",
         &["spec.gateway.service.loadBalancerSourceRanges[]"],
-        "self.matches('^[0-9a-fA-F.:]+/[0-9]{1,3}$')",
+        "isCIDR(self)",
         "write a range of addresses, such as 203.0.113.0/24",
     ),
     rule(
@@ -142,6 +148,34 @@ pub(super) const RULES: &[Rule] = &[
         ],
         "self.all(key, !key.startsWith('throng.dev/') && !key.startsWith('app.kubernetes.io/'))",
         "keys that begin with throng.dev/ or app.kubernetes.io/ belong to the operator: choose others",
+    ),
+    rule(
+        "load-balancer-class",
+        &["spec.gateway.service"],
+        "self.type != 'LoadBalancer' || oldSelf.type != 'LoadBalancer' || \
+         (has(self.loadBalancerClass) ? self.loadBalancerClass : '') == \
+         (has(oldSelf.loadBalancerClass) ? oldSelf.loadBalancerClass : '')",
+        "loadBalancerClass cannot be changed: write the one before, or set another type first and LoadBalancer again later",
+    ),
+    rule(
+        "map-keys",
+        &[
+            "spec.gateway.template.labels",
+            "spec.chatroom.template.labels",
+            "spec.message.template.labels",
+            "spec.gateway.service.labels",
+            "spec.gateway.template.annotations",
+            "spec.chatroom.template.annotations",
+            "spec.message.template.annotations",
+            "spec.gateway.service.annotations",
+            "spec.gateway.template.nodeSelector",
+            "spec.chatroom.template.nodeSelector",
+            "spec.message.template.nodeSelector",
+        ],
+        "self.all(key, key.size() <= 317 && key.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?\
+         [A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",
+        "write keys such as team or example.com/team: up to 63 letters, digits, dashes, dots and underscores, with a letter \
+         or digit at both ends",
     ),
     rule(
         "label-values",

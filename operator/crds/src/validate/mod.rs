@@ -99,6 +99,28 @@ pub fn cluster(spec: &ChatroomClusterSpec) -> Result<Validated, Vec<Flaw>> {
     if refused.is_empty() { Ok(Validated { spec: validated, flaws }) } else { Err(refused) }
 }
 
+/// What the end of a cluster needs, of a spec that [`cluster`] refuses: the stores, the keys and the pace of drains, with
+/// defaults for all else, and `refused` as its flaws. The last word of a person is to be followed however the rest reads.
+#[must_use]
+pub fn parting(spec: &ChatroomClusterSpec, refused: Vec<Flaw>) -> Option<Validated> {
+    let mut drain = spec.drain.clone();
+    if drain.deadline.as_ms().is_none() {
+        drain.deadline = policy::Drain::default().deadline;
+    }
+    let rest = ChatroomClusterSpec {
+        drain,
+        gateway: crate::cluster::pools::GatewayPool::default(),
+        chatroom: crate::cluster::pools::ChatroomPool::default(),
+        message: crate::cluster::pools::MessagePool::default(),
+        rooms: policy::Rooms::default(),
+        rollout: policy::Rollout::default(),
+        events: Vec::new(),
+        ..spec.clone()
+    };
+    let Validated { spec: parting, .. } = cluster(&rest).ok()?;
+    Some(Validated { spec: ClusterSpec { shape: shape::hash(spec), ..parting }, flaws: refused })
+}
+
 fn rollout(rollout: &policy::Rollout, refused: &mut Vec<Flaw>) -> Rollout {
     let on = |bound: u32| (bound > 0).then_some(bound);
     let halt = &rollout.halt_when;

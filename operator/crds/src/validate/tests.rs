@@ -112,6 +112,21 @@ fn the_loads_of_the_targets_are_those_of_pressure_samples() {
 }
 
 #[test]
+fn a_spec_that_is_refused_still_says_how_its_cluster_ends() {
+    let wrong = spec(|spec| {
+        spec["chatroom"] = json!({"replicas": {"min": 3, "max": 2}});
+        spec["drain"] = json!({"deadline": "5m", "usersPerSecond": 7});
+    });
+    let refused = cluster(&wrong).unwrap_err();
+    let parting = super::parting(&wrong, refused.clone()).unwrap();
+    assert_eq!((parting.spec.drain.deadline_ms, parting.spec.drain.users_per_s), (300_000, Some(7)));
+    assert_eq!((&parting.flaws, &parting.spec.shape), (&refused, &shape::hash(&wrong)));
+    let worse = spec(|spec| spec["drain"] = json!({"deadline": "soon"}));
+    let parting = super::parting(&worse, cluster(&worse).unwrap_err()).unwrap();
+    assert_eq!(parting.spec.drain.deadline_ms, 1_800_000);
+}
+
+#[test]
 fn zero_turns_a_reason_to_halt_off() {
     let halt = json!({"haltWhen": {"errorPercent": 0, "p99Ms": 0, "restarts": 0}});
     let validated = cluster(&spec(|spec| spec["rollout"] = halt)).unwrap();

@@ -52,9 +52,9 @@ fn span(text: &str) -> Result<Span, String> {
   throng drain --node node-a --cluster live      all Pods of the cluster on a node
   throng drain --zone eu-west-1a --dry-run       print the ChatroomOperation, and do nothing
 
-Nobody is cut off: users are moved, idle ones first, until the Pod is empty or
-spec.drain.deadline has passed. To keep new Pods off a node, `kubectl cordon` it first: the
-operator empties it then without being asked.
+Users are moved, idle ones first, until the Pod is empty; who is still on it when
+spec.drain.deadline has passed is cut off. New Pods may come to the same node. To keep them
+off, `kubectl cordon` it: the operator then empties it without being asked.
 
 It needs the right to create, get and list chatroomoperations and to get and list
 chatroomclusters: role throng-live-ops.")]
@@ -90,7 +90,7 @@ impl DrainArgs {
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "Examples:
   throng rollback                         to the last good revision, as fast as it goes
-  throng rollback live --mode gentle      at the pace of any other drain
+  throng rollback live --pace gentle      at the pace of any other drain
   throng rollback live --to 7 -y --wait   to revision 7, unasked, until the last user is back
 
 The revision that is left is blocked: it gets no users until the spec asks for other Pods,
@@ -105,15 +105,15 @@ pub struct RollbackArgs {
     #[arg(long, value_name = "REVISION", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) to: Option<u64>,
     /// How fast users move back.
-    #[arg(long, value_enum, default_value_t)]
-    pub(super) mode: Mode,
+    #[arg(long, alias = "mode", value_enum, default_value_t)]
+    pub(super) pace: Speed,
     #[command(flatten)]
     pub(super) common: Common,
 }
 
 /// How fast users move.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Mode {
+pub(super) enum Speed {
     /// As fast as the fleet takes them in.
     #[default]
     Fast,
@@ -121,11 +121,11 @@ pub(super) enum Mode {
     Gentle,
 }
 
-impl From<Mode> for Pace {
-    fn from(mode: Mode) -> Self {
-        match mode {
-            Mode::Fast => Self::Fast,
-            Mode::Gentle => Self::Gentle,
+impl From<Speed> for Pace {
+    fn from(speed: Speed) -> Self {
+        match speed {
+            Speed::Fast => Self::Fast,
+            Speed::Gentle => Self::Gentle,
         }
     }
 }

@@ -53,7 +53,7 @@ pub async fn drain(args: DrainArgs) -> Result<ExitCode, Error> {
 /// # Errors
 /// As [`drain`].
 pub async fn rollback(args: RollbackArgs) -> Result<ExitCode, Error> {
-    let intent = Intent::Rollback { to: args.to, pace: args.mode.into() };
+    let intent = Intent::Rollback { to: args.to, pace: args.pace.into() };
     plain(&args.common, args.cluster.as_deref(), &intent).await
 }
 

@@ -154,7 +154,8 @@ impl Overview {
 }
 
 /// Kinds of conditions that are true when all is well; every other kind names something to look at.
-const TRUE_AT_REST: [&str; 6] = ["Ready", "SpecValid", "SecretsFound", "ObjectsReadable", "EtcdUsable", "Applied"];
+const TRUE_AT_REST: [&str; 7] =
+    ["Ready", "SpecValid", "SecretsFound", "ObjectsReadable", "EtcdUsable", "StoreReachable", "Applied"];
 
 /// Whether a condition is as it is when nothing happens.
 #[must_use]
@@ -197,7 +198,7 @@ fn operations(seen: &Seen) -> Vec<OperationView> {
 #[must_use]
 pub fn operation(operation: &ChatroomOperation) -> OperationView {
     let status = operation.status.clone().unwrap_or_default();
-    let spoken = throng_crds::validate::operation(operation).map_or("", |operation| word(&operation.action));
+    let spoken = throng_crds::validate::operation(operation).map_or("", |operation| operation.action.word());
     OperationView {
         name: operation.metadata.name.clone().unwrap_or_default(),
         action: if status.action.is_empty() { spoken.to_owned() } else { status.action },
@@ -205,18 +206,6 @@ pub fn operation(operation: &ChatroomOperation) -> OperationView {
         message: status.message,
         users_left: status.users_left,
         asked_at: instant(operation.metadata.creation_timestamp.as_ref().map(|time| time.0)),
-    }
-}
-
-const fn word(action: &throng_plan::spec::operation::Action) -> &'static str {
-    use throng_plan::spec::operation::Action;
-    match action {
-        Action::Rollback { .. } => "Rollback",
-        Action::Pause => "Pause",
-        Action::Resume => "Resume",
-        Action::Promote => "Promote",
-        Action::Drain(_) => "Drain",
-        Action::Rebalance => "Rebalance",
     }
 }
 

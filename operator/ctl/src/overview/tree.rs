@@ -169,13 +169,12 @@ fn pod_line(pod: &PodView, now: Utc) -> Branch {
 
 fn moves(overview: &Overview) -> Option<Branch> {
     let moves = overview.moves.as_ref()?;
-    let mut cells = vec![Cell::plain(format!(
+    let cell = Cell::plain(format!(
         "slots on their way: {} of rooms, {} of users",
         count(moves.room_slots.into()),
         count(moves.user_slots.into())
-    ))];
-    cells.extend(moves.held_because.as_ref().map(|because| Cell::new(Tone::Busy, format!("held: {because}"))));
-    Some(Branch::of(cells))
+    ));
+    Some(Branch::of(vec![cell]))
 }
 
 fn event_line(event: &EventStatus, now: Utc) -> Branch {

@@ -81,7 +81,7 @@ fn samples(world: &World) -> BTreeMap<String, Sample> {
             // A Pod that serves has something to give away, if only slots; so none is taken to be empty.
             let left = users.max(u64::from(pod.serving));
             let draining = drain(world, &pod.uid).is_some();
-            samples.insert(pod.uid.clone(), Sample { at: world.now, load, left, draining });
+            samples.insert(pod.uid.clone(), Sample { at: world.now, load, left, draining, unready: Vec::new() });
         }
     }
     samples

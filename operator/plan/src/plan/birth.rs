@@ -36,7 +36,7 @@ fn zones<'a>(look: &Look<'a>, seats: &[Seat<'a>]) -> BTreeMap<&'a str, usize> {
     let world = look.world;
     let open = world.nodes.values().filter(|node| {
         let closed = look.course.operations.closed_zones.contains(&node.zone);
-        node.ready && !closed && !node.cordoned && !world.spec.drain.taints.iter().any(|key| node.taints.contains(key))
+        node.ready && !closed && !node.cordoned && !node.is_tainted(&world.spec.drain.taints)
     });
     let mut zones: BTreeMap<&str, usize> = open.map(|node| (node.zone.as_str(), 0)).collect();
     for seat in seats.iter().filter(|seat| seat.stays() && seat.unfit.is_none()) {

@@ -123,19 +123,7 @@ impl<'a> Census<'a> {
 
     /// Says to which gateways new users may come.
     pub(super) fn route(&mut self, course: &Course) {
-        let gateways = self.pools.of_mut(Role::Gateway);
-        let main = gateways.iter().any(|seat| seat.part == Part::Main && seat.serves());
-        for seat in gateways {
-            seat.routed = match (seat.part, course.routes.canary) {
-                (Part::Main, _) => !course.routes.main_closed,
-                // Where no other gateway serves, one that should have a share only is better than none.
-                (Part::Canary, share::Canary::Open) => true,
-                (Part::Canary, _) if !main => true,
-                (Part::Canary, share::Canary::Stay) => seat.pod.serving,
-                (Part::Canary, share::Canary::Closed) => false,
-                (Part::Rest, _) => !main || Some(seat.pod.revision) != course.blocked,
-            };
-        }
+        route(self.pools.of_mut(Role::Gateway), course);
     }
 
     pub(super) fn of(&self, role: Role) -> &[Seat<'a>] {
@@ -204,12 +192,27 @@ impl<'a> Seat<'a> {
     }
 }
 
+/// Says to which gateways new users may come. Asked again when one comes back.
+pub(super) fn route(gateways: &mut [Seat<'_>], course: &Course) {
+    let main = gateways.iter().any(|seat| seat.part == Part::Main && seat.serves());
+    for seat in gateways {
+        seat.routed = match (seat.part, course.routes.canary) {
+            (Part::Main, _) => !course.routes.main_closed,
+            // Where no other gateway serves, one that should have a share only is better than none.
+            (Part::Canary, share::Canary::Open) => true,
+            (Part::Canary, _) if !main => true,
+            (Part::Canary, share::Canary::Stay) => seat.pod.serving,
+            (Part::Canary, share::Canary::Closed) => false,
+            (Part::Rest, _) => !main || Some(seat.pod.revision) != course.blocked,
+        };
+    }
+}
+
 /// Why a Pod should leave its node.
 fn unfit(world: &World, node: Option<&Node>) -> Option<DrainCause> {
-    let tainted = |node: &Node| world.spec.drain.taints.iter().any(|key| node.taints.contains(key));
     match node {
         Some(node) if node.cordoned => Some(DrainCause::Cordoned),
-        Some(node) if tainted(node) => Some(DrainCause::Tainted),
+        Some(node) if node.is_tainted(&world.spec.drain.taints) => Some(DrainCause::Tainted),
         _ => None,
     }
 }

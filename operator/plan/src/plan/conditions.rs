@@ -61,7 +61,7 @@ fn ready(look: &Look<'_>, missing: bool, down: bool, counts: &str) -> Statement 
 
 fn progressing(look: &Look<'_>, census: &Census<'_>, missing: bool, counts: &str, draft: &Draft) -> Statement {
     let draining = census.draining();
-    let (rooms, users) = draft.slots_away;
+    let (rooms, users) = draft.known_away();
     let (reason, message) = match () {
         () if look.world.cluster.deleted_at.is_some() => {
             (Reason::Deleting, format!("{} Pods left", census.all().count()))
@@ -85,7 +85,7 @@ fn degraded(look: &Look<'_>, census: &Census<'_>) -> Statement {
     let rollout = look.course.memory.rollout.as_ref();
     let halted = rollout.and_then(|rollout| Some((rollout.to, rollout.halted_because.as_ref()?)));
     let (reason, message) = match (lost, failing) {
-        _ if look.world.registry.is_none() => (Reason::RegistryUnreachable, String::new()),
+        _ if look.world.registry.is_none() => (Reason::RegistryUnreachable, registry_problem(look)),
         _ if let Some((number, because)) = halted => (Reason::RolloutHalted, format!("revision {number}: {because}")),
         (Some(seat), _) => {
             (Reason::PodsLost, format!("{} on {}", seat.name, seat.pod.node.as_deref().unwrap_or("no node")))
@@ -96,6 +96,13 @@ fn degraded(look: &Look<'_>, census: &Census<'_>) -> Statement {
         (None, None) => (Reason::Healthy, String::new()),
     };
     Statement { kind: "Degraded", holds: reason != Reason::Healthy, reason, message }
+}
+
+/// What whoever took the snapshot says of the way to etcd.
+fn registry_problem(look: &Look<'_>) -> String {
+    let mut conditions = look.world.status.conditions.iter();
+    let said = conditions.find(|condition| condition.kind == "EtcdUsable" && condition.status == Holds::False);
+    said.map_or_else(|| "etcd does not answer".to_owned(), |condition| condition.message.clone())
 }
 
 fn paused(look: &Look<'_>) -> Statement {
@@ -146,9 +153,10 @@ fn rolled_back(look: &Look<'_>) -> Statement {
 }
 
 fn blocked(draft: &Draft) -> Statement {
-    let holds = !draft.blocked.is_empty();
-    let reason = if holds { Reason::CapacityNeeded } else { Reason::NothingWaits };
-    Statement { kind: "DrainBlocked", holds, reason, message: draft.blocked.first().cloned().unwrap_or_default() }
+    let first = draft.blocked.first().cloned();
+    let holds = first.is_some();
+    let (reason, message) = first.unwrap_or((Reason::NothingWaits, String::new()));
+    Statement { kind: "DrainBlocked", holds, reason, message }
 }
 
 fn stale(look: &Look<'_>) -> Statement {

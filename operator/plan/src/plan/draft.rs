@@ -1,6 +1,6 @@
 //! A plan while it is being made: actions by the part of a look that they belong to.
 
-use super::Action;
+use super::{Action, Reason};
 
 /// Actions in the order of their parts. What adds capacity comes before what takes it away.
 #[derive(Debug, Default)]
@@ -23,16 +23,22 @@ pub(super) struct Draft {
     pub(super) last: Vec<Action>,
     /// One line for each decision.
     pub(super) why: Vec<String>,
-    /// Lines about what cannot be drained now.
-    pub(super) blocked: Vec<String>,
-    /// Slots of rooms and of users that are not where they should be.
-    pub(super) slots_away: (u32, u32),
+    /// What cannot be made, placed or drained now, and why.
+    pub(super) blocked: Vec<(Reason, String)>,
+    /// Slots of rooms and of users that are not where they should be; none where nothing says where that is: without a registry,
+    /// and while a pool has no Pod to place.
+    pub(super) slots_away: (Option<u32>, Option<u32>),
 }
 
 impl Draft {
     /// Takes every action back, and what was said about them.
     pub(super) fn forget(&mut self) {
         *self = Self { slots_away: self.slots_away, ..Self::default() };
+    }
+
+    /// Slots of rooms and of users that are known not to be where they should be.
+    pub(super) fn known_away(&self) -> (u32, u32) {
+        (self.slots_away.0.unwrap_or(0), self.slots_away.1.unwrap_or(0))
     }
 
     /// All actions, in order.

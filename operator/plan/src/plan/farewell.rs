@@ -27,10 +27,11 @@ pub(super) fn plan(look: &Look<'_>, census: &mut Census<'_>, draft: &mut Draft) 
         return;
     }
     let gateways = census.of(Role::Gateway).iter().any(|seat| seat.state != State::Lost);
+    let pace = pace(look, census.of(Role::Gateway));
     for role in Role::ALL {
         for seat in census.pools.of_mut(role) {
             let first = role == Role::Gateway;
-            end(seat, look, since, first || !gateways, draft);
+            end(seat, look, (since, pace), first || !gateways, draft);
         }
     }
     let waits = census.all().any(|seat| !matches!(seat.state, State::Going | State::Lost));
@@ -59,8 +60,15 @@ fn go(look: &Look<'_>, over: Utc, since: Utc, draft: &mut Draft) {
     draft.last.push(Action::RemoveFinalizer);
 }
 
-/// Ends one Pod: a gateway is drained, another waits until nobody can use it.
-fn end(seat: &mut Seat<'_>, look: &Look<'_>, since: Utc, turn: bool, draft: &mut Draft) {
+/// Users that each gateway may send away in a second: together they keep to what the spec says.
+fn pace(look: &Look<'_>, gateways: &[Seat<'_>]) -> Option<u32> {
+    let draining = gateways.iter().filter(|seat| matches!(seat.state, State::Live | State::Going)).count();
+    let draining = u32::try_from(draining).unwrap_or(u32::MAX).max(1);
+    look.world.spec.drain.users_per_s.map(|users| users.div_ceil(draining).max(1))
+}
+
+/// Ends one Pod: a gateway is drained at a pace, another waits until nobody can use it.
+fn end(seat: &mut Seat<'_>, look: &Look<'_>, (since, pace): (Utc, Option<u32>), turn: bool, draft: &mut Draft) {
     let world = look.world;
     let (name, uid) = (seat.name.to_owned(), seat.pod.uid.clone());
     let delete =
@@ -75,11 +83,11 @@ fn end(seat: &mut Seat<'_>, look: &Look<'_>, since: Utc, turn: bool, draft: &mut
         }
         State::Live => {}
     }
-    let (told, healthy, load) = (seat.member.is_some_and(|member| member.draining), seat.healthy(), seat.load);
+    let (told, healthy, load) = (seat.is_told(), seat.healthy(), seat.load);
     let drain = seat.drain.get_or_insert_with(|| DrainStatus {
         pod: name.clone(),
         uid: uid.clone(),
-        cause: DrainCause::Eviction,
+        cause: DrainCause::Deleted,
         why: "the cluster is deleted".to_owned(),
         since,
         deadline: since,
@@ -100,7 +108,7 @@ fn end(seat: &mut Seat<'_>, look: &Look<'_>, since: Utc, turn: bool, draft: &mut
             draft.leaves.push(Action::LabelServing { name, uid, serving: false });
         }
         if seat.member.is_some() && !told {
-            let users_per_s = world.spec.drain.users_per_s;
+            let users_per_s = pace;
             draft.leaves.push(Action::DrainPod {
                 name: name.clone(),
                 uid: uid.clone(),

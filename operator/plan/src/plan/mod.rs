@@ -30,7 +30,7 @@ pub use action::{Action, Because};
 use census::Census;
 use course::Course;
 use draft::Draft;
-pub use operations::stray;
+pub use operations::{refused, stray};
 pub use reason::Reason;
 use serde::{Deserialize, Serialize};
 use size::Wanted;
@@ -83,8 +83,8 @@ pub fn plan(world: &World) -> Plan {
     } else {
         live(&look, &mut census, &mut draft);
     }
-    let away = draft.slots_away.0.saturating_add(draft.slots_away.1);
-    look.course.operations.settle_rebalance(away);
+    let (rooms, users) = draft.slots_away;
+    look.course.operations.settle_rebalance(rooms.zip(users).map(|(rooms, users)| rooms.saturating_add(users)));
     draft.operations = look.course.operations.actions(world);
     report::report(&look, &census, draft)
 }

@@ -4,10 +4,10 @@
 
 use throng_core::Role;
 
-use super::census::{Census, Part, Seat, State};
+use super::census::{self, Census, Part, Seat, State};
 use super::course::{canary_pods, surge, was_promoting};
 use super::leave::{Victim, victims};
-use super::{Action, Because, Draft, Look, birth, size};
+use super::{Action, Because, Draft, Look, Reason, birth, size};
 use crate::status::{DrainCause, DrainStatus, MAX_COUNT, MAX_DRAINS, RolloutPhase, Utc};
 
 /// Users that a gateway sends away in a second when they are to go fast: what gateways do where no spec says otherwise.
@@ -20,13 +20,18 @@ pub(super) fn plan(look: &Look<'_>, census: &mut Census<'_>, draft: &mut Draft) 
         let seats = census.pools.of_mut(role);
         let aims = Aims::take(look, role, seats);
         let mut pool = Pool { look, role, wanted: look.wanted.of(role).pods, aims, seats, draft };
-        for aim in [aims.main, aims.canary].into_iter().flatten() {
+        for aim in std::iter::once(aims.main).chain(aims.canary) {
             pool.come_back(aim);
             pool.create(aim);
+        }
+        if role == Role::Gateway {
+            // Those that came back may take who comes: nobody need go elsewhere.
+            census::route(pool.seats, &look.course);
         }
         if look.world.registry.is_some() {
             pool.start_drains(&mut drains_left);
         }
+        pool.keep_open();
         pool.act();
     }
 }
@@ -43,7 +48,7 @@ struct Aim {
 /// What a pool should have.
 #[derive(Clone, Copy, Debug)]
 struct Aims {
-    main: Option<Aim>,
+    main: Aim,
     canary: Option<Aim>,
     /// Canary Pods are part of the size of the pool, not beside it.
     mixed: bool,
@@ -65,6 +70,8 @@ impl Aims {
         let canary = rollout.map(|rollout| match rollout.phase {
             // Of too many those go first that nobody is sure of.
             RolloutPhase::Paused | RolloutPhase::Halted if mixed => there.min(wanted.saturating_sub(good)),
+            // Those that could not be made are tried again: it goes on when they can.
+            RolloutPhase::Halted if rollout.missing_since.is_some() => canary_pods(spec, rollout, wanted),
             RolloutPhase::Paused | RolloutPhase::Halted => there.min(canary_pods(spec, rollout, wanted)),
             _ => canary_pods(spec, rollout, wanted),
         });
@@ -73,7 +80,7 @@ impl Aims {
         let more = if course.is_fast() { wanted } else { surge(wanted) };
         let most = wanted.saturating_add(more).saturating_add(beside);
         let aim = |(revision, pods)| Aim { revision, pods, most };
-        Self { main: Some(aim((course.main, main))), canary: course.canary.zip(canary).map(aim), mixed }
+        Self { main: aim((course.main, main)), canary: course.canary.zip(canary).map(aim), mixed }
     }
 }
 
@@ -128,7 +135,7 @@ impl<'a> Pool<'_, 'a> {
         }
         if !self.look.course.can_be_made(self.look.world, aim.revision) {
             let line = format!("{}: revision {} is not stored: no Pod of it can be made", self.role, aim.revision);
-            self.draft.blocked.push(line);
+            self.draft.blocked.push((Reason::RevisionMissing, line));
             return;
         }
         let births = birth::create(self.look, self.role, aim.revision, self.seats, count);
@@ -157,12 +164,12 @@ impl<'a> Pool<'_, 'a> {
             };
             if *drains_left == 0 {
                 let line = format!("{}: {} waits: {MAX_DRAINS} drains are on their way", self.role, seat.name);
-                self.draft.blocked.push(line);
+                self.draft.blocked.push((Reason::TooManyDrains, line));
                 return;
             }
             if !nobody && after < floor {
                 let line = blocked(seat, victim.cause, after, floor, needed > self.wanted);
-                self.draft.blocked.push(format!("{}: {line}", self.role));
+                self.draft.blocked.push((Reason::CapacityNeeded, format!("{}: {line}", self.role)));
                 continue;
             }
             serving = after;
@@ -175,7 +182,7 @@ impl<'a> Pool<'_, 'a> {
     fn surplus(&self) -> Vec<(u64, usize)> {
         let of = |aim: &Aim, kept: u32| (aim.revision, self.fit(aim.revision).saturating_sub(kept) as usize);
         let mixed = self.aims.canary.filter(|_| self.aims.mixed).map_or(0, |aim| aim.pods);
-        let main = self.aims.main.iter().map(|aim| of(aim, self.kept().saturating_sub(mixed)));
+        let main = std::iter::once(of(&self.aims.main, self.kept().saturating_sub(mixed)));
         let frozen = self.aims.mixed && self.look.wanted.of(self.role).frozen();
         let canary = self.aims.canary.iter().filter(|_| !frozen);
         main.chain(canary.map(|aim| of(aim, aim.pods))).collect()
@@ -207,6 +214,17 @@ impl<'a> Pool<'_, 'a> {
         self.say(&line);
     }
 
+    /// The Service is not left without a Pod: where those go that were to take all who come, others are in it, at last one that
+    /// goes as soon as somebody takes its place.
+    fn keep_open(&mut self) {
+        for part in [Part::Main, Part::Canary, Part::Rest] {
+            if self.seats.iter().any(Seat::is_labelled) {
+                return;
+            }
+            self.seats.iter_mut().filter(|seat| seat.part == part).for_each(|seat| seat.routed = true);
+        }
+    }
+
     /// Turns what was decided for each Pod into actions: only what is not so yet.
     fn act(&mut self) {
         let world = self.look.world;
@@ -229,9 +247,9 @@ impl<'a> Pool<'_, 'a> {
                 (State::Live, Some(drain)) => {
                     drain.deadline = Utc(drain.since.0 + world.spec.drain.deadline_ms);
                     drain.users_left = seat.load.users.min(MAX_COUNT);
-                    let deadline = drain.deadline;
+                    let (since, deadline) = (drain.since, drain.deadline);
                     label(seat, false, self.draft);
-                    empty(seat, self.look, deadline, users_per_s, self.draft);
+                    empty(seat, self.look, (since, deadline), users_per_s, self.draft);
                 }
                 (State::Live, None) => {
                     label(seat, seat.is_labelled(), self.draft);
@@ -256,9 +274,9 @@ fn label(seat: &Seat<'_>, serving: bool, draft: &mut Draft) {
 
 /// A Pod that is drained: told so, or deleted once nobody is on it or it has lasted too long. Nothing is deleted while
 /// the registry is out of reach, for then nobody could take over what it has.
-fn empty(seat: &Seat<'_>, look: &Look<'_>, deadline: Utc, users_per_s: Option<u32>, draft: &mut Draft) {
+fn empty(seat: &Seat<'_>, look: &Look<'_>, (since, deadline): (Utc, Utc), users_per_s: Option<u32>, draft: &mut Draft) {
     let (name, uid) = (seat.name.to_owned(), seat.pod.uid.clone());
-    let told = seat.member.is_some_and(|member| member.draining);
+    let told = seat.is_told();
     let delete =
         |because, most_users_cut| Action::DeletePod { name: name.clone(), uid: uid.clone(), because, most_users_cut };
     if look.world.registry.is_none() {
@@ -266,7 +284,10 @@ fn empty(seat: &Seat<'_>, look: &Look<'_>, deadline: Utc, users_per_s: Option<u3
     }
     // A count from before it was told is no proof: somebody may have come between the two.
     let warm = told && seat.keep;
-    if seat.load.is_nothing() && !warm && (told && seat.load.closed || !seat.healthy()) {
+    let sample = look.world.samples.get(seat.pod.uid.as_str());
+    // One that is not well cannot be told everything, and a process that lives may have got somebody until it was to go.
+    let counted = seat.member.is_none() || sample.is_none_or(|sample| sample.at >= since);
+    if seat.load.is_nothing() && !warm && (told && seat.load.closed || !seat.healthy() && counted) {
         let because = if told { Because::Emptied } else { Because::Unused };
         draft.why.push(format!("{}: {name} is empty and goes", seat.pod.role));
         draft.deletes.push(delete(because, 0));

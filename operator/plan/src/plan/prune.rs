@@ -2,6 +2,7 @@
 //! need or go back to.
 
 use super::census::Census;
+use super::course::memory::last_good;
 use super::{Action, Draft, Look, revision};
 
 /// Plans the end of revisions.
@@ -22,8 +23,7 @@ fn is_needed(look: &Look<'_>, census: &Census<'_>, number: u64) -> bool {
     let rollout = memory.rollout.as_ref();
     // A rollout and a rollback have their way back in them.
     let is_settled = rollout.is_none() && memory.rollback.is_none();
-    let good = look.world.status.revisions.iter().filter(|known| is_settled && known.number != memory.current);
-    let last_good = good.filter_map(|known| Some((known.good_since?, known.number))).max();
+    let last_good = is_settled.then(|| last_good(look.world, memory.current)).flatten();
     let named = [
         Some(course.asked.number),
         Some(memory.current),
@@ -34,7 +34,7 @@ fn is_needed(look: &Look<'_>, census: &Census<'_>, number: u64) -> bool {
         rollout.map(|rollout| rollout.from),
         rollout.map(|rollout| rollout.to),
         memory.rollback.as_ref().map(|rollback| rollback.to),
-        last_good.map(|(_, number)| number),
+        last_good,
     ];
     named.contains(&Some(number)) || census.all().any(|seat| seat.pod.revision == number)
 }

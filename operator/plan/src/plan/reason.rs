@@ -34,6 +34,12 @@ pub enum Reason {
     /// Of `DrainBlocked`.
     CapacityNeeded,
     /// Of `DrainBlocked`.
+    RevisionMissing,
+    /// Of `DrainBlocked`.
+    TooManyPods,
+    /// Of `DrainBlocked`.
+    TooManyDrains,
+    /// Of `DrainBlocked`.
     NothingWaits,
     /// Of `MetricsStale`.
     SamplesMissing,
@@ -61,7 +67,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::AllServe,
         Self::PodsStarting,
         Self::PoolDown,
@@ -76,6 +82,9 @@ impl Reason {
         Self::Healthy,
         Self::Following,
         Self::CapacityNeeded,
+        Self::RevisionMissing,
+        Self::TooManyPods,
+        Self::TooManyDrains,
         Self::NothingWaits,
         Self::SamplesMissing,
         Self::SamplesContradict,
@@ -108,6 +117,9 @@ impl Reason {
             Self::Healthy => "Healthy",
             Self::Following => "Following",
             Self::CapacityNeeded => "CapacityNeeded",
+            Self::RevisionMissing => "RevisionMissing",
+            Self::TooManyPods => "TooManyPods",
+            Self::TooManyDrains => "TooManyDrains",
             Self::NothingWaits => "NothingWaits",
             Self::SamplesMissing => "SamplesMissing",
             Self::SamplesContradict => "SamplesContradict",
@@ -136,7 +148,7 @@ impl Reason {
             Self::SlotsMoving => "Slots are on their way to other Pods.",
             Self::AtRest => "Everything is as it should be.",
             Self::RegistryUnreachable => {
-                "The operator cannot reach etcd: no Pod is drained or deleted and no slot moves until it can. Chat goes on."
+                "The operator cannot reach etcd: no Pod is drained or deleted and no slot moves until it can. Chat goes on. The message names the endpoints and the last error."
             }
             Self::PodsLost => "Pods are on nodes that do not answer; others take their place.",
             Self::PodsFailing => {
@@ -147,6 +159,13 @@ impl Reason {
             Self::CapacityNeeded => {
                 "Pods should go, but the others could not carry the users without them. Give the pool more Pods, or nodes for those that start."
             }
+            Self::RevisionMissing => {
+                "Pods are missing whose revision is not stored any more, so that none can be made. Apply a spec that asks for other Pods, or the one that they were of."
+            }
+            Self::TooManyPods => {
+                "A pool has more Pods than a placement can name: those beyond get no rooms and no users. Lower replicas.max."
+            }
+            Self::TooManyDrains => "As many Pods are emptied as the status can name; others wait until some are done.",
             Self::NothingWaits => "No Pod waits for its drain.",
             Self::SamplesMissing => {
                 "A Pod has not said for 15 s what it carries. It counts as full before its pool shrinks; while more than a fifth of a pool is silent, it does not shrink at all."

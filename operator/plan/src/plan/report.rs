@@ -3,13 +3,15 @@
 use throng_core::Role;
 
 use super::census::{Census, Part, Seat, State};
+use super::course::memory;
 use super::size::pressure::of_sample;
 use super::{Action, BUSY_LOOK_MS, Draft, LOOK_AGAIN_MS, Look, Plan, SCALING_LOOK_MS, conditions, revision};
 use crate::pools::Pools;
 use crate::status::{
-    ClusterStatus, DrainStatus, EventPhase, EventStatus, MAX_COUNT, MovesStatus, PoolStatus, RevisionState,
-    RevisionStatus, Utc,
+    ClusterStatus, DrainCause, DrainStatus, EventPhase, EventStatus, MAX_COUNT, MAX_DRAINS, MovesStatus, PoolStatus,
+    RevisionState, RevisionStatus, Utc,
 };
+use crate::world::Revision;
 use crate::world::sample::FRESH_MS;
 
 /// Ages of samples are told in steps of so many seconds, so that a status at rest stays the same.
@@ -22,20 +24,21 @@ pub(super) fn report(look: &Look<'_>, census: &Census<'_>, mut draft: Draft) -> 
     let mut status = ClusterStatus {
         observed_generation: world.cluster.generation,
         next_revision: revision::next(look.world),
-        drains: drains(census),
+        drains: drains(look, census),
         events: events(look),
         revisions: revisions(look, census),
         moves: moves(look, &draft),
         revision: Some(look.course.memory.current),
         rollout: look.course.memory.rollout.clone(),
         rollback: look.course.memory.rollback.clone(),
+        answers: look.course.operations.answers.clone(),
         ..world.status.clone()
     };
     status.pools = Pools::from_fn(|role| pool(look, role, census.of(role), &actions, &draft));
     totals(&mut status);
     conditions::write(&mut status.conditions, look, census, &status.pools, &draft);
     let sizes = look.wanted.iter().map(|(role, wanted)| format!("{role}: {}", wanted.why));
-    let why: Vec<String> = draft.blocked.into_iter().chain(draft.why).chain(sizes).collect();
+    let why: Vec<String> = draft.blocked.into_iter().map(|(_, line)| line).chain(draft.why).chain(sizes).collect();
     status.why.clone_from(&why);
     status.clamp();
     let busy = !actions.is_empty()
@@ -89,7 +92,8 @@ fn pool(look: &Look<'_>, role: Role, seats: &[Seat<'_>], actions: &[Action], dra
     let samples = seats.iter().filter(|seat| seat.serves()).filter_map(|seat| world.samples.get(&seat.pod.uid));
     let age = samples.map(|sample| world.now.0.since(sample.at.0) / 1000).max().unwrap_or(0);
     let prefix = format!("{role}: ");
-    let line = draft.blocked.iter().chain(&draft.why).find_map(|line| line.strip_prefix(&prefix));
+    let blocked = draft.blocked.iter().map(|(_, line)| line);
+    let line = blocked.chain(&draft.why).find_map(|line| line.strip_prefix(&prefix));
     PoolStatus {
         wanted: wanted.pods,
         pods: count(&|_| true),
@@ -122,17 +126,46 @@ fn pressure(look: &Look<'_>, role: Role, seats: &[Seat<'_>]) -> u32 {
     percent
 }
 
-/// Drains that are on their way, by name.
-fn drains(census: &Census<'_>) -> Vec<DrainStatus> {
-    let mut drains: Vec<DrainStatus> = census.all().filter_map(|seat| seat.drain.clone()).collect();
+/// Drains that are on their way, by name: those that were decided on, and Pods that others have ended while they were used.
+fn drains(look: &Look<'_>, census: &Census<'_>) -> Vec<DrainStatus> {
+    let decided = census.all().filter_map(|seat| {
+        let drain = seat.drain.clone()?;
+        let users_left = if seat.state == State::Going { users(seat) } else { drain.users_left };
+        Some(DrainStatus { users_left, ..drain })
+    });
+    let mut drains: Vec<DrainStatus> = decided.collect();
+    // What was decided must not be lost for what others did: that goes on without the operator.
+    let room = MAX_DRAINS.saturating_sub(drains.len());
+    drains.extend(census.all().filter_map(|seat| evicted(look, seat)).take(room));
     drains.sort_by(|a, b| a.pod.cmp(&b.pod));
     drains
 }
 
+/// A Pod that others have ended while it was used. One whose process is gone has nobody any more.
+fn evicted(look: &Look<'_>, seat: &Seat<'_>) -> Option<DrainStatus> {
+    let since = seat.pod.terminating.filter(|_| seat.drain.is_none() && !seat.load.is_nothing())?;
+    let answers = seat.member.is_some() || look.world.registry.is_none();
+    answers.then(|| DrainStatus {
+        pod: seat.name.to_owned(),
+        uid: seat.pod.uid.clone(),
+        cause: DrainCause::Eviction,
+        why: "somebody evicted or deleted it".to_owned(),
+        since,
+        deadline: Utc(since.0 + look.world.spec.drain.deadline_ms),
+        users_at_start: users(seat),
+        users_left: users(seat),
+        operation: None,
+    })
+}
+
+fn users(seat: &Seat<'_>) -> u64 {
+    seat.load.users.min(MAX_COUNT)
+}
+
 fn moves(look: &Look<'_>, draft: &Draft) -> Option<MovesStatus> {
-    let (room_slots, user_slots) = draft.slots_away;
+    let (room_slots, user_slots) = draft.known_away();
     let operation = look.course.operations.rebalance.clone();
-    (room_slots + user_slots > 0).then(|| MovesStatus { room_slots, user_slots, operation, ..MovesStatus::default() })
+    (room_slots + user_slots > 0).then_some(MovesStatus { room_slots, user_slots, operation })
 }
 
 fn events(look: &Look<'_>) -> Vec<EventStatus> {
@@ -156,7 +189,7 @@ fn events(look: &Look<'_>) -> Vec<EventStatus> {
 fn revisions(look: &Look<'_>, census: &Census<'_>) -> Vec<RevisionStatus> {
     let (world, course) = (look.world, &look.course);
     let status = |(&number, revision): (&u64, &crate::world::Revision)| {
-        let known = world.status.revisions.iter().find(|known| known.number == number);
+        let known = memory::known(world, number);
         let state = match number {
             number if Some(number) == course.blocked => RevisionState::Blocked,
             number if number == course.memory.current => RevisionState::Serving,
@@ -187,9 +220,12 @@ fn revisions(look: &Look<'_>, census: &Census<'_>) -> Vec<RevisionStatus> {
     };
     let mut all: Vec<RevisionStatus> = world.revisions.iter().rev().map(status).collect();
     if course.asked.new {
-        // One that was deleted is not forgotten before it is stored again.
-        let known = world.status.revisions.iter().find(|known| known.number == course.asked.number);
-        all.extend(known.cloned());
+        // One that was deleted is not forgotten before it is stored again, and the number of a new one is its own from now on:
+        // whoever does not see it stored yet gives it to no other shape.
+        let known = memory::known(world, course.asked.number);
+        let (hash, image) = (world.spec.shape.clone(), String::new());
+        let new = Revision { hash, image, created: world.now };
+        all.push(known.cloned().unwrap_or_else(|| status((&course.asked.number, &new))));
         all.sort_by_key(|revision| std::cmp::Reverse(revision.number));
     }
     all

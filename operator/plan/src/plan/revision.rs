@@ -35,6 +35,6 @@ pub(super) fn asked(world: &World) -> Asked {
 pub(super) fn next(world: &World) -> u64 {
     let stored = world.revisions.keys().next_back().map_or(0, |number| number + 1);
     let running = world.pods.values().map(|pod| pod.revision + 1).max().unwrap_or(0);
-    // The number of a revision that is not stored yet is remembered as the last one, not as the one to come.
-    stored.max(running).max(world.status.next_revision).max(1)
+    let remembered = world.status.revisions.iter().map(|revision| revision.number + 1).max().unwrap_or(0);
+    stored.max(running).max(remembered).max(world.status.next_revision).max(1)
 }

@@ -9,7 +9,7 @@ use throng_core::{Role, Slot};
 
 use super::census::{Census, Part, Seat};
 use super::course::share::slots_of;
-use super::{Action, Draft, Look};
+use super::{Action, Draft, Look, Reason};
 use crate::division::{divided, kept};
 use crate::moves::{Held, step};
 use crate::placement::{Pod, document};
@@ -32,16 +32,17 @@ pub(super) fn plan(look: &Look<'_>, census: &Census<'_>, draft: &mut Draft) {
     );
 }
 
-/// Plans one role; returns how many of its slots are not where they should be.
-fn plan_role(look: &Look<'_>, registry: &Registry, role: Role, seats: &[Seat<'_>], draft: &mut Draft) -> u32 {
+/// Plans one role; returns how many of its slots are not where they should be, if anything says where that is.
+fn plan_role(look: &Look<'_>, registry: &Registry, role: Role, seats: &[Seat<'_>], draft: &mut Draft) -> Option<u32> {
     let (documents, claims) = (registry.documents.of(role), registry.claims.of(role));
     let candidates = candidates(look, seats, documents);
     if candidates.is_empty() || is_starting(look, role, seats, documents, candidates.len()) {
-        return 0;
+        return None;
     }
     let Some(target) = target(look, &candidates, documents, claims) else {
-        draft.blocked.push(format!("{role}: it has more Pods than a placement can name"));
-        return 0;
+        let line = format!("{role}: it has more Pods than a placement can name");
+        draft.blocked.push((Reason::TooManyPods, line));
+        return None;
     };
     if documents.target.as_ref() != Some(&target) {
         draft.documents.push(Action::WriteTarget { role, document: target.clone() });
@@ -50,7 +51,7 @@ fn plan_role(look: &Look<'_>, registry: &Registry, role: Role, seats: &[Seat<'_>
         draft.why.push(format!("{role}: version {} of the placement names {} Pods", next.version, candidates.len()));
         draft.documents.push(Action::WritePlacement { role, document: next.into() });
     }
-    away(seats, &target.0, claims)
+    Some(away(seats, &target.0, claims))
 }
 
 /// Pods that get slots: those that serve, and of those that stay the ones that had some and still live. A canary that is to

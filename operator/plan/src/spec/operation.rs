@@ -44,6 +44,27 @@ pub enum Action {
     Rebalance,
 }
 
+impl Action {
+    /// In one word, as the status of an operation names it.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Rollback { .. } => "Rollback",
+            Self::Pause => "Pause",
+            Self::Resume => "Resume",
+            Self::Promote => "Promote",
+            Self::Drain(_) => "Drain",
+            Self::Rebalance => "Rebalance",
+        }
+    }
+
+    /// Whether it lasts and needs the Pods for itself: one runs at a time.
+    #[must_use]
+    pub const fn is_long(&self) -> bool {
+        matches!(self, Self::Drain(_) | Self::Rebalance)
+    }
+}
+
 /// How fast users move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Pace {

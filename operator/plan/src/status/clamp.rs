@@ -2,7 +2,7 @@
 
 use super::pool::{MAX_BUCKETS, MAX_STARTS};
 use super::{
-    ClusterStatus, Condition, MAX_CONDITIONS, MAX_DRAINS, MAX_EVENTS, MAX_LINE, MAX_REVISIONS, MAX_WHY,
+    ClusterStatus, Condition, MAX_ANSWERS, MAX_CONDITIONS, MAX_DRAINS, MAX_EVENTS, MAX_LINE, MAX_REVISIONS, MAX_WHY,
     OperationStatus, PoolStatus,
 };
 
@@ -24,10 +24,9 @@ impl ClusterStatus {
         self.drains.truncate(MAX_DRAINS);
         self.drains.iter_mut().for_each(|drain| clamp_text(&mut drain.why, MAX_LINE));
         self.events.truncate(MAX_EVENTS);
+        keep_last(&mut self.answers, MAX_ANSWERS);
+        self.answers.iter_mut().for_each(|answer| clamp_text(&mut answer.message, MAX_LINE));
         if let Some(because) = self.rollout.as_mut().and_then(|rollout| rollout.halted_because.as_mut()) {
-            clamp_text(because, MAX_LINE);
-        }
-        if let Some(because) = self.moves.as_mut().and_then(|moves| moves.held_because.as_mut()) {
             clamp_text(because, MAX_LINE);
         }
     }

@@ -13,7 +13,7 @@ pub mod rollout;
 pub mod utc;
 
 pub use condition::{Condition, Holds, set_condition};
-pub use operation::{OperationPhase, OperationStatus};
+pub use operation::{AnswerStatus, OperationPhase, OperationStatus};
 pub use pool::{Bucket, PoolStatus, ScaleMemo};
 pub use rollout::{
     BlockedRevision, HaltCause, RevisionState, RevisionStatus, RollbackStatus, RolloutPhase, RolloutStatus, ShiftStatus,
@@ -41,6 +41,8 @@ pub const MAX_REVISIONS: usize = 64;
 pub const MAX_DRAINS: usize = 1000;
 /// Most events.
 pub const MAX_EVENTS: usize = 64;
+/// Most operations whose outcome is remembered.
+pub const MAX_ANSWERS: usize = 16;
 
 /// The status of a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +103,10 @@ pub struct ClusterStatus {
     /// Slots on their way to another Pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub moves: Option<MovesStatus>,
+    /// Operations that took effect or ended last, oldest first: each does so once, however late its own status is seen.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(length(max = MAX_ANSWERS)))]
+    pub answers: Vec<AnswerStatus>,
 }
 
 /// A drain on its way.
@@ -114,7 +120,7 @@ pub struct DrainStatus {
     /// Its uid: another Pod of the same name is not meant.
     #[cfg_attr(feature = "schema", schemars(length(max = 64)))]
     pub uid: String,
-    /// What it is drained for: `ScaleIn`, `Cordoned`, `Tainted`, `Eviction`, `Rollout`, `Rollback` or `Operation`.
+    /// What it is drained for: `ScaleIn`, `Cordoned`, `Tainted`, `Eviction`, `Deleted`, `Rollout`, `Rollback` or `Operation`.
     pub cause: DrainCause,
     /// Why this Pod.
     #[serde(default)]
@@ -148,8 +154,10 @@ pub enum DrainCause {
     Cordoned,
     /// Its node has a taint of the list.
     Tainted,
-    /// It was evicted or deleted.
+    /// Somebody else evicted or deleted it; it empties itself.
     Eviction,
+    /// Its cluster is to be deleted.
+    Deleted,
     /// Its revision goes.
     Rollout,
     /// Its revision was rolled back.
@@ -201,10 +209,6 @@ pub struct MovesStatus {
     /// User slots that are not yet where they should be.
     #[cfg_attr(feature = "schema", schemars(range(max = 4096)))]
     pub user_slots: u32,
-    /// Why no slot moves now.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(length(max = MAX_LINE)))]
-    pub held_because: Option<String>,
     /// Name of the rebalance operation that asked for a new placement, with its uid.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(length(max = 320)))]

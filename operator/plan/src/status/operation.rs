@@ -45,6 +45,22 @@ pub struct OperationStatus {
     pub conditions: Vec<Condition>,
 }
 
+/// What the status of a cluster remembers of an operation. It is written before that of the operation itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct AnswerStatus {
+    /// Uid of the operation.
+    #[cfg_attr(feature = "schema", schemars(length(max = 64)))]
+    pub uid: String,
+    /// How far it is: `Running` once a rollback has taken effect, else its end.
+    pub phase: OperationPhase,
+    /// Why it ended.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(max = MAX_LINE)))]
+    pub message: String,
+}
+
 /// How far an operation is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -99,6 +99,9 @@ pub struct RolloutStatus {
     /// Since when samples of the new revision are too bad; a burst while slots move is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sick_since: Option<Utc>,
+    /// Since when it has fewer Pods than this step needs: they are not made, or are lost at once. A Pod lost for a moment is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_since: Option<Utc>,
     /// Container restarts that a person has seen and gone on from.
     #[serde(default, skip_serializing_if = "is_zero")]
     #[cfg_attr(feature = "schema", schemars(range(max = 1_000_000_000)))]

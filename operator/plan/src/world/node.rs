@@ -23,3 +23,17 @@ pub struct Node {
     /// Since when `ready` is what it is.
     pub since: Utc,
 }
+
+impl Node {
+    /// Whether it has a taint with one of these keys.
+    #[must_use]
+    pub fn is_tainted(&self, keys: &[String]) -> bool {
+        keys.iter().any(|key| self.taints.contains(key))
+    }
+
+    /// Whether it has all these labels.
+    #[must_use]
+    pub fn has(&self, labels: &[(String, String)]) -> bool {
+        labels.iter().all(|(key, is)| self.labels.get(key) == Some(is))
+    }
+}

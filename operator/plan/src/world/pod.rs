@@ -28,7 +28,7 @@ pub struct Pod {
     pub serving: bool,
     /// Since when it is to be deleted.
     pub terminating: Option<Utc>,
-    /// Why it does not start, such as `ImagePullBackOff`.
+    /// Why it does not start, such as `ImagePullBackOff`, and after a colon what is said of it.
     pub trouble: Option<String>,
     /// Restarts of its containers.
     pub restarts: u32,

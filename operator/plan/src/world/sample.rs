@@ -22,6 +22,9 @@ pub struct Sample {
     /// It was emptying itself: who was not counted cannot have come since.
     #[serde(default)]
     pub draining: bool,
+    /// Why it is not ready, in its own words; empty: it is, or nobody asked it.
+    #[serde(default)]
+    pub unready: Vec<String>,
 }
 
 /// Name of the load that counts the users of a role.

@@ -75,7 +75,7 @@ fn model(rest: &Model, case: Case) -> Model {
     if case.users != Users::Silent {
         let load = [("connections".to_owned(), users as f64)].into();
         let draining = matches!(case.drain, Drained::Told | Drained::TooLong);
-        world.samples.insert("old".into(), Sample { at: world.now, load, left: users, draining });
+        world.samples.insert("old".into(), Sample { at: world.now, load, left: users, draining, unready: vec![] });
     }
     if case.drain != Drained::NotYet {
         let ago = if case.drain == Drained::TooLong { DEADLINE_MS } else { 1000 };

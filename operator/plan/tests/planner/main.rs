@@ -2,6 +2,8 @@
 //! pressure makes larger and smaller, rollouts, and what people ask for beside the spec.
 
 #[cfg(test)]
+mod departures;
+#[cfg(test)]
 mod enumeration;
 #[cfg(test)]
 mod model;

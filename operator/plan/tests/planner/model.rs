@@ -5,16 +5,20 @@ use std::sync::Arc;
 
 use throng_core::{Millis, Role, Slot};
 use throng_plan::plan::{Action, Because, Plan};
-use throng_plan::pools::Pools;
+use throng_plan::spec::Operation;
 use throng_plan::spec::operation::Action as Asks;
-use throng_plan::spec::pool::{Change, Policy, Scaling, Select, Target};
-use throng_plan::spec::rollout::HaltWhen;
-use throng_plan::spec::{ClusterSpec, Drain, Operation, PoolSpec, Rollout, Rooms, ShapeHash};
 use throng_plan::status::{ClusterStatus, OperationPhase, OperationStatus, Utc};
 use throng_plan::world::sample::users_load;
 use throng_plan::world::{
-    Claim, Cluster, Document, Member, Node, Object, Phase, Pod, Registry, Rendered, Revision, Sample, World,
+    Claim, Cluster, Member, Node, Object, Phase, Pod, Registry, Rendered, Revision, Sample, World,
 };
+
+#[path = "model/reading.rs"]
+mod reading;
+#[path = "model/spec.rs"]
+mod spec;
+
+pub(crate) use spec::spec;
 
 /// Users that one Pod should carry.
 pub(crate) const PER_POD: u64 = 100;
@@ -30,6 +34,8 @@ pub(crate) struct Model {
     pub(crate) pace: u64,
     /// Revisions whose Pods never become ready.
     pub(crate) broken: BTreeSet<u64>,
+    /// Revisions whose Pods the API server does not let be made.
+    pub(crate) refused: BTreeSet<u64>,
     /// Nodes whose Pods never answer.
     pub(crate) dead_nodes: BTreeSet<String>,
     /// Everything that went against a promise.
@@ -43,54 +49,6 @@ pub(crate) struct Model {
     /// Users that were cut, and Pods made.
     pub(crate) cut: u64,
     pub(crate) made: u64,
-}
-
-pub(crate) fn spec(sizes: [u32; 3]) -> ClusterSpec {
-    // Pressure makes no pool larger here and keeps none that the spec wants smaller: sizes are those that a test writes.
-    let scaling = |select| Scaling {
-        window_ms: 0,
-        tolerance: 0.0,
-        select,
-        policies: vec![Policy { change: Change::Percent(100), period_ms: 1000 }],
-    };
-    let pool = |role: Role, min: u32| PoolSpec {
-        min,
-        max: 4000,
-        targets: vec![Target { load: users_load(role), per_pod: PER_POD as f64 }],
-        scale_up: scaling(Select::Disabled),
-        scale_down: scaling(Select::Max),
-    };
-    let [gateway, chatroom, message] = sizes;
-    ClusterSpec {
-        shape: ShapeHash::new("shape-1"),
-        paused: false,
-        pools: Pools {
-            gateway: pool(Role::Gateway, gateway),
-            chatroom: pool(Role::Chatroom, chatroom),
-            message: pool(Role::Message, message),
-        },
-        drain: Drain { deadline_ms: DEADLINE_MS, users_per_s: None, taints: vec!["karpenter.sh/disrupted".into()] },
-        rollout: Rollout {
-            canary_percent: vec![],
-            hold_ms: 0,
-            progress_deadline_ms: 600_000,
-            warm_ms: 0,
-            warm_floor: 1,
-            halt: HaltWhen { error_percent: None, p99_ms: None, restarts: None },
-            history: 5,
-        },
-        events: vec![],
-        rooms: Rooms {
-            messages_per_s: 200,
-            user_messages_per_s: 10,
-            downstream_per_s: 20,
-            max_downstream_per_s: 50,
-            offline_after_ms: 30_000,
-            offline_after_messages: 30,
-            idle_ms: 0,
-            protected_types: vec![],
-        },
-    }
 }
 
 impl Model {
@@ -124,6 +82,7 @@ impl Model {
             users: BTreeMap::new(),
             pace: 30,
             broken: BTreeSet::new(),
+            refused: BTreeSet::new(),
             dead_nodes: BTreeSet::new(),
             broken_promises: vec![],
             arriving: 0,
@@ -206,7 +165,7 @@ impl Model {
             Action::RemoveFinalizer => self.world.cluster.finalizer = false,
             Action::Apply(object) => self.apply(object),
             Action::CreatePod { name, role, revision, index, zone } => {
-                if self.world.pods.contains_key(name) {
+                if self.world.pods.contains_key(name) || self.refused.contains(revision) {
                     return;
                 }
                 self.made += 1;
@@ -524,36 +483,8 @@ impl Model {
             let mut load: BTreeMap<String, f64> = [(users_load(member.role).to_owned(), users as f64)].into();
             let revision = self.world.pods.get(&member.pod).map_or(0, |pod| pod.revision);
             load.extend(self.says.get(&revision).into_iter().flatten().map(|(name, load)| ((*name).to_owned(), *load)));
-            let sample = Sample { at: self.world.now, load, left: users, draining: member.draining };
+            let sample = Sample { at: self.world.now, load, left: users, draining: member.draining, unready: vec![] };
             self.world.samples.insert(uid.clone(), sample);
         }
-    }
-
-    pub(crate) fn pods(&self, role: Role) -> Vec<(&String, &Pod)> {
-        self.world.pods.iter().filter(|(_, pod)| pod.role == role).collect()
-    }
-
-    pub(crate) fn names(&self, role: Role) -> Vec<&str> {
-        self.pods(role).into_iter().map(|(name, _)| name.as_str()).collect()
-    }
-
-    pub(crate) fn uid(&self, name: &str) -> String {
-        self.world.pods[name].uid.clone()
-    }
-
-    /// Pods that serve as the world says, by its own count.
-    pub(crate) fn serving(&self, role: Role) -> usize {
-        let drained = |pod: &Pod| {
-            self.world.registry.as_ref().is_some_and(|r| r.members.get(&pod.uid).is_none_or(|m| m.draining))
-        };
-        self.pods(role).into_iter().filter(|(_, pod)| pod.ready && pod.terminating.is_none() && !drained(pod)).count()
-    }
-
-    pub(crate) fn users_of(&self, role: Role) -> u64 {
-        self.pods(role).into_iter().map(|(_, pod)| self.users.get(&pod.uid).copied().unwrap_or(0)).sum()
-    }
-
-    pub(crate) fn document(&self, role: Role) -> Option<Document> {
-        self.world.registry.as_ref().unwrap().documents.of(role).in_force.clone()
     }
 }

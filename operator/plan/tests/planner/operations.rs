@@ -1,10 +1,10 @@
 //! What people ask for beside the spec, and what they are answered.
 
 use throng_core::{Role, Slot};
-use throng_plan::plan::{Action, stray};
+use throng_plan::plan::{Action, refused, stray};
 use throng_plan::spec::ShapeHash;
 use throng_plan::spec::operation::{Action as Asks, Pace, Whom};
-use throng_plan::status::{OperationPhase, RolloutPhase, Utc};
+use throng_plan::status::{OperationPhase, OperationStatus, RolloutPhase, Utc};
 
 use crate::model::Model;
 
@@ -33,6 +33,15 @@ fn steps_until(model: &mut Model, is_so: impl Fn(&Model) -> bool) {
 
 fn ended(model: &Model, name: &str) -> bool {
     model.world.operations[name].status.phase.is_final()
+}
+
+#[test]
+fn an_operation_that_nobody_can_follow_fails_with_what_to_write_instead() {
+    let now = Utc(throng_core::Millis(7_000));
+    let status = refused(&OperationStatus::default(), "write exactly one action".into(), now);
+    assert_eq!((status.phase, status.message.as_str()), (OperationPhase::Failed, "write exactly one action"));
+    assert_eq!((status.finished_at, status.expires_at), (Some(now), None));
+    assert_eq!(status.conditions[0].kind, "Failed");
 }
 
 #[test]
@@ -139,6 +148,47 @@ fn a_paused_cluster_lets_operations_wait() {
 }
 
 #[test]
+fn an_operation_takes_effect_once_however_late_its_status_is_seen() {
+    let mut model = rollout(&[10]);
+    model.ask("early", Asks::Pause);
+    let early = model.world.operations["early"].clone();
+    model.world.spec.shape = ShapeHash::new("shape-1");
+    model.step();
+    assert_eq!(model.outcome("early").0, OperationPhase::Failed, "there is no rollout yet");
+    model.world.spec.shape = ShapeHash::new("shape-2");
+    model.world.operations.insert("early".into(), early);
+    steps_until(&mut model, |model| model.share(2).0 > 0);
+    assert_eq!(model.outcome("early").0, OperationPhase::Failed, "it holds no rollout that began later");
+    model.ask("back", Asks::Rollback { to: None, pace: Pace::Fast });
+    let asked = model.world.operations["back"].clone();
+    model.step();
+    for seen in ["on its way", "over"] {
+        let mut fixed = model.clone();
+        if seen == "over" {
+            steps_until(&mut fixed, |model| ended(model, "back"));
+        }
+        fixed.world.operations.insert("back".into(), asked.clone());
+        fixed.world.spec.shape = ShapeHash::new("shape-3");
+        fixed.step();
+        assert_eq!(fixed.world.status.rollback, None, "{seen}: what is fixed is not blocked");
+        assert_ne!(fixed.outcome("back").0, OperationPhase::Pending, "{seen}");
+        steps_until(&mut fixed, |model| model.world.status.revision == Some(3));
+    }
+}
+
+#[test]
+fn outcomes_of_many_operations_are_remembered_within_a_bound() {
+    let mut model = Model::at_rest([2, 1, 1], 5);
+    for number in 0..40 {
+        model.ask(&format!("hold-{number:02}"), Asks::Pause);
+        model.step();
+    }
+    let answers = &model.world.status.answers;
+    assert_eq!((answers.len(), answers[15].uid.as_str()), (16, "operation-hold-39"));
+    assert_eq!(model.plan().actions, []);
+}
+
+#[test]
 fn a_later_rollback_takes_the_place_of_an_earlier_one() {
     let mut model = rollout(&[]);
     steps_until(&mut model, |model| model.world.status.revision == Some(2));
@@ -227,6 +277,28 @@ fn a_rebalance_places_all_slots_as_if_for_the_first_time() {
     assert!(Slot::all().all(|slot| after.0.owner(slot) == anew.owner(slot)));
     assert!(Slot::all().any(|slot| before.0.owner(slot) != anew.owner(slot)), "there was something to do");
     assert_eq!(model.plan().actions, []);
+}
+
+#[test]
+fn rooms_are_not_said_to_be_placed_anew_while_nobody_can_know() {
+    for lost in ["etcd", "every chatroom Pod"] {
+        let mut model = Model::at_rest([2, 3, 2], 0);
+        let registry = model.world.registry.clone();
+        model.ask("anew", Asks::Rebalance);
+        match lost {
+            "etcd" => model.world.registry = None,
+            _ => model.world.pods.retain(|_, pod| pod.role != Role::Chatroom),
+        }
+        for action in model.plan().actions {
+            if let Action::WriteOperation { status, .. } = action {
+                assert_eq!(status.phase, OperationPhase::Running, "{lost}");
+                assert!(status.message.contains("it waits for etcd"), "{lost}: {}", status.message);
+            }
+        }
+        model.world.registry = registry;
+        steps_until(&mut model, |model| ended(model, "anew"));
+        assert_eq!(model.outcome("anew").0, OperationPhase::Succeeded, "{lost}");
+    }
 }
 
 #[test]

@@ -174,9 +174,10 @@ impl Pool {
         for (uid, member) in &self.world.registry.as_ref().unwrap().members {
             let users = self.users[uid];
             let load = [(users_load(member.role).to_owned(), users as f64)].into();
-            self.world
-                .samples
-                .insert(uid.clone(), Sample { at: self.world.now, load, left: users, draining: member.draining });
+            self.world.samples.insert(
+                uid.clone(),
+                Sample { at: self.world.now, load, left: users, draining: member.draining, unready: vec![] },
+            );
         }
     }
 

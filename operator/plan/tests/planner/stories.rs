@@ -12,7 +12,7 @@ use throng_plan::world::{Object, Phase, Registry};
 
 use crate::model::{DEADLINE_MS, Model};
 
-fn condition<'a>(conditions: &'a [Condition], kind: &str) -> &'a Condition {
+pub(crate) fn condition<'a>(conditions: &'a [Condition], kind: &str) -> &'a Condition {
     conditions.iter().find(|condition| condition.kind == kind).unwrap()
 }
 
@@ -279,7 +279,57 @@ fn while_the_registry_is_out_of_reach_nobody_is_drained_or_deleted() {
     model.world.now = Utc(model.world.now.0 + 10 * DEADLINE_MS);
     let plan = model.plan();
     assert_eq!((plan.actions, plan.status.drains), (vec![], vec![]));
-    assert_eq!(condition(&plan.conditions, "Degraded").reason, Reason::RegistryUnreachable.as_str());
+    let degraded = condition(&plan.conditions, "Degraded");
+    assert_eq!((degraded.reason.as_str(), degraded.message.as_str()), ("RegistryUnreachable", "etcd does not answer"));
+    // Whoever took the snapshot knows more.
+    let said = "http://etcd:2379: connection refused";
+    let known = Condition {
+        kind: "EtcdUsable".into(),
+        status: Holds::False,
+        observed_generation: None,
+        last_transition_time: model.world.now,
+        reason: "EtcdUnreachable".into(),
+        message: said.into(),
+    };
+    model.world.status.conditions.push(known);
+    assert_eq!(condition(&model.plan().conditions, "Degraded").message, said);
+}
+
+#[test]
+fn gateways_of_a_deleted_cluster_share_the_pace_of_the_spec() {
+    let mut model = Model::at_rest([4, 2, 2], 10);
+    model.world.spec.drain.users_per_s = Some(10);
+    model.world.cluster.deleted_at = Some(model.world.now);
+    let paces: Vec<_> = model
+        .plan()
+        .actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::DrainPod { users_per_s, .. } => *users_per_s,
+            _ => None,
+        })
+        .collect();
+    assert_eq!(paces, [3, 3, 3, 3]);
+}
+
+#[test]
+fn a_pod_that_somebody_evicts_stands_among_the_drains_with_its_users() {
+    let mut model = Model::at_rest([4, 2, 2], 10);
+    let now = model.world.now;
+    model.world.pods.get_mut("live-gateway-1-2").unwrap().terminating = Some(now);
+    let plan = model.plan();
+    let [drain] = &plan.status.drains[..] else { panic!("{:?}", plan.status.drains) };
+    assert_eq!((drain.pod.as_str(), drain.cause, drain.users_left), ("live-gateway-1-2", DrainCause::Eviction, 10));
+    assert_eq!((drain.since, drain.deadline), (now, Utc(now.0 + DEADLINE_MS)));
+    // Seen with that status, the next look says the same.
+    model.world.status = plan.status.clone();
+    assert_eq!(model.plan().status.drains, plan.status.drains);
+    // Its process is gone before its object: nobody is on it.
+    let uid = model.world.pods["live-gateway-1-2"].uid.clone();
+    model.world.status.drains.clear();
+    model.world.registry.as_mut().unwrap().members.remove(&uid);
+    model.world.samples.remove(&uid);
+    assert_eq!(model.plan().status.drains, []);
 }
 
 #[test]
@@ -480,91 +530,4 @@ fn slots_of_a_pod_that_says_nothing_of_them_move_last() {
     let other = model.uid("live-chatroom-1-1");
     assert!(from(&model, &other) > 500, "idle slots go at once");
     assert_eq!(from(&model, &quiet), 0, "of others nobody knows whether they are idle");
-}
-
-#[test]
-fn a_deleted_cluster_waits_for_the_registry_but_not_for_ever() {
-    let mut model = Model::at_rest([1, 1, 1], 0);
-    let since = model.world.now;
-    model.world.cluster.deleted_at = Some(since);
-    for _ in 0..30 {
-        let plan = model.plan();
-        if plan.actions.contains(&Action::RemoveFinalizer) {
-            break;
-        }
-        model.step();
-        model.users.clear();
-        model.say_again();
-    }
-    // It answers: its keys go before the finalizer.
-    let epoch = model.world.leader_epoch;
-    assert_eq!(model.plan().actions, [Action::ForgetKeys { leader_epoch: epoch }, Action::RemoveFinalizer]);
-    let mut away = model.clone();
-    away.world.registry = None;
-    let plan = away.plan();
-    assert_eq!(plan.actions, []);
-    assert!(plan.why[0].contains("waits for etcd"), "{:?}", plan.why);
-    assert_eq!(condition(&plan.conditions, "Degraded").reason, Reason::RegistryUnreachable.as_str());
-    away.world.now = Utc(since.0 + 300_000);
-    assert_eq!(away.plan().actions, [Action::RemoveFinalizer]);
-    // One that refuses to the end keeps what it has.
-    model.world.now = Utc(since.0 + 300_000 + DEADLINE_MS);
-    assert_eq!(model.plan().actions, [Action::RemoveFinalizer]);
-    // Who is let go waits for nothing.
-    away.world.now = since;
-    away.world.cluster.let_go = true;
-    assert_eq!(away.plan().actions, [Action::RemoveFinalizer]);
-}
-
-#[test]
-fn an_evicted_pod_counts_with_its_users_but_not_as_capacity_and_the_next_waits_for_its_replacement() {
-    let mut model = Model::at_rest([3, 2, 2], 80);
-    let now = model.world.now;
-    // `kubectl drain`: the eviction is a deletion, SIGTERM drains the Pod, its users are still there.
-    model.world.pods.get_mut("live-gateway-1-1").unwrap().terminating = Some(now);
-    let uid = model.uid("live-gateway-1-1");
-    model.world.registry.as_mut().unwrap().members.get_mut(&uid).unwrap().draining = true;
-    let plan = model.plan();
-    let gateway = &plan.status.pools.gateway;
-    assert_eq!((gateway.users, gateway.ready, gateway.draining, gateway.wanted), (240, 2, 1, 3));
-    let of_gateways = |action: &&Action| !matches!(action, Action::WriteTarget { .. } | Action::WritePlacement { .. });
-    let actions: Vec<&Action> = plan.actions.iter().filter(of_gateways).collect();
-    assert!(
-        matches!(actions.as_slice(), [Action::CreatePod { role: Role::Gateway, .. }]),
-        "one is made, and nothing else is touched, the budget neither: {actions:?}"
-    );
-    // A second eviction would leave fewer than the budget says while nobody serves in the place of the first.
-    let budget = |model: &Model| {
-        model.world.owned.iter().find_map(|object| match object {
-            Object::PodDisruptionBudget { role: Role::Gateway, min_available, .. } => Some(*min_available),
-            _ => None,
-        })
-    };
-    assert_eq!(budget(&model), Some(2));
-    model.settle();
-    assert_eq!((model.serving(Role::Gateway), budget(&model)), (3, Some(2)));
-}
-
-/// Found by a simulated world: a stream that was seconds late still said what had been before anybody came.
-#[test]
-fn a_count_from_before_its_drain_does_not_make_a_pod_empty() {
-    let mut model = Model::at_rest([2, 1, 1], 0);
-    model.world.spec.pools.gateway.min = 1;
-    for _ in 0..4 {
-        model.tick();
-        let plan = model.plan();
-        model.perform(&plan, usize::MAX);
-        if plan.status.drains.iter().any(|drain| model.world.registry.as_ref().unwrap().members[&drain.uid].draining) {
-            break;
-        }
-    }
-    let drained = model.world.status.drains[0].uid.clone();
-    model.tick();
-    let deletes = |model: &mut Model| {
-        model.plan().actions.iter().any(|action| matches!(action, Action::DeletePod { uid, .. } if *uid == drained))
-    };
-    model.world.samples.get_mut(&drained).unwrap().draining = false;
-    assert!(!deletes(&mut model));
-    model.world.samples.get_mut(&drained).unwrap().draining = true;
-    assert!(deletes(&mut model));
 }

@@ -9,6 +9,7 @@ pub mod failure;
 mod node;
 mod objects;
 pub mod operations;
+pub mod parting;
 mod pods;
 pub mod status;
 

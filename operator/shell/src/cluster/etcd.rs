@@ -93,9 +93,8 @@ fn options(owner: &Owner<'_>, secrets: &Secrets) -> Result<EtcdOptions, String> 
         options.credentials = Some(Credentials::Given { user, password });
     }
     if let Some(tls) = &etcd.tls {
-        let ca = tls.ca_secret_ref.as_ref();
-        let ca = ca.ok_or("spec.etcd.tls.caSecretRef is missing: name the Secret with the authority of etcd")?;
-        let ca = Pem::Given(entry(&ca.name, "ca.crt")?.into());
+        let ca = tls.ca_secret_ref.as_ref().map(|ca| entry(&ca.name, "ca.crt")).transpose()?;
+        let ca = ca.map(|ca| Pem::Given(ca.into()));
         let identity = match &tls.certificate_secret_ref {
             Some(secret) => Some((
                 Pem::Given(entry(&secret.name, "tls.crt")?.into()),

@@ -1,7 +1,7 @@
 //! A worker for each cluster there is.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::task::{JoinHandle, JoinSet};
@@ -19,6 +19,7 @@ const AT_LEAST: Duration = Duration::from_secs(10);
 /// Starts and ends workers as clusters come and go, until stopped; then all of them have ended.
 pub async fn run(shared: Shared, hub: Hub, stop: CancellationToken) {
     let mut workers: BTreeMap<ClusterKey, (CancellationToken, JoinHandle<()>)> = BTreeMap::new();
+    let mut refused = BTreeSet::new();
     loop {
         let keys = shared.watches.keys();
         workers.retain(|key, (stop, worker)| {
@@ -34,7 +35,7 @@ pub async fn run(shared: Shared, hub: Hub, stop: CancellationToken) {
             }
             stays
         });
-        strays::answer(&shared, &keys).await;
+        strays::answer(&shared, &keys, &mut refused).await;
         for key in keys {
             if let Entry::Vacant(vacant) = workers.entry(key) {
                 info!(cluster = %vacant.key(), "looks after it");

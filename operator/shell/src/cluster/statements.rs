@@ -1,7 +1,13 @@
 //! Conditions that the shell states itself, beside those of the planner: what it cannot read or find.
 
+use std::collections::BTreeMap;
+
+use throng_core::Role;
+use throng_crds::cluster::stores::Redis;
 use throng_crds::validate::{Flaw, Reason as FlawReason};
 use throng_plan::status::{Condition, Holds, Utc};
+use throng_plan::world::Sample;
+use throng_registry::View;
 
 use super::secrets::Secrets;
 
@@ -26,6 +32,12 @@ pub enum Reason {
     Usable,
     /// Of `EtcdUsable`.
     OptionsRefused,
+    /// Of `EtcdUsable`.
+    EtcdUnreachable,
+    /// Of `StoreReachable`.
+    StoreAnswers,
+    /// Of `StoreReachable`.
+    StoreUnreachable,
     /// Of `Applied`.
     Done,
     /// Of `Applied`.
@@ -34,7 +46,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Valid,
         Self::Unreadable,
         Self::AllFound,
@@ -44,6 +56,9 @@ impl Reason {
         Self::ObjectUnreadable,
         Self::Usable,
         Self::OptionsRefused,
+        Self::EtcdUnreachable,
+        Self::StoreAnswers,
+        Self::StoreUnreachable,
         Self::Done,
         Self::ActionFailed,
     ];
@@ -61,6 +76,9 @@ impl Reason {
             Self::ObjectUnreadable => "ObjectUnreadable",
             Self::Usable => "Usable",
             Self::OptionsRefused => "OptionsRefused",
+            Self::EtcdUnreachable => "EtcdUnreachable",
+            Self::StoreAnswers => "StoreAnswers",
+            Self::StoreUnreachable => "StoreUnreachable",
             Self::Done => "Done",
             Self::ActionFailed => "ActionFailed",
         }
@@ -83,9 +101,16 @@ impl Reason {
             Self::ObjectUnreadable => {
                 "An object of the cluster cannot be read and counts as if it were not there. The message names it."
             }
-            Self::Usable => "There is a way to etcd; whether etcd answers is said by Degraded.",
+            Self::Usable => "There is a way to etcd, and nothing says that it does not answer.",
             Self::OptionsRefused => {
                 "The way to etcd that the spec describes cannot work. The message says what to change."
+            }
+            Self::EtcdUnreachable => {
+                "etcd does not answer the operator, or refuses it. The message names the endpoints and the last error; Degraded says what that means."
+            }
+            Self::StoreAnswers => "No Pod says that Redis does not answer it.",
+            Self::StoreUnreachable => {
+                "A Pod says that Redis does not answer it, or refuses it. The message names the first, its reasons and the URL of the spec. Chat goes on; what is said is not stored."
             }
             Self::Done => "Everything that the last look asked for was done.",
             Self::ActionFailed => {
@@ -139,6 +164,17 @@ pub fn secrets(wanted: &[(&str, &'static [&'static str], &'static str)], known: 
     (true, Reason::AllFound, String::new())
 }
 
+/// What the first Pod says that its store does not answer; none: nobody says so.
+#[must_use]
+pub fn store(view: &View, samples: &BTreeMap<String, Sample>, redis: &Redis) -> Option<String> {
+    let mut owners = [Role::Chatroom, Role::Message].into_iter().flat_map(|role| view.members(role).values());
+    let member = &owners.find(|entry| !entry.member.redis_ok)?.member;
+    let reasons = samples.get(&*member.uid).map(|sample| sample.unready.join("; ")).filter(|all| !all.is_empty());
+    let reasons = reasons.unwrap_or_else(|| "the store does not answer it".to_owned());
+    let urls: Vec<&str> = std::iter::once(&redis.url).chain(&redis.more_urls).map(String::as_str).collect();
+    Some(format!("{}: {reasons}; spec.redis says {}", member.pod, urls.join(", ")))
+}
+
 /// All reasons of the condition `SpecValid` that come from flaws.
 pub const FLAWS: [FlawReason; 3] = FlawReason::ALL;
 
@@ -146,6 +182,9 @@ pub const FLAWS: [FlawReason; 3] = FlawReason::ALL;
 mod tests {
     use k8s_openapi::ByteString;
     use k8s_openapi::api::core::v1::Secret;
+    use serde_json::json;
+    use throng_core::{InstanceId, Millis};
+    use throng_registry::{Member, MemoryRegistry, Registry as _};
 
     use super::*;
 
@@ -172,6 +211,39 @@ mod tests {
         known.learn(secret("auth", &["main"]));
         assert!(secrets(&wanted, &known).0);
         assert!(!format!("{known:?}").contains("main"), "entries are not shown");
+    }
+
+    #[tokio::test]
+    async fn a_store_that_does_not_answer_is_told_with_who_says_so_and_where_it_should_be() {
+        let registry = MemoryRegistry::new();
+        let lease = registry.grant(60_000).await.unwrap();
+        let mut views = registry.watch();
+        let mut view_with = async |name: &str, redis_ok| {
+            let member = Member {
+                uid: name.into(),
+                pod: format!("live-{name}").into(),
+                address: "127.0.0.1:7070".into(),
+                http_address: "127.0.0.1:7080".into(),
+                revision: "1".into(),
+                draining: false,
+                redis_ok,
+                ready: true,
+                started_ms: Millis(0),
+            };
+            let instance = InstanceId::new(name).unwrap();
+            registry.put_member(Role::Message, &instance, lease.id, &member).await.unwrap();
+            views.wait_for(|view| view.members(Role::Message).contains_key(&instance)).await.unwrap().clone()
+        };
+        let redis: Redis = serde_json::from_value(json!({"url": "redis://nowhere:6379"})).unwrap();
+        let view = view_with("a", true).await;
+        assert_eq!(store(&view, &BTreeMap::new(), &redis), None);
+        let view = view_with("b", false).await;
+        let said = store(&view, &BTreeMap::new(), &redis).unwrap();
+        assert_eq!(said, "live-b: the store does not answer it; spec.redis says redis://nowhere:6379");
+        let unready = vec!["Redis refuses it: WRONGPASS".to_owned()];
+        let samples = [("b".to_owned(), Sample { unready, ..Sample::default() })].into();
+        let said = store(&view, &samples, &redis).unwrap();
+        assert!(said.contains("live-b: Redis refuses it: WRONGPASS;"), "{said}");
     }
 
     #[test]

@@ -21,12 +21,12 @@ use throng_runtime::{Runtime as _, carry_out};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::etcd::Etcd;
 use super::secrets::Secrets;
 use super::statements::{self, Reason, statement};
-use crate::apply::{Failure, Hands, Undone, status};
+use crate::apply::{Failure, Hands, Undone, parting, status};
 use crate::events::{self, Teller};
 use crate::kube_api::Clients;
 use crate::lease::{Leadership, Term};
@@ -36,12 +36,15 @@ use crate::pressure::{Place, Streams};
 use crate::render::pod::GRPC_PORT;
 use crate::render::{keys, secrets as named_secrets};
 use crate::snapshot::{Objects, Sight, owner, world};
+use crate::watch::table::Unreadable;
 use crate::watch::{ClusterKey, Watches};
 
 /// Changes that come together are looked at together.
 const GATHER: Duration = Duration::from_millis(100);
 /// Samples come without a word; so they are looked at at least so often.
 const SAMPLES: Duration = Duration::from_secs(5);
+/// An etcd that does not answer is asked why again after so long.
+const ASK_ETCD: Duration = Duration::from_secs(10);
 /// Pause after the first look that failed, and after the many that followed.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
@@ -70,6 +73,10 @@ pub struct Worker {
     streams: Streams,
     /// The leader epoch of the cluster, with the term that it was taken in.
     epoch: Option<(u32, u64)>,
+    /// Why etcd gave no leader epoch.
+    no_epoch: Option<String>,
+    /// What an etcd whose view is old answered when it was asked, and when that was.
+    asked: Option<(Instant, Option<String>)>,
     failures: u32,
     /// What could not be done at the last look.
     failed: Option<String>,
@@ -91,7 +98,19 @@ impl Worker {
     pub fn new(shared: Shared, key: ClusterKey, bell: Arc<Notify>) -> Self {
         let streams = Streams::new(shared.metrics.clone());
         let secrets = Secrets::default();
-        Self { shared, key, bell, secrets, etcd: None, streams, epoch: None, failures: 0, failed: None }
+        Self {
+            shared,
+            key,
+            bell,
+            secrets,
+            etcd: None,
+            streams,
+            epoch: None,
+            no_epoch: None,
+            asked: None,
+            failures: 0,
+            failed: None,
+        }
     }
 
     /// Looks again and again until stopped.
@@ -120,8 +139,8 @@ impl Worker {
 
     async fn look(&mut self) -> Look {
         let Some(cluster) = self.shared.watches.cluster(&self.key) else {
-            if let Some(error) = self.shared.watches.unreadable_cluster(&self.key) {
-                return self.report_unreadable(&error).await;
+            if let Some(unreadable) = self.shared.watches.unreadable_cluster(&self.key) {
+                return self.report_unreadable(&unreadable).await;
             }
             return Look::Blind;
         };
@@ -138,12 +157,17 @@ impl Worker {
             Ok(validated) => validated,
             Err(flaws) => {
                 let (_, reason, message) = statements::spec(&flaws);
-                return self.report(&cluster, term, "SpecValid", reason, message).await;
+                let deleted = cluster.metadata.deletion_timestamp.is_some();
+                match deleted.then(|| validate::parting(&cluster.spec, flaws)).flatten() {
+                    Some(parting) => parting,
+                    None => return self.report(&cluster, term, "SpecValid", reason, message).await,
+                }
             }
         };
         let view = self.etcd.as_ref().map(Etcd::view);
         let epoch = self.leader_epoch(term, view.as_deref()).await;
-        let conditions = self.conditions(&cluster, &validated, etcd_problem);
+        let etcd_problem = self.etcd_problem(&cluster, etcd_problem).await;
+        let conditions = self.conditions(&cluster, &validated, etcd_problem, view.as_deref());
         let operations = self.shared.watches.operations_of(&self.key);
         let nodes = self.shared.watches.all_nodes();
         let (activities, samples) = (self.streams.heard().activities(now()), self.streams.heard().samples());
@@ -210,6 +234,7 @@ impl Worker {
         let etcd = self.etcd.as_ref()?;
         match etcd.registry.next_leader_epoch(above).await {
             Ok(epoch) => {
+                self.no_epoch = None;
                 self.epoch = Some((term.number, epoch));
                 let mut views = etcd.views();
                 // Seen, it is not taken once more at the next look.
@@ -219,24 +244,55 @@ impl Worker {
             }
             Err(error) => {
                 warn!(cluster = %self.key, %error, "no leader epoch");
+                self.no_epoch = Some(error.to_string());
                 None
             }
         }
     }
 
+    /// What keeps etcd from being used: how the spec describes it, or what it answers.
+    async fn etcd_problem(&mut self, cluster: &ChatroomCluster, spec: Option<String>) -> Option<(Reason, String)> {
+        if let Some(problem) = spec {
+            return Some((Reason::OptionsRefused, problem));
+        }
+        let etcd = self.etcd.as_ref()?;
+        let problem = if etcd.view().health.is_healthy() {
+            self.asked = None;
+            self.no_epoch.clone()
+        } else {
+            if self.asked.as_ref().is_none_or(|(at, _)| at.elapsed() >= ASK_ETCD) {
+                let answer = etcd.registry.incarnation().await;
+                self.asked = Some((Instant::now(), answer.err().map(|error| error.to_string())));
+            }
+            self.asked.as_ref().and_then(|(_, problem)| problem.clone())
+        };
+        problem
+            .map(|problem| (Reason::EtcdUnreachable, format!("{}: {problem}", cluster.spec.etcd.endpoints.join(", "))))
+    }
+
     /// What the shell states itself.
-    fn conditions(&self, cluster: &ChatroomCluster, validated: &Validated, etcd: Option<String>) -> Vec<Condition> {
+    fn conditions(
+        &self,
+        cluster: &ChatroomCluster,
+        validated: &Validated,
+        etcd: Option<(Reason, String)>,
+        view: Option<&View>,
+    ) -> Vec<Condition> {
         let (now, generation) = (now(), cluster.metadata.generation.unwrap_or(0));
         let state = |kind: &str, holds, reason: &str, message| statement(kind, holds, reason, message, generation, now);
         let (valid, reason, message) = statements::spec(&validated.flaws);
         let mut all = vec![state("SpecValid", valid, reason, message)];
         let (found, reason, message) = statements::secrets(&named_secrets(&cluster.spec), &self.secrets);
         all.push(state("SecretsFound", found, reason.as_str(), message));
+        let (reason, message) = etcd.unwrap_or((Reason::Usable, String::new()));
+        all.push(state("EtcdUsable", reason == Reason::Usable, reason.as_str(), message));
         let mut two = |kind: &str, problem: Option<String>, good: Reason, bad: Reason| {
             let reason = if problem.is_none() { good } else { bad };
             all.push(state(kind, problem.is_none(), reason.as_str(), problem.unwrap_or_default()));
         };
-        two("EtcdUsable", etcd, Reason::Usable, Reason::OptionsRefused);
+        let samples = self.streams.heard().samples();
+        let store = view.and_then(|view| statements::store(view, &samples, &cluster.spec.redis));
+        two("StoreReachable", store, Reason::StoreAnswers, Reason::StoreUnreachable);
         let unreadable = self.shared.watches.unreadable_of(&self.key);
         two("ObjectsReadable", unreadable, Reason::AllReadable, Reason::ObjectUnreadable);
         two("Applied", self.failed.clone(), Reason::Done, Reason::ActionFailed);
@@ -322,17 +378,28 @@ impl Worker {
         Look::Blind
     }
 
-    /// Says of a cluster that cannot be read that it cannot. Nothing else of it is touched.
-    async fn report_unreadable(&mut self, error: &str) -> Look {
+    /// Says of a cluster that cannot be read that it cannot. Nothing else of it is touched, unless it is to be deleted.
+    async fn report_unreadable(&mut self, unreadable: &Unreadable) -> Look {
         let Some(term) = self.shared.leadership.term() else { return Look::Blind };
-        if self.failed.as_deref() == Some(error) {
+        let Unreadable { error, metadata, .. } = unreadable;
+        let client = &self.shared.clients.usual;
+        if parting::is_due(metadata, now()) {
+            match parting::let_go(client, term, &self.key, metadata).await {
+                Ok(()) => info!(cluster = %self.key, error, "the cluster cannot be read, was deleted and is let go"),
+                Err(error) => warn!(cluster = %self.key, %error, "the finalizer was not taken off"),
+            }
+            return Look::Blind;
+        }
+        let ends = "; it is deleted, and goes without a drain after half an hour or with the annotation throng.dev/let-go=true";
+        let ends = parting::deleted_since(metadata).map_or("", |_| ends);
+        let message = format!("{error}: apply the CRDs of this version{ends}");
+        if self.failed.as_ref() == Some(&message) {
             return Look::Blind;
         }
         warn!(cluster = %self.key, error, "the cluster cannot be read: apply the CRDs of this version");
-        let message = format!("{error}: apply the CRDs of this version");
-        let condition = statement("SpecValid", false, Reason::Unreadable.as_str(), message, 0, now());
-        match status::write_condition(&self.shared.clients.usual, term, &self.key, &condition).await {
-            Ok(()) => self.failed = Some(error.to_owned()),
+        let condition = statement("SpecValid", false, Reason::Unreadable.as_str(), message.clone(), 0, now());
+        match status::write_condition(client, term, &self.key, &condition).await {
+            Ok(()) => self.failed = Some(message),
             Err(error) => warn!(cluster = %self.key, %error, "the condition was not written"),
         }
         Look::Blind

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use http::Method;
@@ -22,7 +23,26 @@ pub struct Observer {
     /// Calls by verb, resource and status code; the code is 0 if nobody answered.
     pub(crate) calls: Family<CallLabels, Counter>,
     opened: Arc<Mutex<BTreeMap<String, Instant>>>,
+    answers: Arc<Mutex<Answers>>,
 }
+
+/// The first and the last answer of the time in which the API server answers.
+#[derive(Clone, Copy, Debug, Default)]
+struct Answers(Option<(Instant, Instant)>);
+
+impl Answers {
+    fn note(&mut self, now: Instant) {
+        self.0 = Some((self.since(now).unwrap_or(now), now));
+    }
+
+    fn since(self, now: Instant) -> Option<Instant> {
+        let (since, last) = self.0?;
+        (now.saturating_duration_since(last) <= AWAY).then_some(since)
+    }
+}
+
+/// Who has not answered for so long is away. The Lease alone is asked for every few seconds.
+const AWAY: Duration = Duration::from_mins(1);
 
 impl std::fmt::Debug for Observer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -42,10 +62,19 @@ impl Observer {
         oldest
     }
 
+    /// Since when the API server has been answering, whatever; none while it is away.
+    #[must_use]
+    pub fn answers_since(&self) -> Option<Instant> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).since(Instant::now())
+    }
+
     fn saw(&self, path: &str, request: &Request, code: u16) {
         let labels =
             [("verb", request.verb.to_owned()), ("resource", request.resource.clone()), ("code", code.to_string())];
         self.calls.get_or_create(&labels).inc();
+        if (1..500).contains(&code) {
+            self.answers.lock().unwrap_or_else(PoisonError::into_inner).note(Instant::now());
+        }
         if matches!(request.verb, "watch" | "list") && (200..300).contains(&code) {
             self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), Instant::now());
         }
@@ -164,6 +193,31 @@ mod tests {
         for path in ["/version", "/api", "/apis", "/", "/api/v1"] {
             assert_eq!(request(&Method::GET, path, None), None, "{path}");
         }
+    }
+
+    #[test]
+    fn an_api_server_that_was_away_answers_since_it_came_back() {
+        let began = Instant::now();
+        let at = |seconds: u64| began + Duration::from_secs(seconds);
+        let mut answers = Answers::default();
+        assert_eq!(answers.since(at(0)), None);
+        answers.note(at(0));
+        answers.note(at(60));
+        assert_eq!(answers.since(at(120)), Some(at(0)));
+        assert_eq!(answers.since(at(121)), None, "it is away");
+        answers.note(at(200));
+        assert_eq!(answers.since(at(210)), Some(at(200)));
+    }
+
+    #[test]
+    fn only_an_answer_counts_as_one() {
+        let (observer, get) = (Observer::default(), Request { verb: "get", resource: "leases".into() });
+        for code in [0, 500, 503] {
+            observer.saw("/apis/coordination.k8s.io/v1/namespaces/t/leases/l", &get, code);
+        }
+        assert_eq!(observer.answers_since(), None);
+        observer.saw("/apis/coordination.k8s.io/v1/namespaces/t/leases/l", &get, 404);
+        assert!(observer.answers_since().is_some());
     }
 
     #[tokio::test]

@@ -39,6 +39,8 @@ struct OfPod {
     sample: Option<Sample>,
     /// What its slots carry, and when that was heard.
     slots: Option<(Utc, Role, BTreeMap<Slot, Activity>)>,
+    /// Why it is not ready, and when that was heard.
+    unready: Option<(Utc, Vec<String>)>,
 }
 
 impl Heard {
@@ -50,13 +52,13 @@ impl Heard {
     #[must_use]
     pub fn samples(&self) -> BTreeMap<String, Sample> {
         let pods = self.pods();
-        pods.iter().filter_map(|(uid, pod)| Some((uid.clone(), pod.sample.clone()?))).collect()
+        pods.iter().filter_map(|(uid, pod)| Some((uid.clone(), pod.told()?))).collect()
     }
 
     /// The latest sample of one Pod.
     #[must_use]
     pub fn sample(&self, uid: &str) -> Option<Sample> {
-        self.pods().get(uid)?.sample.clone()
+        self.pods().get(uid)?.told()
     }
 
     /// What slots carry, as far as it was heard so lately that it is still believed.
@@ -77,8 +79,21 @@ impl Heard {
         self.pods().entry(uid.to_owned()).or_default().sample = Some(sample);
     }
 
+    fn hear_unready(&self, uid: &str, at: Utc, reasons: Vec<String>) {
+        self.pods().entry(uid.to_owned()).or_default().unready = Some((at, reasons));
+    }
+
     fn hear_slots(&self, uid: &str, at: Utc, role: Role, slots: BTreeMap<Slot, Activity>) {
         self.pods().entry(uid.to_owned()).or_default().slots = Some((at, role, slots));
+    }
+}
+
+impl OfPod {
+    /// The latest sample, with why the Pod was not ready shortly before.
+    fn told(&self) -> Option<Sample> {
+        let sample = self.sample.clone()?;
+        let lately = self.unready.as_ref().filter(|(at, _)| sample.at.0.since(at.0) <= FRESH_MS);
+        Some(Sample { unready: lately.map(|(_, reasons)| reasons.clone()).unwrap_or_default(), ..sample })
     }
 }
 

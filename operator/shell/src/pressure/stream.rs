@@ -22,8 +22,8 @@ use crate::metrics::Metrics;
 const CONNECT: Duration = Duration::from_secs(1);
 /// A stream that is silent for so long is opened anew: a Pod gives a sample a second.
 const SILENT: Duration = Duration::from_secs(5);
-/// Time between two questions about slots.
-const SLOTS_EVERY: Duration = Duration::from_secs(5);
+/// Time between two questions about slots, and about why it is not ready.
+const ASK_EVERY: Duration = Duration::from_secs(5);
 /// First and longest time until another try.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
@@ -74,15 +74,14 @@ impl Stream {
         while let Some(said) = timeout(SILENT, samples.message()).await.map_err(late)?? {
             self.metrics.samples.inc();
             self.heard.hear_sample(&self.uid, sample(said, Utc::of(Timestamp::now())));
-            if self.place.role != Role::Gateway && asked.is_none_or(|asked| asked.elapsed() >= SLOTS_EVERY) {
+            if asked.is_none_or(|asked| asked.elapsed() >= ASK_EVERY) {
                 asked = Some(Instant::now());
-                let described = timeout(SILENT, client.describe(DescribeRequest {})).await.map_err(late)??;
-                self.heard.hear_slots(
-                    &self.uid,
-                    Utc::of(Timestamp::now()),
-                    self.place.role,
-                    slots(&described.into_inner().slots),
-                );
+                let described = timeout(SILENT, client.describe(DescribeRequest {})).await.map_err(late)??.into_inner();
+                let at = Utc::of(Timestamp::now());
+                if self.place.role != Role::Gateway {
+                    self.heard.hear_slots(&self.uid, at, self.place.role, slots(&described.slots));
+                }
+                self.heard.hear_unready(&self.uid, at, described.reasons);
             }
         }
         Ok(())

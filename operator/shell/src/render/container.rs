@@ -51,6 +51,8 @@ pub(super) fn container(
             run_as_non_root: Some(true),
             ..SecurityContext::default()
         }),
+        // The last words of a process that cannot start become part of a condition.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         volume_mounts: Some(mounts),
         ..Container::default()
     }

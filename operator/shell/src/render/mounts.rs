@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{KeyToPath, SecretVolumeSource, Volume, VolumeMount};
 use throng_core::Role;
 use throng_crds::ChatroomClusterSpec;
-use throng_crds::cluster::stores::ClientTls;
+use throng_crds::cluster::SecretRef;
 
 use super::{Owner, keys};
 use crate::names;
@@ -75,15 +75,14 @@ pub fn secrets(spec: &ChatroomClusterSpec) -> Vec<(&str, &'static [&'static str]
         all.push((&secret.name, &["password"], "spec.redis.credentialsSecretRef"));
     }
     let stores = [
-        (&spec.etcd.tls, "spec.etcd.tls.caSecretRef", "spec.etcd.tls.certificateSecretRef"),
-        (&spec.redis.tls, "spec.redis.tls.caSecretRef", "spec.redis.tls.certificateSecretRef"),
+        (etcd_tls(spec), "spec.etcd.tls.caSecretRef", "spec.etcd.tls.certificateSecretRef"),
+        (redis_tls(spec), "spec.redis.tls.caSecretRef", "spec.redis.tls.certificateSecretRef"),
     ];
-    for (tls, ca_path, certificate_path) in stores {
-        let Some(tls) = tls else { continue };
-        if let Some(secret) = &tls.ca_secret_ref {
+    for ((ca, certificate), ca_path, certificate_path) in stores {
+        if let Some(secret) = ca {
             all.push((&secret.name, &["ca.crt"], ca_path));
         }
-        if let Some(secret) = &tls.certificate_secret_ref {
+        if let Some(secret) = certificate {
             all.push((&secret.name, &["tls.crt", "tls.key"], certificate_path));
         }
     }
@@ -100,7 +99,7 @@ pub(super) fn mounts(owner: &Owner<'_>, role: Role) -> (Vec<Volume>, Vec<VolumeM
     if let Some(secret) = &spec.etcd.credentials_secret_ref {
         add(At::EtcdCredentials, &secret.name);
     }
-    tls(spec.etcd.tls.as_ref(), At::EtcdCa, At::EtcdCertificate, &mut add);
+    tls(etcd_tls(spec), At::EtcdCa, At::EtcdCertificate, &mut add);
     if role == Role::Gateway {
         add(At::Jwt, &spec.auth.jwt.secret_ref.name);
         if let Some(secret) = &spec.auth.api_keys_secret_ref {
@@ -111,7 +110,7 @@ pub(super) fn mounts(owner: &Owner<'_>, role: Role) -> (Vec<Volume>, Vec<VolumeM
         if let Some(secret) = &spec.redis.credentials_secret_ref {
             add(At::RedisCredentials, &secret.name);
         }
-        tls(spec.redis.tls.as_ref(), At::RedisCa, At::RedisCertificate, &mut add);
+        tls(redis_tls(spec), At::RedisCa, At::RedisCertificate, &mut add);
     }
     let mounts = all.keys().map(|at| VolumeMount {
         name: at.name().to_owned(),
@@ -123,13 +122,24 @@ pub(super) fn mounts(owner: &Owner<'_>, role: Role) -> (Vec<Volume>, Vec<VolumeM
     (all.into_values().collect(), mounts)
 }
 
-fn tls(tls: Option<&ClientTls>, ca: At, certificate: At, add: &mut impl FnMut(At, &str)) {
-    let Some(tls) = tls else { return };
-    if let Some(secret) = &tls.ca_secret_ref {
-        add(ca, &secret.name);
-    }
-    if let Some(secret) = &tls.certificate_secret_ref {
-        add(certificate, &secret.name);
+/// Secrets of a connection to a store: the authorities to trust, and the certificate to show.
+type TlsSecrets<'a> = (Option<&'a SecretRef>, Option<&'a SecretRef>);
+
+fn etcd_tls(spec: &ChatroomClusterSpec) -> TlsSecrets<'_> {
+    let tls = spec.etcd.tls.as_ref();
+    tls.map_or((None, None), |tls| (tls.ca_secret_ref.as_ref(), tls.certificate_secret_ref.as_ref()))
+}
+
+fn redis_tls(spec: &ChatroomClusterSpec) -> TlsSecrets<'_> {
+    let tls = spec.redis.tls.as_ref();
+    tls.map_or((None, None), |tls| (tls.ca_secret_ref.as_ref(), tls.certificate_secret_ref.as_ref()))
+}
+
+fn tls(secrets: TlsSecrets<'_>, ca: At, certificate: At, add: &mut impl FnMut(At, &str)) {
+    for (secret, at) in [(secrets.0, ca), (secrets.1, certificate)] {
+        if let Some(secret) = secret {
+            add(at, &secret.name);
+        }
     }
 }
 

@@ -14,6 +14,9 @@ use crate::names;
 /// What a container waits for on its way up: no trouble.
 const ON_THE_WAY: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
+/// Most characters of what is said of a Pod that does not start.
+const MAX_SAID: usize = 300;
+
 /// A Pod with its name. None if its labels are not those that the operator gave it: somebody else's, or edited; the name
 /// alone keeps a second one from being made.
 #[must_use]
@@ -71,18 +74,33 @@ fn terminating(pod: &k8s::Pod) -> Option<Utc> {
     Some(Utc(Millis(ends.0.0.saturating_sub(grace.saturating_mul(1000)))))
 }
 
-/// Why it does not start, in the word of Kubernetes.
+/// Why it does not start, in the word of Kubernetes, with what is said of it after a colon.
 fn trouble(status: Option<&k8s::PodStatus>) -> Option<String> {
     let status = status?;
-    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
-    let waiting = containers.filter_map(|container| container.state.as_ref()?.waiting.as_ref()?.reason.clone());
-    let waiting = waiting.into_iter().find(|reason| !ON_THE_WAY.contains(&reason.as_str()));
+    let mut containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
     let unscheduled = || {
         let conditions = status.conditions.iter().flatten();
-        let mut unscheduled = conditions.filter(|condition| condition.type_ == "PodScheduled");
-        unscheduled.find(|condition| condition.status == "False").and_then(|condition| condition.reason.clone())
+        let mut unscheduled =
+            conditions.filter(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
+        unscheduled.find_map(|condition| Some(told(condition.reason.as_deref()?, condition.message.as_deref())))
     };
-    waiting.or_else(unscheduled).or_else(|| status.reason.clone()).filter(|reason| !reason.is_empty())
+    let own = || Some(told(status.reason.as_deref()?, status.message.as_deref()));
+    containers.find_map(waiting).or_else(unscheduled).or_else(own).filter(|told| !told.is_empty())
+}
+
+/// What a container waits for. Of one that ends again and again its own last words say more than that Kubernetes waits.
+fn waiting(container: &k8s::ContainerStatus) -> Option<String> {
+    let waiting = container.state.as_ref()?.waiting.as_ref()?;
+    let reason = waiting.reason.as_deref().filter(|reason| !ON_THE_WAY.contains(reason))?;
+    let ended = || container.last_state.as_ref()?.terminated.as_ref()?.message.as_deref();
+    let said = if reason == "CrashLoopBackOff" { ended() } else { waiting.message.as_deref() };
+    Some(told(reason, said))
+}
+
+fn told(reason: &str, said: Option<&str>) -> String {
+    let last = said.and_then(|said| said.lines().map(str::trim).rfind(|line| !line.is_empty()));
+    let clipped: String = last.unwrap_or_default().chars().take(MAX_SAID).collect();
+    if clipped.is_empty() { reason.to_owned() } else { format!("{reason}: {clipped}") }
 }
 
 fn restarts(status: Option<&k8s::PodStatus>) -> u32 {

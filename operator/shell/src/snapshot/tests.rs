@@ -90,6 +90,13 @@ fn trouble_is_what_kubernetes_calls_it() {
         assert_eq!(of(json!({"waiting": {"reason": fine}})), None);
     }
     assert_eq!(of(json!({"waiting": {}})), None);
+    let missing =
+        json!({"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image \"throng:none\""}});
+    assert_eq!(of(missing).as_deref(), Some("ImagePullBackOff: Back-off pulling image \"throng:none\""));
+    let mut crashes = container(json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 20s"}}));
+    crashes[0]["lastState"] = json!({"terminated": {"exitCode": 2, "message": "starting\nunknown key rooms.hisory\n"}});
+    let crashes = pod(with(a_pod(), "/status/containerStatuses", crashes)).unwrap().1.trouble;
+    assert_eq!(crashes.as_deref(), Some("CrashLoopBackOff: unknown key rooms.hisory"));
     assert_eq!(of(json!({})), None);
     let waits = json!([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]);
     let waits = pod(with(a_pod(), "/status/conditions", waits)).unwrap().1;

@@ -180,11 +180,11 @@ impl Watches {
         ]
     }
 
-    /// Why the object of a cluster cannot be read, if so.
+    /// What is known of a cluster whose object cannot be read, if so.
     #[must_use]
-    pub fn unreadable_cluster(&self, key: &ClusterKey) -> Option<String> {
+    pub fn unreadable_cluster(&self, key: &ClusterKey) -> Option<Unreadable> {
         let mut all = self.clusters.unreadable().into_iter();
-        all.find(|(k, _)| k.0 == key.namespace && k.1 == key.name).map(|(_, unreadable)| unreadable.error)
+        all.find(|(k, _)| k.0 == key.namespace && k.1 == key.name).map(|(_, unreadable)| unreadable)
     }
 
     /// The first object of a cluster, or node, that cannot be read, and why. It counts as if it were not there: what is not
@@ -221,6 +221,12 @@ impl Watches {
         self.clusters.one(key)
     }
 
+    /// An operation, by its own namespace and name.
+    #[must_use]
+    pub fn operation(&self, key: &ClusterKey) -> Option<Arc<ChatroomOperation>> {
+        self.operations.one(key)
+    }
+
     /// Operations of a cluster.
     #[must_use]
     pub fn operations_of(&self, key: &ClusterKey) -> Vec<Arc<ChatroomOperation>> {
@@ -238,6 +244,18 @@ impl Watches {
             !clusters.contains(&key)
         };
         self.operations.filter(stray)
+    }
+
+    /// Operations that are not at their end.
+    #[must_use]
+    pub fn open_operations(&self) -> Vec<Arc<ChatroomOperation>> {
+        self.operations.filter(|operation| operation.status.as_ref().is_none_or(|status| !status.phase.is_final()))
+    }
+
+    /// Operations that cannot be read.
+    #[must_use]
+    pub fn unreadable_operations(&self) -> Vec<Unreadable> {
+        self.operations.unreadable().into_iter().map(|(_, unreadable)| unreadable).collect()
     }
 
     /// All nodes.

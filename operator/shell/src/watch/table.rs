@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
@@ -31,12 +32,14 @@ struct Kept<K> {
 }
 
 /// An object that could not be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Unreadable {
     /// What was wrong.
     pub error: String,
     /// The cluster that its label names.
     pub cluster: Option<String>,
+    /// What can be read of it.
+    pub metadata: Box<ObjectMeta>,
 }
 
 /// What an event changed.
@@ -141,7 +144,8 @@ fn keep<K: Resource>(object: DeserializeGuard<K>) -> (Key, Kept<K>) {
     let version = metadata.resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or(0);
     let object = object.0.map(Arc::new).map_err(|invalid| Unreadable {
         error: invalid.error,
-        cluster: invalid.metadata.labels.and_then(|labels| labels.get(crate::names::CLUSTER).cloned()),
+        cluster: invalid.metadata.labels.as_ref().and_then(|labels| labels.get(crate::names::CLUSTER).cloned()),
+        metadata: Box::new(invalid.metadata),
     });
     (key, Kept { version, object })
 }

@@ -24,9 +24,25 @@ impl Ground {
     }
 
     /// What became of an operation.
-    #[cfg(test)]
     pub(crate) fn answer(&self, name: &str) -> Option<Arc<OperationStatus>> {
         self.api.get(Kind::Operation, name).map(|found| self.answers.of(found))
+    }
+
+    /// Whether an operation has taken effect, or is over.
+    pub(crate) fn was_effective(&self, name: &str) -> bool {
+        self.effective.contains(name)
+    }
+
+    /// Notes which operations a written status of the cluster names as those that did something.
+    pub(crate) fn note_effects(&mut self, status: &ClusterStatus) {
+        let rollback = status.rollback.as_ref().map(|rollback| &rollback.operation);
+        let rollout = status.rollout.as_ref().and_then(|rollout| rollout.operation.as_ref());
+        self.effective.extend([rollback, rollout].into_iter().flatten().cloned());
+    }
+
+    /// Notes the end of an operation.
+    pub(crate) fn note_answer(&mut self, name: &str, status: &OperationStatus) {
+        self.effective.extend(status.phase.is_final().then(|| name.to_owned()));
     }
 
     /// Operations that are not at their end.

@@ -14,7 +14,7 @@ pub(crate) mod slots;
 pub(crate) mod spec;
 pub(crate) mod statuses;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use throng_core::{Millis, Role};
 use throng_plan::pools::Pools;
@@ -70,6 +70,8 @@ pub(crate) struct Ground {
     pub(crate) etcd: Etcd,
     pub(crate) statuses: Statuses<ClusterStatus>,
     pub(crate) answers: Statuses<OperationStatus>,
+    /// Operations that have taken effect or are over: none of them may do anything more.
+    pub(super) effective: BTreeSet<String>,
     pub(crate) machines: BTreeMap<String, Machine>,
     pub(crate) processes: BTreeMap<String, Process>,
     /// When containers that do not run are started, by uid of their Pod.
@@ -95,6 +97,7 @@ impl Ground {
             etcd: Etcd::default(),
             statuses: Statuses::keep(REMEMBERED),
             answers: Statuses::keep(usize::MAX),
+            effective: BTreeSet::new(),
             machines: BTreeMap::new(),
             processes: BTreeMap::new(),
             starts: BTreeMap::new(),
@@ -202,7 +205,7 @@ impl Ground {
         let left = if process.role == Role::Gateway { users } else { self.slots_of(process.role, uid) };
         let mut load = [(users_load(process.role).to_owned(), users as f64)].into();
         self.ills.said_by(&process.shape, &mut load);
-        heard.then_some(Sample { at: Utc(self.now), load, left, draining: process.draining })
+        heard.then_some(Sample { at: Utc(self.now), load, left, draining: process.draining, unready: Vec::new() })
     }
 
     /// Names of the Pods with their uids.

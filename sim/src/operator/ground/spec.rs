@@ -110,6 +110,6 @@ fn rollout(cluster: &Object) -> Rollout {
         warm_ms: ms(WARM, 0),
         warm_floor: 1,
         halt: HaltWhen { error_percent: restarts.map(|_: u32| 1), p99_ms: restarts.map(|_| SLOW_MS), restarts },
-        history: 5,
+        history: 3,
     }
 }

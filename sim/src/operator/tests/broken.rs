@@ -65,4 +65,10 @@ fn every_promise_has_a_name_of_its_own_and_says_what_is_promised() {
     let names: BTreeSet<&str> = INVARIANTS.iter().map(|invariant| invariant.name).collect();
     assert_eq!(names.len(), INVARIANTS.len());
     assert!(INVARIANTS.iter().all(|invariant| invariant.sentence.len() > 20));
+    // The page for people has all of them, in the same words.
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/simulation.md")).unwrap();
+    for invariant in INVARIANTS {
+        let row = format!("| `{}` | {}. |", invariant.name, invariant.sentence);
+        assert!(page.to_lowercase().contains(&row.to_lowercase()), "docs/simulation.md has no {row}");
+    }
 }

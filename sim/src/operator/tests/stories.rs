@@ -113,7 +113,9 @@ fn somebody_edits_what_is_owned() {
 
 #[test]
 fn a_cluster_is_deleted() {
-    let sim = tell(&installed([3, 1, 1], 60), |sim| sim.strike(Fault::ClusterDeleted));
+    let sim = tell(&installed([3, 1, 1], 60), |sim| {
+        sim.strike(Fault::ClusterDeleted);
+    });
     assert_eq!((sim.ground.pods().len(), sim.ground.api.list(Kind::Service).count()), (0, 0));
 }
 

@@ -68,6 +68,7 @@ fn begin(world: &World, from: u64, to: u64) -> RolloutStatus {
         halted_because: None,
         halted_for: None,
         sick_since: None,
+        missing_since: None,
         restarts_forgiven: 0,
         shift: None,
         operation: None,

@@ -17,8 +17,8 @@ use crate::world::World;
 const POINTS: u64 = 2;
 /// Users that one canary gateway takes over in a second where the spec says nothing.
 const USERS_PER_S: u64 = 200;
-/// Whoever was asked to connect anew has so long: a gateway closes the connection after ten seconds.
-const COME_MS: u64 = 15_000;
+/// Whoever was asked to connect anew has so long: until its gateway closes the connection, and five seconds to be elsewhere.
+const COME_MS: u64 = throng_core::gateway::LEAVE_MS + 5_000;
 
 /// Who may be connected to, and who is asked to connect anew.
 #[derive(Debug, Default)]

@@ -64,7 +64,8 @@ pub(in super::super) fn go_on(world: &World, rollout: &mut RolloutStatus) {
     };
     rollout.step_since = world.now;
     rollout.reached_at = rollout.reached_at.map(|_| world.now);
-    (rollout.halted_for, rollout.halted_because, rollout.sick_since) = (None, None, None);
+    (rollout.halted_for, rollout.halted_because) = (None, None);
+    (rollout.sick_since, rollout.missing_since) = (None, None);
 }
 
 /// Gives everybody the new revision.
@@ -81,16 +82,18 @@ fn start(world: &World, census: &Census<'_>, rollout: &mut RolloutStatus, why: &
         return;
     }
     let first = world.spec.rollout.canary_percent.first().filter(|_| !untried);
-    match first {
-        Some(percent) => begin_step(world, rollout, *percent),
-        None => promote(world, rollout),
-    }
-    why.push(format!("revision {} gets {} % of the users", rollout.to, rollout.target_percent));
+    enter(world, rollout, first.copied(), why);
 }
 
-fn begin_step(world: &World, rollout: &mut RolloutStatus, percent: u8) {
-    rollout.phase = RolloutPhase::Canary;
-    (rollout.step_since, rollout.reached_at, rollout.target_percent) = (world.now, None, u32::from(percent));
+/// Begins a step: this share of the users, or everybody after the last one.
+fn enter(world: &World, rollout: &mut RolloutStatus, percent: Option<u8>, why: &mut Vec<String>) {
+    if let Some(percent) = percent {
+        rollout.phase = RolloutPhase::Canary;
+        (rollout.step_since, rollout.reached_at, rollout.target_percent) = (world.now, None, u32::from(percent));
+    } else {
+        promote(world, rollout);
+    }
+    why.push(format!("revision {} gets {} % of the users", rollout.to, rollout.target_percent));
 }
 
 /// Whether as many Pods of the new revision serve as this step needs.
@@ -112,18 +115,15 @@ fn watch(world: &World, census: &Census<'_>, rollout: &mut RolloutStatus, why: &
         return;
     }
     rollout.step += 1;
-    match world.spec.rollout.canary_percent.get(rollout.step as usize) {
-        Some(percent) => begin_step(world, rollout, *percent),
-        None => promote(world, rollout),
-    }
-    why.push(format!("revision {} gets {} % of the users", rollout.to, rollout.target_percent));
+    let next = world.spec.rollout.canary_percent.get(rollout.step as usize);
+    enter(world, rollout, next.copied(), why);
 }
 
 /// Whether nobody is on another revision any more: its Pods are gone, but for those that stay warm, told and empty.
 fn is_alone(world: &World, census: &Census<'_>, number: u64, warm: Option<u64>) -> bool {
     let warm = warm.filter(|_| world.spec.rollout.warm_ms > 0);
     let others = |seat: &&Seat<'_>| seat.pod.revision != number && matches!(seat.state, State::Live | State::Going);
-    let told = |seat: &Seat<'_>| seat.member.is_some_and(|member| member.draining) && seat.load.is_nothing();
+    let told = |seat: &Seat<'_>| seat.is_told() && seat.load.is_nothing();
     Role::ALL.into_iter().all(|role| {
         let mut left = census.of(role).iter().filter(others);
         let count = census.of(role).iter().filter(others).count();

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::super::census::{Census, Seat, State};
-use super::{Operations, fail, run, succeed};
+use super::{Operations, fail, progress, run, succeed};
 use crate::spec::Operation;
 use crate::spec::operation::Whom;
-use crate::status::{MAX_COUNT, OperationStatus};
+use crate::status::{MAX_COUNT, OperationPhase, OperationStatus};
 use crate::world::World;
 
 /// Names the Pods that it means.
@@ -30,16 +30,14 @@ pub(super) fn drain(
         operations.closed_zones.insert(zone.clone());
     }
     operations.drains.extend(names.into_iter().map(|name| (name, asks.name.clone())));
-    run(status, status.message.clone());
+    status.phase = OperationPhase::Running;
 }
 
 fn is_meant(world: &World, seat: &Seat<'_>, whom: &Whom) -> bool {
     let node = || seat.pod.node.as_ref().and_then(|node| world.nodes.get(node));
     match whom {
         Whom::Pods(names) => names.iter().any(|name| name == seat.name),
-        Whom::Nodes(labels) => {
-            node().is_some_and(|node| labels.iter().all(|(key, is)| node.labels.get(key) == Some(is)))
-        }
+        Whom::Nodes(labels) => node().is_some_and(|node| node.has(labels)),
         Whom::Zone(zone) => seat.pod.zone == *zone,
     }
 }
@@ -59,7 +57,7 @@ fn nobody(world: &World, whom: &Whom) -> Option<String> {
             })
         }
         Whom::Nodes(labels) => {
-            let fits = world.nodes.values().any(|node| labels.iter().all(|(key, is)| node.labels.get(key) == Some(is)));
+            let fits = world.nodes.values().any(|node| node.has(labels));
             (!fits).then(|| "no node has these labels: `kubectl get nodes --show-labels` shows them".to_owned())
         }
         Whom::Zone(zone) => {
@@ -76,8 +74,7 @@ pub(super) fn settle(census: &Census<'_>, drains: &BTreeMap<String, String>, nam
     let meant: Vec<&Seat<'_>> =
         census.all().filter(|seat| drains.get(seat.name).is_some_and(|operation| operation == name)).collect();
     let left = meant.iter().fold(0u64, |left, seat| left.saturating_add(seat.load.users)).min(MAX_COUNT);
-    status.users = Some(status.users.unwrap_or(left).max(left));
-    status.users_left = Some(left);
+    progress(status, left);
     if meant.is_empty() {
         succeed(status, "its Pods are empty and gone, others have taken their place".to_owned());
     } else {

@@ -1,16 +1,18 @@
 //! Operations: what people ask for beside the spec. One after another in the order in which they were asked for.
 //!
 //! Those about a rollout take effect at once ([`rollout`]), a drain or a new placement runs until it is done, one at a time
-//! ([`drain`]). What has taken effect stands in the status of the cluster, which is written before that of the operation: a
-//! planner that dies in between does the same once more, with the same outcome. [`stray`] answers those that no cluster does.
+//! ([`drain`]). What has taken effect stands in the status of the cluster, which is written before that of the operation, with
+//! its outcome ([`answers`]): a planner that dies in between, or sees the operation as it was, answers it and does nothing
+//! more. [`stray`] answers those that no cluster does.
 
+mod answers;
 mod drain;
 mod nobodys;
 mod rollout;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use nobodys::stray;
+pub use nobodys::{refused, stray};
 
 use super::Action;
 use super::census::Census;
@@ -18,7 +20,7 @@ use super::course::Memory;
 use super::revision::Asked;
 use crate::spec::Operation;
 use crate::spec::operation::Action as Asks;
-use crate::status::{Condition, Holds, OperationPhase, OperationStatus, Utc, set_condition};
+use crate::status::{AnswerStatus, Condition, Holds, OperationPhase, OperationStatus, Utc, set_condition};
 use crate::world::World;
 
 /// What operations ask for in this look, and what becomes of them.
@@ -34,6 +36,8 @@ pub(super) struct Operations {
     open: BTreeMap<String, OperationStatus>,
     /// Those whose time to live is over.
     over: Vec<Action>,
+    /// What the status of the cluster is to remember of them.
+    pub(super) answers: Vec<AnswerStatus>,
 }
 
 /// Takes up all operations. While the cluster is paused they wait; when it is to be deleted they fail.
@@ -45,9 +49,13 @@ pub(super) fn take(world: &World, census: &Census<'_>, asked: Asked, memory: &mu
     for asks in open {
         let mut status = OperationStatus {
             observed_generation: asks.status.observed_generation.max(1),
-            action: word(&asks.action).to_owned(),
+            action: asks.action.word().to_owned(),
             ..asks.status.clone()
         };
+        if answers::recall(world, asks, &mut status) {
+            operations.open.insert(asks.name.clone(), status);
+            continue;
+        }
         if world.cluster.deleted_at.is_some() {
             fail(&mut status, "the cluster is being deleted".to_owned());
         } else if !acts {
@@ -70,9 +78,7 @@ impl Operations {
         asks: &Operation,
         status: &mut OperationStatus,
     ) {
-        let waits = self.running();
-        let waits = waits.filter(|_| matches!(asks.action, Asks::Drain(_) | Asks::Rebalance));
-        if let Some(first) = waits {
+        if let Some(first) = self.running(world).filter(|_| asks.action.is_long()) {
             status.message = format!("it waits for operation {first}");
             return;
         }
@@ -93,11 +99,10 @@ impl Operations {
     }
 
     /// The drain or placement that runs.
-    fn running(&self) -> Option<String> {
-        let long = |status: &OperationStatus| matches!(status.action.as_str(), "Drain" | "Rebalance");
-        let mut running =
-            self.open.iter().filter(|(_, status)| status.phase == OperationPhase::Running && long(status));
-        running.next().map(|(name, _)| name.clone())
+    fn running(&self, world: &World) -> Option<String> {
+        let long = |name: &String| world.operations.get(name).is_some_and(|asks| asks.action.is_long());
+        let mut running = self.open.iter().filter(|(_, status)| status.phase == OperationPhase::Running);
+        running.find(|(name, _)| long(name)).map(|(name, _)| name.clone())
     }
 
     /// What became of those that run, once a rollback was moved on.
@@ -114,18 +119,19 @@ impl Operations {
         }
     }
 
-    /// A new placement is in force, and all slots are where it says.
-    pub(super) fn settle_rebalance(&mut self, slots_away: u32) {
+    /// A new placement is in force, and all slots are where it says. Where nothing says so, it waits.
+    pub(super) fn settle_rebalance(&mut self, slots_away: Option<u32>) {
         let Some(status) = self.rebalance.as_ref().and_then(|name| self.open.get_mut(name)) else { return };
-        if slots_away == 0 {
-            succeed(status, "all rooms and users are where they should be".to_owned());
-        } else {
-            status.message = format!("{slots_away} slots are on their way");
+        match slots_away {
+            Some(0) => succeed(status, "all rooms and users are where they should be".to_owned()),
+            Some(slots) => status.message = format!("{slots} slots are on their way"),
+            None => "it waits for etcd, and for Pods of both pools".clone_into(&mut status.message),
         }
     }
 
     /// Writes what changed, and deletes what is over.
     pub(super) fn actions(&mut self, world: &World) -> Vec<Action> {
+        self.answers = answers::remember(world, &self.open);
         let mut actions = std::mem::take(&mut self.over);
         for (name, mut status) in std::mem::take(&mut self.open) {
             let Some(asks) = world.operations.get(&name) else { continue };
@@ -165,15 +171,10 @@ fn end(status: &mut OperationStatus, now: Utc, ttl_ms: u64) {
     set_condition(&mut status.conditions, condition);
 }
 
-fn word(action: &Asks) -> &'static str {
-    match action {
-        Asks::Rollback { .. } => "Rollback",
-        Asks::Pause => "Pause",
-        Asks::Resume => "Resume",
-        Asks::Promote => "Promote",
-        Asks::Drain(_) => "Drain",
-        Asks::Rebalance => "Rebalance",
-    }
+/// How many users still have to move, and how many those were at most.
+fn progress(status: &mut OperationStatus, left: u64) {
+    status.users = Some(status.users.unwrap_or(left).max(left));
+    status.users_left = Some(left);
 }
 
 fn run(status: &mut OperationStatus, message: String) {

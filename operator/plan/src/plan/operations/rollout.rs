@@ -5,7 +5,7 @@ use throng_core::Role;
 use super::super::census::Census;
 use super::super::course::{self, Memory, halt, memory as remembered, pace_text};
 use super::super::revision::Asked;
-use super::{fail, run, succeed, supersede};
+use super::{fail, progress, run, succeed, supersede};
 use crate::spec::Operation;
 use crate::spec::operation::Pace;
 use crate::status::{BlockedRevision, MAX_COUNT, OperationPhase, OperationStatus, RollbackStatus, RolloutPhase};
@@ -80,11 +80,11 @@ pub(super) fn roll_back(
     status: &mut OperationStatus,
 ) {
     if memory.rollback.as_ref().is_some_and(|rollback| rollback.operation == asks.name) {
-        return run(status, status.message.clone());
+        status.phase = OperationPhase::Running;
     }
     if status.phase == OperationPhase::Running {
-        let message = "a later rollback took its place, or the spec asks for other Pods since";
-        return supersede(status, message.to_owned());
+        // It was begun. Whether another took its place is told with how far it is.
+        return;
     }
     let before = memory.rollback.as_ref().map(|rollback| rollback.to);
     let before = before.or_else(|| memory.rollout.as_ref().map(|rollout| rollout.from));
@@ -126,8 +126,7 @@ pub(super) fn settle(census: &Census<'_>, memory: &Memory, name: &str, status: &
     };
     let others = census.of(Role::Gateway).iter().filter(|seat| seat.pod.revision != rollback.to);
     let left = others.fold(0u64, |left, seat| left.saturating_add(seat.load.users)).min(MAX_COUNT);
-    status.users = Some(status.users.unwrap_or(left).max(left));
-    status.users_left = Some(left);
+    progress(status, left);
     let blocked = rollback.blocked_revision.number;
     if rollback.done_at.is_some() {
         let message = format!(
