@@ -173,13 +173,16 @@ def is_good(result):
 
 
 def retry(python, arguments, results, deadline):
-    """Runs those that failed once more, and says so; what then goes well counts."""
+    """Runs those that failed once more, and says so; what then goes well counts. How many there were."""
+    repeated = set()
     for _ in range(arguments.retries):
         failed = [case for case, result in results.items() if not is_good(result)]
         if not failed:
-            return
+            break
+        repeated.update(failed)
         say(f"autobahn: once more: {' '.join(failed)}")
         results.update(run_cases(python, arguments.work_dir, arguments.port, failed, deadline))
+    return len(repeated)
 
 
 def plain(text):
@@ -187,7 +190,7 @@ def plain(text):
     return " ".join(text.replace("<br>", " ").split())[:300]
 
 
-def judge(results, is_all):
+def judge(results, is_all, repeated):
     """Prints what went wrong, then the summary; whether all is as it should be."""
     for case, result in results.items():
         if not is_good(result):
@@ -201,7 +204,7 @@ def judge(results, is_all):
     bad_closes = sum(result["behaviorClose"] not in GOOD for result in results.values())
     words = ", ".join(f"{count} {behavior}" for behavior, count in counts.items())
     good = bool(results) and all(map(is_good, results.values())) and (not is_all or counts == EXPECTED)
-    print(f"autobahn: {len(results)} cases: {words}; {bad_closes} bad closes: {'passed' if good else 'FAILED'}")
+    print(f"autobahn: {len(results)} cases: {words}; {bad_closes} bad closes, {repeated} run twice: {'passed' if good else 'FAILED'}")
     if is_all and not good:
         print("autobahn: expected " + ", ".join(f"{count} {behavior}" for behavior, count in EXPECTED.items()))
     return good
@@ -216,11 +219,11 @@ def main():
         deadline = time.monotonic() + arguments.timeout_s
         with Server(arguments.server_command, arguments.port):
             results = run_cases(python, arguments.work_dir, arguments.port, arguments.cases, deadline)
-            retry(python, arguments, results, deadline)
+            repeated = retry(python, arguments, results, deadline)
     except CannotRun as error:
         say(f"autobahn: {error}")
         return 2
-    return 0 if judge(results, arguments.cases == ALL_CASES) else 1
+    return 0 if judge(results, arguments.cases == ALL_CASES, repeated) else 1
 
 
 if __name__ == "__main__":

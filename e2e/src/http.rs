@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 /// One request with a key; the whole answer as text.
-pub(crate) fn request(address: &str, key: &str, method: &str, path: &str, body: &str) -> Result<String> {
+pub fn request(address: &str, key: &str, method: &str, path: &str, body: &str) -> Result<String> {
     let mut socket = TcpStream::connect(address)?;
     socket.set_read_timeout(Some(Duration::from_secs(10)))?;
     let length = body.len();

@@ -9,7 +9,7 @@ pub mod browser;
 pub mod client;
 pub mod cluster;
 pub mod dev;
-mod http;
+pub mod http;
 pub mod raw;
 pub mod stores;
 pub mod talk;

@@ -55,6 +55,8 @@ pub(super) fn scenario(args: &FanoutArgs, cores: Cores, progress: &Progress) -> 
         let rate = if viewer_rate > 0.0 { viewer_rate } else { args.rate };
         let plan = Plan::new(args.subscribers, rate, tick_ms, floor_seconds, args.payload_bytes);
         floor::beside(&mut report, plan, cores, progress)?;
+    } else if args.rate < QUIET_PER_S {
+        progress.stage("without the bare loop the bound against it is not judged");
     }
     bound(args, &mut report);
     Ok(report)

@@ -251,12 +251,13 @@ fn report(control: &Control, args: &DevArgs, listen: SocketAddr, took: Duration)
         args.file.as_ref().map_or_else(String::new, |file| format!("\nEdit {} and they follow.", file.display()));
     let living = control.fleet.living();
     let [gateways, chatrooms, messages] = Role::ALL.map(|role| living.iter().filter(|pod| pod.1 == role).count());
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
     let kept = match &args.redis {
         Some(_) => "rooms are kept in Redis until it ends",
         None => "everything is in memory",
     };
     println!(
-        "Throng dev is ready ({} ms): {gateways} gateways, {chatrooms} chatroom and {messages} message Pods.{file}{bots}
+        "Throng dev is ready ({} ms): {gateways} gateway{}, {chatrooms} chatroom and {messages} message Pod{}.{file}{bots}
 
   page    {page}
   connect {url}
@@ -268,6 +269,8 @@ Chat from another terminal, in the project's folder:
 
 NOT FOR PRODUCTION: fixed keys; {kept}. Ctrl-C ends it and leaves nothing behind.",
         took.as_millis(),
+        plural(gateways),
+        plural(messages),
     );
     Ok(())
 }

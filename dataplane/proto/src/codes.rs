@@ -30,7 +30,7 @@ pub enum ErrorCode {
     TooManyRooms,
     /// There is no such room, message or epoch.
     NotFound,
-    /// The room was destroyed.
+    /// The room was destroyed, or its time came, while it was joined.
     RoomClosed,
     /// The cursor is ahead of the room or of an epoch that it never had.
     BadCursor,
@@ -123,8 +123,6 @@ pub enum CloseCode {
     BadUtf8,
     /// A message or frame over the limit, or of too many fragments.
     TooBig,
-    /// A fault of the server.
-    Internal,
     /// Too busy; the reason is `{"retry_ms":N}`.
     TryAgain,
     /// No `hello` in time.
@@ -149,14 +147,13 @@ pub enum CloseCode {
 
 impl CloseCode {
     /// All codes, as documented.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 16] = [
         Self::Normal,
         Self::GoingAway,
         Self::ProtocolError,
         Self::Unsupported,
         Self::BadUtf8,
         Self::TooBig,
-        Self::Internal,
         Self::TryAgain,
         Self::HelloTimeout,
         Self::Unauthorized,
@@ -179,7 +176,6 @@ impl CloseCode {
             Self::Unsupported => 1003,
             Self::BadUtf8 => 1007,
             Self::TooBig => 1009,
-            Self::Internal => 1011,
             Self::TryAgain => 1013,
             Self::HelloTimeout => 4000,
             Self::Unauthorized => 4001,
@@ -203,7 +199,6 @@ impl CloseCode {
             Self::Unsupported => "unsupported",
             Self::BadUtf8 => "bad_utf8",
             Self::TooBig => "too_big",
-            Self::Internal => "internal",
             Self::TryAgain => "try_again",
             Self::HelloTimeout => "hello_timeout",
             Self::Unauthorized => "unauthorized",

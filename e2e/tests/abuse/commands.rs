@@ -177,8 +177,9 @@ async fn ids_and_contents_at_their_limits_are_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn data_nested_so_deeply_that_readers_would_fail_is_refused() {
+async fn data_nested_so_deeply_that_readers_would_fail_is_refused_and_disturbs_nobody() {
     let dev = plain();
+    let talk = Talk::start(dev).unwrap();
     let (mut ana, mut ben) = (hello(dev, "ana").await, hello(dev, "ben").await);
     join(&mut ben, "deep").await;
     join(&mut ana, "deep").await;
@@ -204,4 +205,5 @@ async fn data_nested_so_deeply_that_readers_would_fail_is_refused() {
     assert_eq!(ben.messages(SOON).await.unwrap()[0]["data"], 1);
     tokio::time::sleep(Duration::from_millis(200)).await;
     ben.ask(json!({"ping": {}})).await.unwrap();
+    println!("{}", talk.undisturbed().unwrap());
 }

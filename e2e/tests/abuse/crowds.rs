@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use serde_json::json;
+use throng_e2e::dev::Dev;
 use throng_e2e::raw::{Raw, tcp};
 use throng_e2e::talk::Talk;
 use throng_e2e::tokens::{claims, hs256};
@@ -118,22 +119,75 @@ async fn who_joins_10000_rooms_is_in_100_and_told_so_9900_times() {
     // Who leaves one may join another.
     raw.text(r#"{"id":90001,"leave":{"room":"room-0"}}"#).await.unwrap();
     raw.text(r#"{"id":90002,"join":{"room":"another"}}"#).await.unwrap();
+    answered(&mut raw, 2).await;
+    println!("{}", talk.undisturbed().unwrap());
+}
+
+/// Reads on until so many commands are answered, each with success.
+async fn answered(raw: &mut Raw, count: usize) {
     let mut answers = 0;
-    while answers < 2 {
+    while answers < count {
         let said = raw.json(SOON).await.unwrap();
         if said["id"].is_u64() {
             assert!(said["ok"].is_object(), "{said}");
             answers += 1;
         }
     }
-    println!("{}", talk.undisturbed().unwrap());
+}
+
+/// How many rooms there are whose names begin so.
+fn rooms_named(dev: &Dev, start: &str) -> usize {
+    let (mut count, mut after) = (0, String::new());
+    loop {
+        let (status, page) = dev.api("GET", &format!("/v1/rooms?limit=1000{after}"), &json!(null)).unwrap();
+        assert_eq!(status, 200, "{page}");
+        let rooms = page["rooms"].as_array().unwrap();
+        count += rooms.iter().filter(|room| room["room"].as_str().unwrap().starts_with(start)).count();
+        let Some(next) = page["next"].as_str() else { return count };
+        after = format!("&after={next}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_joins_and_leaves_10000_rooms_leaves_none_of_them_behind() {
+    const ROOMS: usize = 10_000;
+    const BATCH: usize = 50;
+    let dev = quick();
+    let talk = Talk::start(dev).unwrap();
+    let (mut raw, _) = Raw::hello(&dev.ready.url, &dev.token("mallory").unwrap()).await.unwrap();
+    let before = dev.rss_bytes().unwrap();
+    let mut beat = tokio::time::interval(Duration::from_millis(70));
+    for batch in 0..ROOMS / BATCH {
+        beat.tick().await;
+        for what in ["join", "leave"] {
+            for number in batch * BATCH..(batch + 1) * BATCH {
+                raw.text(&json!({"id": number + 2, what: {"room": format!("glance-{number}")}}).to_string())
+                    .await
+                    .unwrap();
+            }
+            answered(&mut raw, BATCH).await;
+        }
+    }
+    let (began, seen) = (Instant::now(), rooms_named(dev, "glance-"));
+    assert!(seen > 0, "nothing was made, so nothing is shown");
+    while rooms_named(dev, "glance-") > 0 {
+        let left = rooms_named(dev, "glance-");
+        assert!(began.elapsed() < Duration::from_secs(10) + SOON, "{left} rooms are left");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let grown = dev.rss_bytes().unwrap().saturating_sub(before);
+    println!(
+        "{seen} rooms at the end, none {:?} later; {} MiB; {}",
+        began.elapsed(),
+        grown / MIB,
+        talk.undisturbed().unwrap()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_joins_as_fast_as_it_can_is_closed_with_4004_and_may_come_again() {
     let dev = plain();
-    let mut ana = hello(dev, "ana").await;
-    join(&mut ana, "r").await;
+    let talk = Talk::start(dev).unwrap();
     let (mut raw, ok) = Raw::hello(&dev.ready.url, &dev.token("mallory").unwrap()).await.unwrap();
     for room in 0..10_000 {
         if raw.text(&format!(r#"{{"id":{},"join":{{"room":"room-{room}"}}}}"#, room + 2)).await.is_err() {
@@ -144,7 +198,7 @@ async fn who_joins_as_fast_as_it_can_is_closed_with_4004_and_may_come_again() {
     let mut again = Raw::connect(&dev.ready.url).await.unwrap();
     again.text(&json!({"id": 1, "hello": {"resume": ok["ok"]["resume"]}}).to_string()).await.unwrap();
     assert!(again.json(SOON).await.unwrap()["ok"].is_object());
-    ana.ask(json!({"publish": {"room": "r", "data": "still here"}})).await.unwrap();
+    println!("{}", talk.undisturbed().unwrap());
 }
 
 /// The close code and `retry_ms` of who was turned away.

@@ -91,8 +91,9 @@ async fn fragments_within_the_limits_make_a_message_with_pings_between() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn openings_that_are_no_websocket_are_told_so() {
+async fn openings_that_are_no_websocket_are_told_so_and_disturb_nobody() {
     let dev = plain();
+    let talk = Talk::start(dev).unwrap();
     let ours = handshake("/connect", "");
     let cases: Vec<(&str, String, &str)> = vec![
         ("noise", "\u{16}\u{3}\u{1}\u{2}\u{0}".into(), "400"),
@@ -115,6 +116,7 @@ async fn openings_that_are_no_websocket_are_told_so() {
         let answer = rest(&mut stream, SOON).await.unwrap();
         assert_eq!(answer.split(' ').nth(1), Some(status), "{what}: {answer}");
     }
+    println!("{}", talk.undisturbed().unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -111,6 +111,7 @@ async fn who_never_reads_a_room_that_must_not_be_lost_is_closed_with_4003() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_never_reads_chat_loses_it_and_learns_so_when_it_reads_again() {
     let dev = plain();
+    let talk = Talk::start(dev).unwrap();
     let mut speaker = hello(dev, "host").await;
     let mut deaf = deaf(dev, 1).await;
     let raw = &mut deaf[0];
@@ -128,6 +129,7 @@ async fn who_never_reads_chat_loses_it_and_learns_so_when_it_reads_again() {
     }
     assert!(declared > 10, "{received} received, {declared} declared");
     assert_eq!(received + declared, 60);
+    println!("{}", talk.undisturbed().unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use prost::Message;
 use throng_e2e::raw::{BINARY, Raw, TEXT, masked, rest, tcp};
+use throng_e2e::talk::Talk;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
@@ -246,8 +247,9 @@ async fn a_whole_life_in_protobuf() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn noise_on_a_protobuf_connection_gets_its_code() {
+async fn noise_on_a_protobuf_connection_gets_its_code_and_disturbs_nobody() {
     let dev = plain();
+    let talk = Talk::start(dev).unwrap();
     for (what, bytes, code) in [
         ("text", masked(TEXT, b"{}"), 1003),
         ("lengths beyond the message", masked(BINARY, &[200, 1, 8]).repeat(22), 4004),
@@ -260,6 +262,7 @@ async fn noise_on_a_protobuf_connection_gets_its_code() {
         ana.raw.write(&bytes).await;
         assert_eq!(ana.raw.closed(SOON).await.unwrap().0, code, "{what}");
     }
+    println!("{}", talk.undisturbed().unwrap());
 }
 
 /// A PROXY v2 header that names a client.

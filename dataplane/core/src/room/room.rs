@@ -26,6 +26,8 @@ const SWEEP_MS: u64 = 60_000;
 const LINKED_WITHIN_MS: u64 = 1_500;
 /// A linked gateway that has not listed its members is asked again so often: it, or the link, was slow.
 const ASK_AGAIN_MS: u64 = 1_000;
+/// A room that people only looked into ends so soon after the last of them: who goes through thousands leaves few behind.
+const FLEETING_MS: u64 = 10_000;
 /// So many times [`RoomOptions::lists_within_ms`] a linked gateway is waited for.
 const PATIENCE: u64 = 6;
 
@@ -79,6 +81,8 @@ pub(super) struct Room {
     /// Messages ordered by this owner.
     ordered: u64,
     idle_since: Millis,
+    /// A join made it, and nothing was said, listed or set since: the next join makes the same again.
+    fleeting: bool,
     /// Gateways that have not listed their members yet; [`GatewayNo::NOWHERE`] stands for those not linked yet.
     unheard: Vec<GatewayNo>,
     /// When those are asked again.
@@ -128,6 +132,7 @@ impl Room {
             flush_at: None,
             ordered: 0,
             idle_since: now.mono,
+            fleeting: created.is_none() && messages.is_empty() && lists.is_empty(),
             unheard,
             ask_at: now.mono + ASK_AGAIN_MS,
             opened: desk.slot.opened,
@@ -245,8 +250,12 @@ impl Room {
     }
 
     fn idle_due(&self) -> Option<Millis> {
-        let idles = self.members.count() == 0 && self.settings.idle_ms > 0 && !self.is_provisional();
-        idles.then(|| self.idle_since + self.settings.idle_ms)
+        if self.members.count() > 0 || self.is_provisional() {
+            return None;
+        }
+        let kept_ms = Some(self.settings.idle_ms).filter(|idle_ms| *idle_ms > 0);
+        let after = if self.fleeting { Some(kept_ms.unwrap_or(u64::MAX).min(FLEETING_MS)) } else { kept_ms };
+        after.map(|after| self.idle_since + after)
     }
 
     /// Tells everybody that the room is over. The Pod drops it then.

@@ -130,7 +130,6 @@ pub(super) fn status_of(code: ErrorCode) -> StatusCode {
         ErrorCode::Forbidden | ErrorCode::Muted | ErrorCode::Blocked => StatusCode::FORBIDDEN,
         ErrorCode::NotFound => StatusCode::NOT_FOUND,
         ErrorCode::NotJoined | ErrorCode::TooManyRooms => StatusCode::CONFLICT,
-        ErrorCode::RoomClosed => StatusCode::GONE,
         ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::Limited => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::Unavailable | ErrorCode::NotStored => StatusCode::SERVICE_UNAVAILABLE,

@@ -175,7 +175,7 @@ impl<T: Transport> Shard<T> {
             let subs = self.room(room).map(|room| room.subs.iter().map(|sub| sub.conn).collect::<Vec<_>>());
             let joining = self.room(room).map(|room| room.joining.clone()).unwrap_or_default();
             for pending in joining {
-                self.fail_pending(pending, Failure::new(ErrorCode::RoomClosed, "the room was closed"), true);
+                self.fail_pending(pending, ended(reason), true);
             }
             subs.unwrap_or_default()
         } else {
@@ -277,5 +277,14 @@ impl<T: Transport> Shard<T> {
         });
         let all = all.collect();
         self.hub.push(ToHub::Sessions(all));
+    }
+}
+
+/// What somebody is told whose join met the end of the room.
+fn ended(reason: &str) -> Failure {
+    match reason {
+        // Nobody ended it: the join makes it anew.
+        "idle" => Failure::unavailable("the room ended while you joined it, as nobody was there: try again"),
+        _ => Failure::new(ErrorCode::RoomClosed, "the room was closed while you joined it"),
     }
 }

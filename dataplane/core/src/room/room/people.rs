@@ -110,6 +110,7 @@ impl Room {
 
     pub(in crate::room) fn change_list(&mut self, change: ListChange, desk: &mut Desk<'_>) -> Result<(), Refusal> {
         self.lists.change(&change)?;
+        self.fleeting = false;
         match change.list {
             ListName::Block => {
                 let blocked = |entry: &&ListEntry| entry.until.is_none_or(|until| until > desk.now.unix);
@@ -126,6 +127,7 @@ impl Room {
     }
 
     pub(in crate::room) fn update(&mut self, change: Overrides, desk: &mut Desk<'_>) {
+        self.fleeting = false;
         self.overrides.update(change);
         self.take_settings(&desk.options.defaults);
         self.persist_meta(desk);

@@ -166,7 +166,7 @@ async fn a_pod_with_another_key_is_a_fault_that_says_so() {
 #[tokio::test]
 async fn a_refusal_keeps_its_code_its_words_and_its_time() {
     let refused = |code: &str| AdminReply { code: code.into(), message: "so".into(), ..AdminReply::default() };
-    for (code, status) in [("not_found", 404), ("room_closed", 410), ("bad_request", 400), ("not_stored", 503)] {
+    for (code, status) in [("not_found", 404), ("bad_request", 400), ("not_stored", 503)] {
         let pod = Pod::start(Script::admin(refused(code))).await;
         let gateway = Gateway::new(routes(&[&pod.address], &[]));
         let answer = gateway.call("GET", "/v1/rooms/final", "").await;

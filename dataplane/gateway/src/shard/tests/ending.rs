@@ -114,6 +114,34 @@ fn a_drain_keeps_the_pace_that_it_is_given_unless_its_deadline_is_sooner() {
 }
 
 #[test]
+fn who_does_not_heed_a_goaway_is_closed_with_1001_within_the_deadline_and_no_sooner_than_it_was_told() {
+    const WITHIN_MS: u64 = 20_000;
+    let mut shard = shard_with(options());
+    let (stubborn, mute) = (shard.enter("stubborn", "r", 0), shard.enter("mute", "r", 0));
+    shard.from_hub(ToShard::Drain { within_ms: WITHIN_MS, per_s: 0 });
+    let (mut told, mut closed, mut gone) = (None, None, None);
+    for ms in (0..2 * WITHIN_MS).step_by(50) {
+        shard.at(START + ms);
+        shard.turn();
+        for line in shard.lines(stubborn) {
+            if let Some(goaway) = line.get("goaway") {
+                told = Some(ms + goaway["after_ms"].as_u64().unwrap());
+            }
+            if let Some(code) = line.get("close") {
+                assert_eq!((code, closed.replace(ms)), (&json!(1001), None));
+            }
+        }
+        // It does not answer the close frame either.
+        if gone.is_none() && !shard.io.open.contains_key(&mute) {
+            gone = Some(ms);
+        }
+    }
+    let (told, closed, gone) = (told.expect("it is told"), closed.expect("it is closed"), gone.expect("it is dropped"));
+    assert!((told..=WITHIN_MS).contains(&closed), "it had until {told}, and was closed at {closed}");
+    assert!(gone <= WITHIN_MS + 5_000, "closed at {closed}, its socket at {gone}");
+}
+
+#[test]
 fn some_are_asked_to_connect_anew_idle_ones_first_and_the_rest_stay() {
     let mut shard = shard_with(options());
     let speaker = shard.enter("speaker", "r", 0);

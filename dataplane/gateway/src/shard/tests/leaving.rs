@@ -50,6 +50,31 @@ fn a_join_on_its_way_is_answered_when_its_user_is_taken_out() {
 }
 
 #[test]
+fn who_joins_a_room_that_ends_is_told_whether_to_try_again_and_nobody_else_hears_it() {
+    for (reason, code, retry) in
+        [("over", "room_closed", false), ("expired", "room_closed", false), ("idle", "unavailable", true)]
+    {
+        let mut shard = shard_with(options());
+        let (ana, ben) = (hello(&mut shard, "ana"), hello(&mut shard, "ben"));
+        shard.lines(ana);
+        shard.lines(ben);
+        shard.say(ana, &json!({"id": 2, "join": {"room": "a"}}));
+        shard.say(ben, &json!({"id": 2, "join": {"room": "b"}}));
+        shard.take_for_hub();
+        shard.from_hub(ToShard::Removed(RoomId::new("a").unwrap(), Vec::new(), Arc::from(reason)));
+        let lines = shard.lines(ana);
+        assert_eq!((&lines[0]["id"], &lines[0]["error"]["code"]), (&json!(2), &json!(code)), "{lines:?}");
+        assert_eq!((lines.len(), lines[0]["error"]["retry_ms"].is_u64()), (1, retry), "{lines:?}");
+        assert!(shard.lines(ben).is_empty());
+        let told = shard.take_for_hub();
+        assert!(told.iter().any(|news| matches!(news, ToHub::Leave { .. })), "the owner may have let it in: {told:?}");
+        shard.say(ana, &json!({"id": 3, "join": {"room": "a"}}));
+        shard.answer_hub();
+        assert_eq!(shard.lines(ana)[0]["ok"]["room"], "a", "a new room of that name");
+    }
+}
+
+#[test]
 fn a_resume_is_answered_when_its_user_is_taken_out_of_one_of_its_rooms_and_none_meets_anothers() {
     let mut shard = shard_with(options());
     let since = json!({"epoch": 7, "seq": [0, 0, 0, 0]});

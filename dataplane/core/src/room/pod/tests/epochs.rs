@@ -42,6 +42,7 @@ fn a_room_made_again_after_its_end_uses_no_stamp_twice() {
 fn an_idle_room_ends_after_an_hour_and_a_timed_one_at_its_time() {
     let mut scene = Scene::new();
     scene.join("ana");
+    scene.say(&text("ana")).unwrap();
     scene.pass(2 * 3_600_000);
     assert_eq!(scene.pod.rooms_total(), 1);
     scene.change("ana", ChangeKind::Leave);
@@ -59,6 +60,48 @@ fn an_idle_room_ends_after_an_hour_and_a_timed_one_at_its_time() {
     assert_eq!(scene.pod.rooms_total(), 1);
     scene.pass(1_000);
     assert_eq!(removed(&scene.pod.take_output()), [(vec![], "expired")]);
+}
+
+#[test]
+fn a_room_in_which_nothing_was_said_listed_or_set_ends_soon_after_its_last_member() {
+    type Touch = fn(&mut Scene);
+    let touches: [(&str, Touch, u64); 5] = [
+        ("nothing", |_| {}, 10_000),
+        ("a refused message", |scene| assert!(scene.say(&text("eve")).is_err()), 10_000),
+        ("a message", |scene| drop(scene.say(&text("ana")).unwrap()), 3_600_000),
+        ("a list", |scene| block(scene, "eve"), 3_600_000),
+        ("settings", |scene| drop(scene.pod.create(scene.now, &scene.room.clone(), Overrides::default())), 3_600_000),
+    ];
+    for (what, touch, kept_ms) in touches {
+        let mut scene = Scene::new();
+        scene.join("ana");
+        touch(&mut scene);
+        scene.pass(3_600_000);
+        scene.change("ana", ChangeKind::Leave);
+        scene.pass(kept_ms - 1_000);
+        assert_eq!(scene.pod.rooms_total(), 1, "{what}");
+        scene.pass(1_000);
+        assert_eq!(scene.pod.rooms_total(), 0, "{what}");
+    }
+    // Also where rooms never end for want of people, but not sooner than they would.
+    for (idle_ms, kept_ms) in [(0, 10_000), (2_000, 2_000)] {
+        let mut scene = Scene::new();
+        scene.pod.set_defaults(scene.now, Settings { idle_ms, ..Settings::default() });
+        scene.join("ana");
+        scene.change("ana", ChangeKind::Leave);
+        scene.pass(kept_ms - 1_000);
+        assert_eq!(scene.pod.rooms_total(), 1);
+        scene.pass(1_000);
+        assert_eq!(scene.pod.rooms_total(), 0);
+    }
+}
+
+fn block(scene: &mut Scene, name: &str) {
+    let add = vec![ListEntry { user: user(name), until: None }];
+    scene
+        .pod
+        .change_list(scene.now, &scene.room.clone(), ListChange { list: ListName::Block, add, remove: vec![] })
+        .unwrap();
 }
 
 #[test]

@@ -1,0 +1,121 @@
+//! The page, in Chromium.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use throng_e2e::browser::Browser;
+use throng_e2e::dev::Dev;
+
+use crate::SOON;
+
+#[tokio::test]
+async fn two_panes_of_the_page_really_chat() {
+    let dev = Dev::start(&[]).unwrap();
+    let mut page = Browser::open(&dev.ready.http).await.unwrap();
+    both_are_connected(&mut page).await;
+    let say = |pane: usize, text: &str| {
+        format!(
+            "(() => {{ const form = document.querySelectorAll('.pane')[{pane}].querySelector('form');
+               form.elements.text.value = '{text}'; form.requestSubmit(); return true; }})()"
+        )
+    };
+    page.eval(&say(0, "hello ben")).await.unwrap();
+    page.until("document.querySelectorAll('.messages')[1].textContent.includes('ana: hello ben')", SOON).await.unwrap();
+    page.eval(&say(1, "hello ana")).await.unwrap();
+    page.until("document.querySelectorAll('.messages')[0].textContent.includes('ben: hello ana')", SOON).await.unwrap();
+    page.until("document.querySelectorAll('.pod').length === 6", SOON).await.unwrap();
+    page.until("document.querySelector('#rooms tbody').textContent.includes('lobby')", SOON).await.unwrap();
+}
+
+/// Waits until both people of the page are in the room.
+async fn both_are_connected(page: &mut Browser) {
+    let connected =
+        "[...document.querySelectorAll('.state')].filter(s => s.textContent.startsWith('connected')).length === 2";
+    page.until(connected, Duration::from_secs(15)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_opens_its_new_connection_before_it_closes_the_old_one() {
+    let dev = Dev::start(&[]).unwrap();
+    let mut page = Browser::open(&dev.ready.http).await.unwrap();
+    both_are_connected(&mut page).await;
+    // What is opened and closed from here on, in its order.
+    let watch = "(() => {
+        window.seen = [];
+        const Real = WebSocket;
+        window.WebSocket = class extends Real {
+            constructor(...given) { super(...given); this.addEventListener('open', () => seen.push('open')); }
+        };
+        const close = Real.prototype.close;
+        Real.prototype.close = function (...given) { seen.push('close'); return close.apply(this, given); };
+    })()";
+    page.eval(watch).await.unwrap();
+    dev.act("add", "gateway").unwrap();
+    for pod in dev.ready.pods.iter().filter(|pod| pod.role == "gateway") {
+        dev.act("drain", &pod.name).unwrap();
+    }
+    let moved =
+        "['ana', 'ben'].every(user => document.querySelector('#log').textContent.includes(`${user} connected: moved`))";
+    page.until(moved, 6 * SOON).await.unwrap();
+    page.until("seen.filter(what => what === 'close').length >= 2", SOON).await.unwrap();
+    let seen = page.eval("seen.join(' ')").await.unwrap();
+    let mut more = 0;
+    for what in seen.as_str().unwrap().split(' ') {
+        more += if what == "open" { 1 } else { -1 };
+        assert!(more >= 0, "one was closed before another was open: {seen}");
+    }
+    let log = page.eval("document.querySelector('#log').textContent").await.unwrap();
+    assert!(!log.as_str().unwrap().contains("disconnected"), "{log}");
+}
+
+/// While no other gateway lets it in, the page stays on the one that stops.
+#[tokio::test]
+async fn the_page_stays_where_it_is_until_it_is_let_in_elsewhere() {
+    let dev = Dev::start(&[]).unwrap();
+    let mut page = Browser::open(&dev.ready.http).await.unwrap();
+    both_are_connected(&mut page).await;
+    let shut = "(() => {
+        window.refuse = true;
+        const Real = WebSocket;
+        window.WebSocket = class extends Real {
+            constructor(url, ...given) { super(window.refuse ? 'ws://127.0.0.1:2/' : url, ...given); }
+        };
+    })()";
+    page.eval(shut).await.unwrap();
+    dev.act("add", "gateway").unwrap();
+    for pod in dev.ready.pods.iter().filter(|pod| pod.role == "gateway") {
+        dev.act("drain", &pod.name).unwrap();
+    }
+    let tries = "['ana', 'ben'].every(user =>
+        document.querySelector('#log').textContent.includes(`${user} connected: moving (cannot connect, trying again)`))";
+    page.until(tries, 3 * SOON).await.unwrap();
+    let say = "(() => { const form = document.querySelectorAll('.pane')[0].querySelector('form');
+               form.elements.text.value = 'still here'; form.requestSubmit(); return true; })()";
+    page.eval(say).await.unwrap();
+    page.until("document.querySelectorAll('.messages')[1].textContent.includes('ana: still here')", SOON)
+        .await
+        .unwrap();
+    page.eval("window.refuse = false").await.unwrap();
+    let moved =
+        "['ana', 'ben'].every(user => document.querySelector('#log').textContent.includes(`${user} connected: moved`))";
+    page.until(moved, 6 * SOON).await.unwrap();
+    let log = page.eval("document.querySelector('#log').textContent").await.unwrap();
+    assert!(!log.as_str().unwrap().contains("disconnected"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_kicked_from_the_page_does_not_come_back_by_itself() {
+    let dev = Dev::start(&[]).unwrap();
+    let mut page = Browser::open(&dev.ready.http).await.unwrap();
+    both_are_connected(&mut page).await;
+    let kicked = dev.api("POST", "/v1/users/ana/kick", &Value::Null).unwrap();
+    assert_eq!((kicked.0, &kicked.1["connections"]), (200, &json!(1)));
+    let removed = "document.querySelector('.state').textContent.includes('an administrator removed you')";
+    page.until(removed, SOON).await.unwrap();
+    // Longer than the first attempts to come back would take.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(page.eval(removed).await.unwrap(), true);
+    let members = dev.api("GET", "/v1/rooms/lobby/members", &Value::Null).unwrap().1;
+    let users: Vec<&Value> = members["members"].as_array().unwrap().iter().map(|member| &member["user"]).collect();
+    assert!(users.contains(&&json!("ben")), "{members}");
+}
