@@ -10,7 +10,7 @@ use throng_e2e::raw::{Raw, tcp};
 use throng_e2e::talk::Talk;
 use throng_e2e::tokens::{claims, hs256};
 
-use crate::{SOON, closes, hello, join, one_of_each, plain, quick};
+use crate::{SOON, closes, hello, one_of_each, plain, quick};
 
 const MIB: u64 = 1024 * 1024;
 const CROWD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);

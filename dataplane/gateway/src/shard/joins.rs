@@ -349,7 +349,9 @@ impl<T: Transport> Shard<T> {
             && record.generation == pending.generation
         {
             record.rooms.retain(|membership| membership.room != pending.room);
-            let known_to_owner = pending.step != Step::Applying || failure.code == ErrorCode::Unavailable;
+            // A refusal of the owner's is all there is; else it may have let them in, also into a room made anew.
+            let owner_may_have_it = matches!(failure.code, ErrorCode::Unavailable | ErrorCode::RoomClosed);
+            let known_to_owner = pending.step != Step::Applying || owner_may_have_it;
             if let (Some(room), Some(member)) = (room.clone(), self.member(pending.conn)) {
                 let news = if known_to_owner { ToHub::Leave { room, member } } else { ToHub::NotIn { room, member } };
                 self.hub.push(news);

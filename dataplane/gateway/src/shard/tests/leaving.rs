@@ -68,6 +68,7 @@ fn who_joins_a_room_that_ends_is_told_whether_to_try_again_and_nobody_else_hears
         assert!(shard.lines(ben).is_empty());
         let told = shard.take_for_hub();
         assert!(told.iter().any(|news| matches!(news, ToHub::Leave { .. })), "the owner may have let it in: {told:?}");
+        shard.from_hub(ToShard::Open(RoomId::new("a").unwrap(), cursor(7, [0; 4])));
         shard.say(ana, &json!({"id": 3, "join": {"room": "a"}}));
         shard.answer_hub();
         assert_eq!(shard.lines(ana)[0]["ok"]["room"], "a", "a new room of that name");
