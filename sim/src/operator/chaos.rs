@@ -11,11 +11,12 @@ use super::tally::Fault;
 const DRAWS: u32 = 3;
 
 /// What may happen, with how often each is drawn: in most worlds, and in those that are about releases.
-const HAPPENINGS: [(Fault, u64, u64); 41] = [
+const HAPPENINGS: [(Fault, u64, u64); 42] = [
     (Fault::OperatorCrash, 3, 2),
     (Fault::OperatorPaused, 3, 1),
     (Fault::OperatorReleased, 3, 1),
     (Fault::RegistryDown, 3, 1),
+    (Fault::ApiDown, 2, 1),
     (Fault::SampleSilent, 4, 1),
     (Fault::NodeCut, 3, 1),
     (Fault::NodeDied, 3, 1),
@@ -106,7 +107,9 @@ impl Sim {
     pub(crate) fn strike(&mut self, fault: Fault) -> bool {
         let name = format!("{fault:?}");
         let struck = match name {
-            _ if name.starts_with("Operator") || fault == Fault::RegistryDown => self.strike_operator(fault),
+            _ if name.starts_with("Operator") || matches!(fault, Fault::RegistryDown | Fault::ApiDown) => {
+                self.strike_operator(fault)
+            }
             _ if name.starts_with("Node") => self.strike_node(fault),
             _ if matches!(fault, Fault::ObjectEdited | Fault::ObjectDeleted) => self.strike_object(fault),
             _ if name.starts_with("Asked") || fault == Fault::OperationDeleted => self.strike_operation(fault),
@@ -132,6 +135,10 @@ impl Sim {
         let until = self.later(3, 20);
         if fault == Fault::RegistryDown {
             self.weather.registry_down_until = until;
+            return Some(format!("until {}", until.0));
+        }
+        if fault == Fault::ApiDown {
+            self.weather.api_down_until = until;
             return Some(format!("until {}", until.0));
         }
         let who = self.lease.holder()?;
@@ -228,13 +235,7 @@ impl Sim {
         match fault {
             Fault::SampleSilent => drop(ground.silent.insert(uid, until)),
             Fault::ProcessKilled => ground.kill(&name, &uid),
-            Fault::PodFailed => {
-                ground.end(&uid, false);
-                let _ = ground.api.edit(&key, &any, |pod| {
-                    pod.set_state("phase", "Failed");
-                    pod.set_state("ready", false);
-                });
-            }
+            Fault::PodFailed => ground.fail(&name, &uid),
             Fault::LabelEdited => {
                 let _ = ground.api.edit(&key, &any, |pod| {
                     pod.set_field("labels.serving", pod.field("labels.serving") != "true");

@@ -77,6 +77,14 @@ impl From<Refusal> for Failure {
 pub(crate) type Done = Result<Option<(Key, Arc<Object>)>, Failure>;
 
 impl Request {
+    /// Whether the API server answers it; else etcd or a Pod does.
+    pub(crate) const fn is_for_api(&self) -> bool {
+        !matches!(
+            self,
+            Self::Write { .. } | Self::Policy { .. } | Self::ForgetKeys { .. } | Self::Drain { .. } | Self::Shed { .. }
+        )
+    }
+
     /// The transition that this makes, if it is done.
     pub(crate) fn transition(&self) -> Transition {
         match self {

@@ -105,7 +105,9 @@ impl Sim {
         for who in 0..2 {
             let Some(replica) = self.replicas.get(who).filter(|replica| replica.away_until <= now) else { continue };
             let due = replica.next_look <= now || replica.looked_at != self.revisions();
-            self.lease.run(who, now);
+            if self.weather.api_answers(now) {
+                self.lease.run(who, now);
+            }
             if due && self.lease.holder() == Some(who) {
                 self.look(who);
             }
@@ -160,6 +162,7 @@ impl Sim {
         let term = self.lease.term;
         let registry = self.registry(&mut replica, term);
         self.fresh = before == self.ground.tally.all_faults() && self.in_flight.is_empty();
+        self.fresh &= self.weather.api_answers(self.ground.now);
         // A change that was missed stays missed, a Pod that was never heard of says nothing, and one that died just now does not
         // say so.
         let heard = |uid: &String| replica.heard.get(uid).is_some_and(|sample| sample.at.0 == self.ground.now);
@@ -317,6 +320,10 @@ impl Sim {
         }
         self.requests += 1;
         self.ground.tally.requests += 1;
+        if request.is_for_api() && !self.weather.api_answers(self.ground.now) {
+            self.ground.count(Fault::RequestRefused);
+            return Err(Failure::Unavailable);
+        }
         let dies = self.crash_at.filter(|(at, _)| *at == self.requests);
         if let Some((_, false)) = dies {
             self.ground.count(Fault::OperatorCrash);

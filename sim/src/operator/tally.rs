@@ -40,6 +40,7 @@ words! {
         RequestSlow => "A request is done seconds after it was given up.",
         Interleaved => "A second passes between two requests of a plan.",
         RegistryDown => "The operator cannot reach etcd for a while.",
+        ApiDown => "No operator can reach the API server for a while.",
         SampleSilent => "A Pod says nothing of its load for a while.",
         NodeCut => "A node is cut off from the network, and comes back.",
         NodeDied => "A node loses its power, and starts again.",

@@ -31,6 +31,8 @@ pub(crate) struct Weather {
     pub(crate) crash: u64,
     /// etcd cannot be reached until then.
     pub(crate) registry_down_until: Millis,
+    /// No operator can reach the API server until then: nobody renews the Lease, and views stay as they are.
+    pub(crate) api_down_until: Millis,
 }
 
 impl Weather {
@@ -48,8 +50,28 @@ impl Weather {
         }
     }
 
+    /// Whether the API server answers.
+    pub(crate) fn api_answers(&self, now: Millis) -> bool {
+        self.api_down_until <= now
+    }
+
     /// Lets a process see what is new, as far as the weather allows.
     pub(crate) fn see(&self, ground: &mut Ground, replica: &mut Replica, list_ms: u64) {
+        if self.api_answers(ground.now) {
+            self.watch(ground, replica, list_ms);
+        }
+        let pods = replica.informer.view(Kind::Pod);
+        // Who has no address is heard of no more.
+        replica.heard.retain(|uid, _| pods.values().any(|pod| pod.uid == *uid && pod.state("phase") == "Running"));
+        for pod in pods.values() {
+            // A stream is up to a second late; in bad weather it may be later.
+            let late = ground.dice.permille(self.old_view);
+            let sample = ground.sample(&pod.uid).filter(|_| !late);
+            replica.heard.extend(sample.map(|sample| (pod.uid.clone(), sample)));
+        }
+    }
+
+    fn watch(&self, ground: &mut Ground, replica: &mut Replica, list_ms: u64) {
         let list = replica.listed_at.is_none_or(|at| ground.now.since(at) >= list_ms);
         for kind in Kind::ALL {
             let mut behind = 0;
@@ -73,15 +95,6 @@ impl Weather {
         }
         if list {
             replica.listed_at = Some(ground.now);
-        }
-        let pods = replica.informer.view(Kind::Pod);
-        // Who has no address is heard of no more.
-        replica.heard.retain(|uid, _| pods.values().any(|pod| pod.uid == *uid && pod.state("phase") == "Running"));
-        for pod in pods.values() {
-            // A stream is up to a second late; in bad weather it may be later.
-            let late = ground.dice.permille(self.old_view);
-            let sample = ground.sample(&pod.uid).filter(|_| !late);
-            replica.heard.extend(sample.map(|sample| (pod.uid.clone(), sample)));
         }
     }
 

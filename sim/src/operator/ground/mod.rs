@@ -213,6 +213,15 @@ impl Ground {
         self.api.list(Kind::Pod).map(|(name, pod)| (name.to_owned(), pod.uid.clone())).collect()
     }
 
+    /// A Pod is over for good.
+    pub(crate) fn fail(&mut self, name: &str, uid: &str) {
+        self.end(uid, false);
+        let _ = self.api.edit(&(Kind::Pod, name.to_owned()), &Expected::default(), |pod| {
+            pod.set_state("phase", "Failed");
+            pod.set_state("ready", false);
+        });
+    }
+
     /// The container of a Pod dies; it is started again.
     pub(crate) fn kill(&mut self, name: &str, uid: &str) {
         self.end(uid, false);

@@ -124,3 +124,53 @@ fn all_pods_are_replaced_by_a_new_shape() {
     let sim = tell(&installed([2, 1, 1], 60), |sim| reshape(sim, "shape-2"));
     assert_eq!(Role::ALL.map(|role| sim.ground.users_of(role)), [60; 3]);
 }
+
+/// Lets an outage pass; during it the operator takes nothing away and makes nothing, and everybody is served.
+fn outlast(sim: &mut Sim, seconds: u32) {
+    let before = [Transition::PodCreated, Transition::DrainStarted].map(|what| count(sim, what));
+    let gone = Transition::ALL.iter().copied().filter(|what| format!("{what:?}").starts_with("Deleted"));
+    let deleted: Vec<_> = gone.map(|what| (what, count(sim, what))).collect();
+    for _ in 0..seconds {
+        sim.step();
+    }
+    assert_eq!([Transition::PodCreated, Transition::DrainStarted].map(|what| count(sim, what)), before);
+    assert!(deleted.into_iter().all(|(what, before)| count(sim, what) == before));
+    assert_eq!(Role::ALL.map(|role| sim.ground.users_of(role)), [60; 3], "somebody is not served");
+}
+
+#[test]
+fn no_operator_runs_for_ten_minutes_and_a_pod_of_each_pool_is_lost_meanwhile() {
+    let sim = tell(&installed([3, 2, 2], 60), |sim| {
+        let until = Millis(sim.ground.now.0 + 600_000);
+        sim.replicas.iter_mut().for_each(|replica| replica.away_until = until);
+        for role in Role::ALL {
+            let of_role = |(_, uid): &(String, String)| sim.ground.processes.get(uid).is_some_and(|it| it.role == role);
+            let (name, uid) = sim.ground.pods().into_iter().find(of_role).unwrap();
+            sim.ground.fail(&name, &uid);
+        }
+        outlast(sim, 598);
+        assert_eq!(Role::ALL.map(|role| sim.ground.serving(role)), [2, 1, 1], "somebody replaced them");
+    });
+    assert_eq!(Role::ALL.map(|role| sim.ground.serving(role)), [3, 2, 2]);
+}
+
+#[test]
+fn the_api_server_is_away_for_two_minutes_while_pools_should_change() {
+    let sim = tell(&installed([4, 2, 2], 60), |sim| {
+        sim.weather.api_down_until = Millis(sim.ground.now.0 + 120_000);
+        resize(sim, [2, 3, 1]);
+        outlast(sim, 119);
+    });
+    assert_eq!(Role::ALL.map(|role| sim.ground.serving(role)), [2, 3, 1]);
+    assert_eq!(Role::ALL.map(|role| sim.ground.users_of(role)), [60; 3]);
+}
+
+#[test]
+fn etcd_is_away_for_a_minute_while_a_pool_should_shrink() {
+    let sim = tell(&installed([4, 2, 2], 60), |sim| {
+        sim.weather.registry_down_until = Millis(sim.ground.now.0 + 60_000);
+        resize(sim, [2, 1, 1]);
+        outlast(sim, 59);
+    });
+    assert_eq!(Role::ALL.map(|role| sim.ground.serving(role)), [2, 1, 1]);
+}
