@@ -49,17 +49,23 @@ pub(crate) fn canary(world: &World) -> Result<Said> {
     until("the next spec takes its place and has its share", world.within(STEP), || reached(NEXT))?;
     let share = share()?;
     ensure!(share.abs_diff(SHARE.0) <= SHARE.1, "the canary has {share} % of the users, {} were asked for", SHARE.0);
-    operate("pause")?;
-    until("the rollout is held", AGAIN, || phase_is("Paused"))?;
+    succeeds(&operate("pause")?)?;
+    phase_is("Paused")?;
     std::thread::sleep(world.lasts(Duration::from_mins(1), Duration::from_secs(5)));
     phase_is("Paused")?;
     let held = self::share()?;
     ensure!(held.abs_diff(SHARE.0) <= SHARE.1, "it is held at {held} % of the users, {} were asked for", SHARE.0);
-    operate("promote")?;
+    succeeds(&operate("resume")?)?;
+    until("the canary goes on with its share", STEP, || reached(NEXT))?;
+    let resumed = self::share()?;
+    ensure!(resumed.abs_diff(SHARE.0) <= SHARE.1, "it went on with {resumed} %, {} were asked for", SHARE.0);
+    succeeds(&operate("promote")?)?;
+    until("everybody moves", STEP, || phase_is("Promoting").or_else(|_| is_done(NEXT)))?;
     serves_alone(NEXT)?;
+    people.all_there(EVERYBODY)?;
     let report = people.leave()?;
     Ok(Said::Well(format!(
-        "a bad image halts after {:.0} s; the canary had {share} %, held {held} %; {}",
+        "a bad image halts after {:.0} s; the canary had {share} %, held {held} %, resumed {resumed} %; {}",
         halted.as_secs_f64(),
         words(&report)
     )))
@@ -101,9 +107,9 @@ pub(crate) fn slow(world: &World) -> Result<Said> {
 }
 
 /// Where a release is taken back.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// Its Pods start.
+    /// Its Pods start: some never will.
     Starting,
     /// It has a share of the users.
     Canary,
@@ -116,7 +122,7 @@ enum Step {
 /// A release is taken back at each step, fast and gently, while its manifest is applied again and again.
 pub(crate) fn rollbacks(world: &World) -> Result<Said> {
     use Step::{Canary, Done, Promoting, Starting};
-    let short = [(Canary, "fast"), (Promoting, "gentle"), (Done, "fast")];
+    let short = [(Starting, "fast"), (Starting, "gentle"), (Canary, "fast"), (Promoting, "gentle"), (Done, "fast")];
     let all = [Starting, Canary, Promoting, Done].into_iter().flat_map(|step| [(step, "fast"), (step, "gentle")]);
     let cases: Vec<_> = if world.full { all.collect() } else { short.to_vec() };
     set_pools([2, 2, 2])?;
@@ -133,10 +139,16 @@ pub(crate) fn rollbacks(world: &World) -> Result<Said> {
 /// One of them: how long from the command to the last user back.
 fn taken_back(world: &World, people: &People, step: Step, pace: &str) -> Result<Duration> {
     let hold = if matches!(step, Step::Canary | Step::Starting) { "1h" } else { "1s" };
-    let manifest = release(NEXT, &steps(world, hold).replace("warmRollback: 0s", "warmRollback: 10m"));
+    let mut manifest = release(NEXT, &steps(world, hold).replace("warmRollback: 0s", "warmRollback: 10m"));
+    if step == Step::Starting {
+        // No node takes its chatroom Pods, so that nothing of it may be used, and it starts until somebody ends it.
+        manifest =
+            manifest.replace("  chatroom: {", "  chatroom: {template: {nodeSelector: {throng.test/node: none}}, ");
+    }
+    let asked_to_move = people.count("goaways");
     apply(&manifest)?;
     until("the release is where it is taken back", world.within(STEP), || match step {
-        Step::Starting => phase_is("Starting"),
+        Step::Starting => starting(),
         Step::Canary => reached(NEXT),
         // Somebody has moved, not only the word.
         Step::Promoting => phase_is("Promoting").and_then(|()| {
@@ -151,15 +163,13 @@ fn taken_back(world: &World, people: &People, step: Step, pace: &str) -> Result<
     let operation = roll_back(pace)?;
     let back = until("everybody is back", world.within(BACK), || nobody_on(NEXT, people)).map(|()| began.elapsed());
     let looked = back.and_then(|back| {
-        until("the operation is done", STEP, || {
-            let status = get(&format!("cro/{operation}"))?["status"].clone();
-            ensure!(status["phase"] == "Succeeded", "{status}");
-            Ok(())
-        })?;
+        succeeds(&operation)?;
         std::thread::sleep(AGAIN * 2);
         let status = get("crc/live")?["status"].clone();
         ensure!(is(&status, "RolledBack", "True"), "the block did not last: {}", status["conditions"]);
         nobody_on(NEXT, people)?;
+        let moved = people.count("goaways") - asked_to_move;
+        ensure!(step != Step::Starting || moved == 0, "{moved} people were asked to move for what had not started");
         Ok(back)
     });
     again.stop()?;
@@ -244,6 +254,26 @@ fn phase_is(phase: &str) -> Result<()> {
     let status = get("crc/live")?["status"].clone();
     ensure!(status["rollout"]["phase"] == phase, "{} {}", status["rollout"], status["why"]);
     Ok(())
+}
+
+/// Whether the Pods of a release start: its gateways are there, of its chatroom Pods one, which does not run.
+fn starting() -> Result<()> {
+    phase_is("Starting")?;
+    let chatrooms = pods("throng.dev/cluster=live,throng.dev/role=chatroom")?;
+    let waits = chatrooms
+        .iter()
+        .any(|pod| pod["spec"]["containers"][0]["image"] == NEXT && pod["status"]["phase"] == "Pending");
+    ensure!(waits && !gateways_of(NEXT)?.is_empty(), "its Pods are not there yet");
+    Ok(())
+}
+
+/// Waits until an operation has done what it was asked for.
+fn succeeds(operation: &str) -> Result<()> {
+    until(&format!("the operation {operation} is done"), STEP, || {
+        let status = get(&format!("cro/{operation}"))?["status"].clone();
+        ensure!(status["phase"] == "Succeeded", "{status}");
+        Ok(())
+    })
 }
 
 /// Whether the canary has its share, and it is that of this image.

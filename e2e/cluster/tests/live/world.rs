@@ -288,20 +288,29 @@ pub(crate) fn until(what: &str, within: Duration, mut ask: impl FnMut() -> Resul
     }
 }
 
-/// Kills the processes of a Pod, which lie in its control group, all but the one that keeps its namespaces open; how many there
-/// were. Only where the cluster runs on this machine.
+/// Sends a signal to the processes of a Pod, which lie in its control group, all but the one that keeps its namespaces open; how
+/// many there were. Only where the cluster runs on this machine.
 pub(crate) fn kill(pod: &str, signal: rustix::process::Signal) -> Result<usize> {
-    let uid = get(&format!("pod/{pod}"))?["metadata"]["uid"].as_str().context("a Pod has a uid")?.to_owned();
+    kill_uid(&uid(pod)?, signal)
+}
+
+/// The same by the uid, for a Pod whose object may be gone.
+pub(crate) fn kill_uid(uid: &str, signal: rustix::process::Signal) -> Result<usize> {
     let mut killed = 0;
     for entry in std::fs::read_dir("/proc")?.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         let read = |file: &str| std::fs::read_to_string(entry.path().join(file)).unwrap_or_default();
-        let is_its = read("cgroup").contains(&uid) && read("comm").trim() != "busybox";
+        let is_its = read("cgroup").contains(uid) && read("comm").trim() != "busybox";
         if let Some(pid) = rustix::process::Pid::from_raw(pid).filter(|_| is_its) {
             rustix::process::kill_process(pid, signal)?;
             killed += 1;
         }
     }
-    ensure!(killed > 0, "no process of the Pod {pod} was found");
+    ensure!(killed > 0, "no process of the Pod {uid} was found");
     Ok(killed)
+}
+
+/// The uid of a Pod.
+pub(crate) fn uid(pod: &str) -> Result<String> {
+    Ok(get(&format!("pod/{pod}"))?["metadata"]["uid"].as_str().context("a Pod has a uid")?.to_owned())
 }
