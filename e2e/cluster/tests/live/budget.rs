@@ -45,7 +45,7 @@ pub(crate) fn little_at_rest(world: &World) -> Result<Said> {
     let Some(_) = world.own() else { return Ok(Said::NotRun("the log of an API server that is not ours is not read")) };
     set_pools([2, 2, 2])?;
     std::thread::sleep(Duration::from_secs(5));
-    let window = world.lasts(Duration::from_mins(1), Duration::from_secs(30));
+    let window = world.lasts(Duration::from_mins(1), Duration::from_secs(20));
     let before = calls(world)?.len();
     std::thread::sleep(window);
     let calls = calls(world)?;

@@ -40,7 +40,12 @@ pub(crate) fn canary(world: &World) -> Result<Said> {
     until("the bad image halts the rollout", world.within(STEP), || phase_is("Halted"))?;
     let halted = began.elapsed();
     let status = get("crc/live")?["status"].clone();
-    ensure!(is(&status, "Degraded", "True"), "a halt is not told: {}", status["conditions"]);
+    let mut conditions = status["conditions"].as_array().into_iter().flatten();
+    let told = conditions.any(|one| {
+        let names_it = one["message"].as_str().is_some_and(|message| message.contains(MISSING));
+        one["type"] == "Degraded" && one["status"] == "True" && one["reason"] == "RolloutHalted" && names_it
+    });
+    ensure!(told, "a halt is not told: {}", status["conditions"]);
     let now = names_and_uids("live")?;
     ensure!(before.iter().all(|pod| now.contains(pod)), "Pods with users have changed: {before:?}, now {now:?}");
     ensure!(people.count("goaways") == 0 && status["rollout"]["usersPercent"] == 0, "users moved: {}", people.now());
