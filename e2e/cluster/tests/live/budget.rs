@@ -10,7 +10,6 @@ use throng_cluster::api::kubectl;
 use crate::Said;
 use crate::world::{NAMESPACE, World, get, pods, set_pools};
 
-const OPERATOR: &str = "system:serviceaccount:live:throng";
 /// Calls a second of each operator at rest, beside those of its Lease.
 const AT_REST_PER_S: f64 = 1.0;
 /// Rights that no call uses, and what looks at them on API servers that are stricter than ours.
@@ -108,9 +107,10 @@ pub(crate) fn rights(world: &World) -> Result<Said> {
 fn calls(world: &World) -> Result<Vec<Call>> {
     let log = world.own().context("the cluster is not ours")?.folder().join("logs/audit.jsonl");
     let text = std::fs::read_to_string(&log).with_context(|| log.display().to_string())?;
+    let operator = format!("system:serviceaccount:{NAMESPACE}:throng");
     // The last line may be half written.
     let entries = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let own = entries.filter(|entry| entry["user"]["username"] == OPERATOR);
+    let own = entries.filter(|entry| entry["user"]["username"] == operator.as_str());
     Ok(own.filter_map(|entry| call(&entry)).collect())
 }
 

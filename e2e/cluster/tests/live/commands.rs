@@ -61,7 +61,7 @@ pub(crate) fn shown(world: &World) -> Result<Said> {
         Ok(())
     })?;
     rest("live")?;
-    people.all_there(100)?;
+    until("everybody is there", Duration::from_secs(10), || people.all_there(100))?;
     Ok(Said::Well(format!("{drained} was drained; {}", words(&people.leave()?))))
 }
 

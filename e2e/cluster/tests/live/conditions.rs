@@ -54,7 +54,7 @@ pub(crate) fn shown(world: &World) -> Result<Said> {
         })?;
         let now = names_and_uids("live")?;
         ensure!(before.iter().all(|pod| now.contains(pod)), "{reason}: Pods have changed: {before:?}, now {now:?}");
-        people.all_there(100)?;
+        until("everybody is there", Duration::from_secs(10), || people.all_there(100))?;
         apply(&good)?;
         rest("live")?;
         let now = names_and_uids("live")?;

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use throng_cluster::api::kubectl;
 
 use crate::Said;
+use crate::kills;
 use crate::people::{Wish, words};
 use crate::world::{EVERYBODY, World, pods, rest, set_pools, until};
 
@@ -16,18 +17,24 @@ const BACK: Duration = Duration::from_mins(1);
 /// Of a hundred pauses between two messages of the lively room, over all people and the whole time, one may be as long.
 const P99: Duration = Duration::from_secs(2);
 
-/// `kubectl drain` of each node, one after the other: it ends, and nobody is cut off.
+/// `kubectl drain` of each node, one after the other, while an operator dies: it ends, and nobody is cut off.
 pub(crate) fn drain_each(world: &World) -> Result<Said> {
     set_pools([3, 3, 3])?;
     let people = world.people(Wish { cluster: "live", count: EVERYBODY, name: "drain", may_cut: false })?;
     let mut times = Vec::new();
     for node in nodes()? {
         let began = Instant::now();
-        let drained = kubectl(&format!(
+        let line = format!(
             "drain {node} --ignore-daemonsets --delete-emptydir-data --force --timeout=240s --pod-selector={ALL_BUT_STORES}"
-        ));
+        );
+        let (drained, killed) = std::thread::scope(|scope| {
+            let draining = scope.spawn(|| kubectl(&line));
+            let killed = kills::one(world, "drain of nodes");
+            (draining.join(), killed)
+        });
+        let drained = drained.ok().context("a thread has panicked")?;
         times.push(format!("{node} {:.0} s", began.elapsed().as_secs_f64()));
-        let left = drained.and_then(|_| rest("live"));
+        let left = drained.and(killed).and_then(|()| rest("live"));
         kubectl(&format!("uncordon {node}"))?;
         left?;
     }

@@ -197,6 +197,11 @@ fn holder() -> Result<String> {
     Ok(lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned())
 }
 
+/// The name of the Pod that leads.
+pub(crate) fn leader() -> Result<String> {
+    Ok(pod_of(&holder()?).to_owned())
+}
+
 /// The Pod of a leader: its name begins with that.
 fn pod_of(leader: &str) -> &str {
     leader.split('_').next().unwrap_or(leader)

@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::Said;
+use crate::kills;
 use crate::people::{People, Wish, binary, words};
 use crate::world::{
     EVERYBODY, IMAGE, NAMESPACE, NEXT, World, apply, get, is, kill, kubectl, metric_of, names_and_uids, pods, rest,
@@ -67,7 +68,7 @@ pub(crate) fn canary(world: &World) -> Result<Said> {
     succeeds(&operate("promote")?)?;
     until("everybody moves", STEP, || phase_is("Promoting").or_else(|_| is_done(NEXT)))?;
     serves_alone(NEXT)?;
-    people.all_there(EVERYBODY)?;
+    until("everybody is there", Duration::from_secs(10), || people.all_there(EVERYBODY))?;
     let report = people.leave()?;
     Ok(Said::Well(format!(
         "a bad image halts after {:.0} s; the canary had {share} %, held {held} %, resumed {resumed} %; {}",
@@ -168,8 +169,13 @@ fn taken_back(world: &World, people: &People, step: Step, pace: &str) -> Result<
     let operation = roll_back(pace)?;
     let back = until("everybody is back", world.within(BACK), || nobody_on(NEXT, people)).map(|()| began.elapsed());
     let looked = back.and_then(|back| {
+        if matches!(step, Step::Starting | Step::Done) {
+            // Who takes over knows of the rollback from the status alone.
+            kills::one(world, "rollbacks")?;
+        }
         succeeds(&operation)?;
-        std::thread::sleep(AGAIN * 2);
+        // It is applied once more at least.
+        std::thread::sleep(AGAIN + Duration::from_secs(1));
         let status = get("crc/live")?["status"].clone();
         ensure!(is(&status, "RolledBack", "True"), "the block did not last: {}", status["conditions"]);
         nobody_on(NEXT, people)?;
@@ -195,23 +201,12 @@ pub(crate) fn killed_operators(world: &World) -> Result<Said> {
     let people = world.people(Wish { cluster: "live", count: EVERYBODY, name: "random", may_cut: false })?;
     let kills = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&kills);
-    // Steps of the golden ratio: they look random, and are the same in every run.
     let chaos = Repeat::start(Duration::from_secs(4), move || {
         let number = counted.load(Ordering::Relaxed);
-        let operators = pods("app.kubernetes.io/name=throng-operator")?;
-        let running: Vec<_> = operators.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()).collect();
-        if number >= wanted || running.len() < 2 {
-            return Ok(());
-        }
-        let step = number * 6180 % 10_000;
-        std::thread::sleep(Duration::from_millis(step as u64));
-        let victim = running.get(usize::from(step > 5_000)).and_then(|pod| pod["metadata"]["name"].as_str());
-        let victim = victim.context("an operator has a name")?;
-        // One that has not started yet has no process: another time.
-        if kill(victim, Signal::KILL).is_ok() {
+        if number < wanted {
+            std::thread::sleep(Duration::from_millis((number * 6180 % 10_000) as u64));
+            kills::now("releases")?;
             counted.store(number + 1, Ordering::Relaxed);
-            // Another Pod, or Kubernetes would wait longer after each.
-            kubectl(&format!("delete pod {victim} --force --grace-period=0 --wait=false --ignore-not-found"))?;
         }
         Ok(())
     });
@@ -219,6 +214,7 @@ pub(crate) fn killed_operators(world: &World) -> Result<Said> {
     let looked = (|| {
         while kills.load(Ordering::Relaxed) < wanted {
             rounds += 1;
+            ensure!(chaos.goes_on(), "nobody is killed any more");
             apply(&release(NEXT, &steps(world, "5s")))?;
             if rounds % 2 == 1 {
                 until("the canary has its share", STEP * 2, || reached(NEXT).or_else(|_| is_done(NEXT)))?;
@@ -372,6 +368,11 @@ impl Repeat {
             Ok(())
         });
         Self { ended, thread: Some(thread) }
+    }
+
+    /// Whether nothing went wrong so far.
+    fn goes_on(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
     /// Ends it; what went wrong.
