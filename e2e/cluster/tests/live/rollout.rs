@@ -14,8 +14,8 @@ use crate::Said;
 use crate::kills;
 use crate::people::{People, Wish, binary, words};
 use crate::world::{
-    EVERYBODY, IMAGE, NAMESPACE, NEXT, World, apply, get, is, kill, kubectl, metric_of, names_and_uids, pods, rest,
-    set_pools, spec, until,
+    EVERYBODY, IMAGE, NAMESPACE, NEXT, World, apply, get, is, kill, metric_of, names_and_uids, pods, rest, set_pools,
+    spec, until,
 };
 
 /// An image that no registry has.
