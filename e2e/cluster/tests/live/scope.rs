@@ -52,7 +52,10 @@ fn elsewhere() -> Result<Duration> {
     let ready = began.elapsed();
     // While the operator looks here: nobody else would empty it and let it go.
     namespace.kubectl("delete crc small --timeout=180s")?;
-    let left = namespace.kubectl("get pods -l throng.dev/cluster=small -o name")?;
-    ensure!(left.is_empty(), "Pods are left: {left}");
+    until("its Pods are gone", Duration::from_secs(20), || {
+        let left = namespace.kubectl("get pods -l throng.dev/cluster=small -o name")?;
+        ensure!(left.is_empty(), "{left}");
+        Ok(())
+    })?;
     Ok(ready)
 }
