@@ -9,7 +9,7 @@ use throng_cluster::{Cluster, Options, binaries, images};
 use crate::image;
 use crate::previous;
 use crate::run::{Tally, cargo, target};
-use crate::tiers::Choice;
+use crate::tiers::{CLUSTER, Choice};
 
 /// A real Kubernetes cluster on this machine, without Docker (root, Debian).
 #[derive(Args)]
@@ -119,14 +119,68 @@ fn load(root: &Path, cluster: &Cluster) -> Result<Option<PathBuf>> {
     let previous = previous::write(root, &file("previous.tar"))?;
     image::write(root, &file("throng.tar"), &image::reference())?;
     image::pack(root, &file("next.tar"), images::NEXT)?;
-    images::stores()?.write(&file("stores.tar"))?;
-    let archives = previous.iter().map(|_| "previous.tar").chain(["throng.tar", "next.tar", "stores.tar"]);
-    archives.map(file).try_for_each(|archive| cluster.load(&archive))?;
+    let stores = [(images::STORES, "stores.tar"), (images::TRIAL[0], "redis.tar"), (images::TRIAL[1], "etcd.tar")];
+    for (reference, name) in stores {
+        images::stores(reference)?.write(&file(name))?;
+    }
+    let archives = previous.iter().map(|_| "previous.tar").chain(["throng.tar", "next.tar"]);
+    archives.chain(stores.map(|(_, name)| name)).map(file).try_for_each(|archive| cluster.load(&archive))?;
     Ok(previous)
 }
 
-/// The tier of the test command: starts a cluster, runs what needs one, ends it, and looks for what is left.
+/// Which cluster the tier runs on.
+#[derive(Debug, PartialEq, Eq)]
+enum Ground {
+    /// One that is started for it and ended after it.
+    Started,
+    /// The one that `KUBECONFIG` names. It stays; if it is one of this machine's, this is its folder.
+    Given { kubeconfig: PathBuf, folder: Option<PathBuf> },
+}
+
+impl Ground {
+    /// A cluster that somebody works with is taken only by who asks for this tier by name: the scenarios change a lot in it.
+    fn of(kubeconfig: Option<PathBuf>, by_name: bool, is_ours: impl Fn(&Path) -> bool) -> Self {
+        let Some(kubeconfig) = kubeconfig.filter(|file| by_name && !file.as_os_str().is_empty()) else {
+            return Self::Started;
+        };
+        let folder = kubeconfig.parent().filter(|folder| is_ours(folder)).map(Path::to_path_buf);
+        Self::Given { kubeconfig, folder }
+    }
+}
+
+/// What the tests are told of a cluster.
+struct Place {
+    kubeconfig: PathBuf,
+    /// Where it lies, if it may be broken.
+    folder: Option<PathBuf>,
+    /// Folder of `kubectl` and `helm`, if they are not on the `PATH` alone.
+    programs: Option<PathBuf>,
+    /// Sources of the commit before, if its image is there.
+    previous: Option<PathBuf>,
+}
+
+/// The tier of the test command: starts a cluster, runs what needs one, ends it, and looks for what is left. Or takes the one of
+/// `KUBECONFIG`, and leaves it.
 pub(crate) fn tier(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
+    let given = std::env::var_os("KUBECONFIG").map(PathBuf::from);
+    // Tests run in the folder of the workspace; a list of files stays as it is.
+    let given = given.map(|file| file.canonicalize().unwrap_or(file));
+    match Ground::of(given, choice.names(CLUSTER), |folder| Cluster::open(folder).is_ok()) {
+        Ground::Started => on_our_own(root, choice, tally),
+        Ground::Given { kubeconfig, folder } => {
+            eprintln!("\nthe cluster of {} is taken; unset KUBECONFIG to have one started", kubeconfig.display());
+            if std::env::var_os(image::BINARY).is_none() && tally.step("release build", || image::build(root)).is_none()
+            {
+                return Ok(false);
+            }
+            let previous = std::env::var_os("THRONG_PREVIOUS").map(PathBuf::from);
+            let place = Place { kubeconfig, folder, programs: binaries::built(&cache(root)), previous };
+            test(root, choice, &place, tally)
+        }
+    }
+}
+
+fn on_our_own(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
     if let Some(why) = throng_cluster::obstacle() {
         tally.skip("tests on a real Kubernetes", &why);
         return Ok(true);
@@ -145,7 +199,12 @@ pub(crate) fn tier(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bo
     };
     let loaded = tally.step("images are built and loaded", || load(root, &cluster));
     let passed = match loaded {
-        Some(previous) => test(root, choice, &cluster, previous.as_deref(), tally)?,
+        Some(previous) => {
+            let (folder, programs) = (cluster.folder().to_path_buf(), cluster.binaries().to_path_buf());
+            let kubeconfig = cluster.kubeconfig();
+            let place = Place { kubeconfig, folder: Some(folder), programs: Some(programs), previous };
+            test(root, choice, &place, tally)?
+        }
         None => false,
     };
     let clean = tally.step("the cluster ends and leaves nothing", || {
@@ -157,19 +216,25 @@ pub(crate) fn tier(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bo
 }
 
 /// First what needs no people, one test at a time, for some take nodes and the API server away; then the scenarios.
-fn test(root: &Path, choice: &Choice, cluster: &Cluster, previous: Option<&Path>, tally: &mut Tally) -> Result<bool> {
-    let throng =
-        std::env::var_os("THRONG_IMAGE_BIN").map_or_else(|| image::programs(root).join("throng"), PathBuf::from);
+fn test(root: &Path, choice: &Choice, place: &Place, tally: &mut Tally) -> Result<bool> {
+    let throng = std::env::var_os(image::BINARY).map_or_else(|| image::programs(root).join("throng"), PathBuf::from);
     let mut run = |name: &str, arguments: &[&str]| {
         let mut command = cargo(root, &["test", "-p", "throng-cluster", "--no-fail-fast"]);
-        let path = std::env::var("PATH").unwrap_or_default();
-        command.args(arguments).env("PATH", format!("{}:{path}", cluster.binaries().display()));
-        command.env("KUBECONFIG", cluster.kubeconfig()).env("THRONG_CLUSTER_DIR", cluster.folder());
+        command.args(arguments).env("KUBECONFIG", &place.kubeconfig);
         command.env("THRONG_BIN", &throng).env("THRONG_TEST_SLACK", choice.slack.to_string());
+        if let Some(programs) = &place.programs {
+            let path = std::env::var("PATH").unwrap_or_default();
+            command.env("PATH", format!("{}:{path}", programs.display()));
+        }
+        if let Some(folder) = &place.folder {
+            command.env("THRONG_CLUSTER_DIR", folder);
+        } else {
+            command.env_remove("THRONG_CLUSTER_DIR");
+        }
         if choice.full {
             command.env("THRONG_TEST_FULL", "1");
         }
-        if let Some(sources) = previous {
+        if let Some(sources) = &place.previous {
             command.env("THRONG_PREVIOUS", sources);
         }
         tally.run(name, &mut command)
@@ -186,4 +251,24 @@ pub(crate) fn folder(root: &Path) -> PathBuf {
 /// Where compiled programs are kept.
 pub(crate) fn cache(root: &Path) -> PathBuf {
     std::env::var_os("THRONG_CLUSTER_CACHE").map_or_else(|| target(root).join("cluster-programs"), PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_given_cluster_is_taken_by_who_names_the_tier_and_is_broken_only_if_it_is_ours() {
+        let file = || Some(PathBuf::from("/a/kubeconfig"));
+        let ours = |folder: &Path| folder == Path::new("/a");
+        let given = |folder: Option<&str>| Ground::Given {
+            kubeconfig: PathBuf::from("/a/kubeconfig"),
+            folder: folder.map(PathBuf::from),
+        };
+        assert_eq!(Ground::of(file(), true, ours), given(Some("/a")));
+        assert_eq!(Ground::of(file(), true, |_| false), given(None));
+        assert_eq!(Ground::of(file(), false, ours), Ground::Started, "the whole test command starts its own");
+        assert_eq!(Ground::of(None, true, ours), Ground::Started);
+        assert_eq!(Ground::of(Some(PathBuf::new()), true, ours), Ground::Started);
+    }
 }

@@ -28,7 +28,7 @@ pub(crate) struct ImageArgs {
 const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Names a binary to take instead of building one.
-const BINARY: &str = "THRONG_IMAGE_BIN";
+pub(crate) const BINARY: &str = "THRONG_IMAGE_BIN";
 
 /// Does it.
 pub(crate) fn run(root: &Path, args: ImageArgs) -> Result<bool> {

@@ -25,13 +25,19 @@ impl Choice {
     fn takes(&self, tier: &str) -> bool {
         // Compiling Kubernetes and half an hour of scenarios are for those who ask for them.
         let asked = self.only.is_empty() && (tier != CLUSTER || self.full);
-        asked || self.only.iter().any(|only| only == tier)
+        asked || self.names(tier)
+    }
+
+    /// Whether somebody asks for it by its name.
+    pub(crate) fn names(&self, tier: &str) -> bool {
+        self.only.iter().any(|only| only == tier)
     }
 }
 
 type Run = fn(&Path, &Choice, &mut Tally) -> Result<bool>;
 
-const CLUSTER: &str = "cluster";
+/// The tier that needs Kubernetes.
+pub(crate) const CLUSTER: &str = "cluster";
 
 const TIERS: &[(&str, &str, Run)] = &[
     ("lint", "formatting, clippy with warnings denied, the rules of the house", run_lint),

@@ -113,6 +113,11 @@ pub fn helm(line: &str) -> Result<String> {
     run(Command::new("helm").args(line.split_ascii_whitespace())).with_context(|| format!("helm {line}"))
 }
 
+/// Runs a line of a document as people would, in the repository; what it printed.
+pub fn shell(line: &str) -> Result<String> {
+    run(Command::new("sh").args(["-c", line]).current_dir(repository())).with_context(|| line.to_owned())
+}
+
 /// Asks until it is so. An error counts as not yet.
 pub fn eventually(what: &str, within: Duration, mut ask: impl FnMut() -> Result<bool>) -> Result<()> {
     let end = Instant::now() + within;

@@ -36,12 +36,19 @@ const GO_MINOR: u32 = 26;
 /// From this minor version on, Go fetches the version that a module asks for, unless `GOTOOLCHAIN=local` forbids it.
 const GO_SWITCHES: u32 = 21;
 
+/// The folder with all programs, if they were built.
+#[must_use]
+pub fn built(cache: &Path) -> Option<PathBuf> {
+    let done = cache.join(key());
+    done.join("complete").is_file().then_some(done)
+}
+
 /// Builds what is not in `cache` yet; the folder with all programs.
 pub fn build(cache: &Path) -> Result<PathBuf> {
-    let done = cache.join(key());
-    if done.join("complete").is_file() {
+    if let Some(done) = built(cache) {
         return Ok(done);
     }
+    let done = cache.join(key());
     if let Some(why) = go_missing() {
         anyhow::bail!("{why}");
     }

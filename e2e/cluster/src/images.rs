@@ -12,6 +12,8 @@ use crate::process::{installed, run};
 pub const TOOLS: &str = "throng.test/tools:1";
 /// Redis and etcd.
 pub const STORES: &str = "throng.test/stores:1";
+/// The same under the names that the chart has for a trial, so that its lines run here as they stand in the README.
+pub const TRIAL: [&str; 2] = ["redis:7.2", "quay.io/coreos/etcd:v3.5.21"];
 /// Throng under another name, for tests of releases.
 pub const NEXT: &str = "throng:next";
 /// Throng of the commit before.
@@ -29,9 +31,9 @@ pub fn tools() -> Result<Image> {
     Ok(image)
 }
 
-/// The image [`STORES`]: what to run is said by the Pod.
-pub fn stores() -> Result<Image> {
-    let mut image = Image::new(STORES).user(USER);
+/// The image [`STORES`], or one of [`TRIAL`]: what to run is said by the Pod.
+pub fn stores(reference: &str) -> Result<Image> {
+    let mut image = Image::new(reference).user(USER);
     for name in ["redis-server", "redis-cli", "etcd"] {
         add_with_libraries(&mut image, &format!("usr/bin/{name}"), &program(name)?)?;
     }
@@ -97,6 +99,14 @@ mod tests {
         let text = "\tlinux-vdso.so.1 (0x00007ffc)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x0000)\n\t/lib64/ld-linux-x86-64.so.2 (0x1)\n";
         assert_eq!(paths(text), ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"].map(PathBuf::from));
         assert_eq!(paths("\tstatically linked\n"), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn the_images_of_a_trial_are_those_of_the_chart() {
+        let values = std::fs::read_to_string(crate::api::repository().join("helm/throng/values.yaml")).unwrap();
+        let (_, trial) = values.split_once("\nquickstart:\n").unwrap();
+        let named: Vec<_> = trial.lines().filter_map(|line| line.trim().strip_prefix("image: ")).collect();
+        assert_eq!(named, TRIAL);
     }
 
     /// Nothing else here builds by it.

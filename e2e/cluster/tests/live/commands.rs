@@ -1,16 +1,25 @@
-//! `throng status`, `check` and `plan` of a cluster with an operator, and with people in its rooms.
+//! `throng status`, `check`, `plan` and `drain` of a cluster with an operator, and with people in its rooms. `rollback`, `pause`,
+//! `resume` and `promote` are used where releases come and go.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::Said;
 use crate::people::{Wish, binary, words};
-use crate::world::{NAMESPACE, World, pods, rest, set_pools, spec, until};
+use crate::world::{NAMESPACE, World, apply, get, kubectl, metric, pods, rest, set_pools, spec, until};
 
-/// What is shown is what is there; what is planned is not done.
+/// Rooms and users are placed as if for the first time.
+const ANEW: &str = "
+apiVersion: throng.dev/v1alpha1
+kind: ChatroomOperation
+metadata: {name: anew}
+spec: {cluster: live, rebalance: {}}
+";
+
+/// What is shown is what is there; what is planned is not done; what is drained and placed anew moves, and cuts nobody off.
 pub(crate) fn shown(world: &World) -> Result<Said> {
     set_pools([2, 2, 2])?;
     let people = world.people(Wish { cluster: "live", count: 100, name: "shown", may_cut: false })?;
@@ -43,7 +52,30 @@ pub(crate) fn shown(world: &World) -> Result<Said> {
     ensure!(steps.iter().any(makes), "{plan}");
     rest("live")?;
     ensure!(pods("throng.dev/cluster=live")?.len() == 6, "a plan made a Pod");
-    Ok(Said::Well(words(&people.leave()?)))
+    let drained = drain()?;
+    kubectl("delete cro anew --ignore-not-found")?;
+    apply(ANEW)?;
+    until("all is placed anew", Duration::from_mins(2), || {
+        let status = get("cro/anew")?["status"].clone();
+        ensure!(status["phase"] == "Succeeded", "{status}");
+        Ok(())
+    })?;
+    rest("live")?;
+    until("everybody is there", Duration::from_secs(10), || people.all_there(100))?;
+    Ok(Said::Well(format!("{drained} was drained; {}", words(&people.leave()?))))
+}
+
+/// Empties the gateway with most people, and waits as the command does; another serves in its place. Its name.
+fn drain() -> Result<String> {
+    let gateways = metric("live", "gateway", "throng_gateway_connections")?;
+    let most = gateways.into_iter().max_by(|(_, one), (_, other)| one.total_cmp(other));
+    let (victim, people) = most.context("there is no gateway")?;
+    ensure!(people >= 10.0, "{victim} has {people} people, too few to tell anything");
+    throng(&format!("drain {victim} --yes --wait --timeout 3m"))?;
+    let left = kubectl(&format!("get pod {victim} --ignore-not-found -o name"))?;
+    ensure!(left.is_empty(), "{victim} is still there");
+    rest("live")?;
+    Ok(victim)
 }
 
 /// Runs the program in the namespace, without a terminal; what it printed.

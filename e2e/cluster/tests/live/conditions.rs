@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use crate::Said;
 use crate::people::{Wish, words};
-use crate::world::{World, apply, get, kubectl, rest, set_pools, spec, until};
+use crate::world::{World, apply, get, kubectl, names_and_uids, rest, set_pools, spec, until};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -32,10 +32,18 @@ pub(crate) fn shown(world: &World) -> Result<Said> {
             good.replace("apiKeysSecretRef: {name: live-api}", "apiKeysSecretRef: {name: nobody}"),
         ),
         ("RegistryUnreachable", "http://nowhere:2379", good.replace("http://etcd:2379", "http://nowhere:2379")),
+        (
+            "StoreUnreachable",
+            "redis://nowhere:6379",
+            // Its message Pods tell it; no node takes its chatroom Pods, so that nobody gets onto it whatever the others say.
+            good.replace("redis://redis:6379", "redis://nowhere:6379")
+                .replace("  chatroom: {", "  chatroom: {template: {nodeSelector: {throng.test/node: none}}, "),
+        ),
     ];
+    let before = names_and_uids("live")?;
     for (reason, word, spec) in &wrong {
         apply(spec)?;
-        until(&format!("the condition {reason}"), SOON, || {
+        until(&format!("the condition {reason}"), world.within(SOON), || {
             let status = get("crc/live")?["status"].clone();
             let all = status["conditions"].as_array().cloned().unwrap_or_default();
             let told = all.iter().any(|one| {
@@ -44,8 +52,13 @@ pub(crate) fn shown(world: &World) -> Result<Said> {
             ensure!(told, "{all:?}");
             Ok(())
         })?;
+        let now = names_and_uids("live")?;
+        ensure!(before.iter().all(|pod| now.contains(pod)), "{reason}: Pods have changed: {before:?}, now {now:?}");
+        until("everybody is there", Duration::from_secs(10), || people.all_there(100))?;
         apply(&good)?;
         rest("live")?;
+        let now = names_and_uids("live")?;
+        ensure!(before == now, "after {reason} Pods are others: {before:?}, now {now:?}");
     }
     apply(ON_NOBODY)?;
     until("the operation on no cluster fails", SOON, || {

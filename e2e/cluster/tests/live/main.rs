@@ -10,6 +10,7 @@ mod budget;
 mod commands;
 mod conditions;
 mod first;
+mod kills;
 mod losses;
 mod nodes;
 mod objects;
@@ -18,6 +19,7 @@ mod people;
 mod pools;
 mod rights;
 mod rollout;
+mod scope;
 mod stores;
 mod world;
 
@@ -55,9 +57,11 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("Redis and etcd are killed and start again", stores::restarts),
     ("people edit and delete what the operator owns", objects::edits),
     ("two clusters in a namespace, and one is deleted", objects::two_clusters),
+    ("the whole cluster is watched, then one namespace again", scope::whole_cluster),
     ("what no schema can know shows as a condition", conditions::shown),
     ("commands: what is shown is there, what is planned is not done", commands::shown),
     ("rights: what the live desk may do", rights::live_ops),
+    ("operators were killed in the middle of all this", kills::told),
     ("rights: what was used is what the chart grants", budget::rights),
 ];
 

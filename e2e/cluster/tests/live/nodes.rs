@@ -6,26 +6,35 @@ use anyhow::{Context as _, Result, ensure};
 use throng_cluster::api::kubectl;
 
 use crate::Said;
+use crate::kills;
 use crate::people::{Wish, words};
 use crate::world::{EVERYBODY, World, pods, rest, set_pools, until};
 
 /// Redis and etcd of a trial have no disk: they stay where they are.
 const ALL_BUT_STORES: &str = "app.kubernetes.io/name!=redis,app.kubernetes.io/name!=etcd";
-/// Users of a lost node are back by then.
+/// Users of a lost node are back by then, and nobody heard nothing for longer.
 const BACK: Duration = Duration::from_mins(1);
+/// Of a hundred pauses between two messages of the lively room, over all people and the whole time, one may be as long.
+const P99: Duration = Duration::from_secs(2);
 
-/// `kubectl drain` of each node, one after the other: it ends, and nobody is cut off.
+/// `kubectl drain` of each node, one after the other, while an operator dies: it ends, and nobody is cut off.
 pub(crate) fn drain_each(world: &World) -> Result<Said> {
     set_pools([3, 3, 3])?;
     let people = world.people(Wish { cluster: "live", count: EVERYBODY, name: "drain", may_cut: false })?;
     let mut times = Vec::new();
     for node in nodes()? {
         let began = Instant::now();
-        let drained = kubectl(&format!(
+        let line = format!(
             "drain {node} --ignore-daemonsets --delete-emptydir-data --force --timeout=240s --pod-selector={ALL_BUT_STORES}"
-        ));
+        );
+        let (drained, killed) = std::thread::scope(|scope| {
+            let draining = scope.spawn(|| kubectl(&line));
+            let killed = kills::one(world, "drain of nodes");
+            (draining.join(), killed)
+        });
+        let drained = drained.ok().context("a thread has panicked")?;
         times.push(format!("{node} {:.0} s", began.elapsed().as_secs_f64()));
-        let left = drained.and_then(|_| rest("live"));
+        let left = drained.and(killed).and_then(|()| rest("live"));
         kubectl(&format!("uncordon {node}"))?;
         left?;
     }
@@ -65,8 +74,13 @@ pub(crate) fn cut_off(world: &World) -> Result<Said> {
     std::thread::sleep(Duration::from_secs(3));
     let report = people.leave()?;
     ensure!(back <= world.within(BACK), "people were back after {back:?}");
+    let gap = |which: &str| report["gap_ms"][which].as_f64().context("nobody heard anything");
+    let (p99, longest) = (gap("p99")?, gap("max")?);
+    for (gap, bound) in [(p99, P99), (longest, BACK)] {
+        ensure!(gap <= world.within(bound).as_secs_f64() * 1e3, "somebody heard nothing for {gap} ms: {report}");
+    }
     Ok(Said::Well(format!(
-        "{victim}: everybody back after {:.1} s, Pods replaced after {:.1} s; {}",
+        "{victim}: everybody back after {:.1} s, silence p99 {p99} ms, longest {longest} ms, Pods replaced after {:.1} s; {}",
         back.as_secs_f64(),
         replaced.as_secs_f64(),
         words(&report)

@@ -3,29 +3,48 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::{Value, json};
 
 use crate::Said;
 use crate::people::{Wish, words};
-use crate::world::{EVERYBODY, World, apply, get, items, kubectl, metric, rest, set_pools, spec, until};
+use crate::world::{
+    EVERYBODY, NAMESPACE, World, apply, call, get, is, items, kubectl, metric, names_and_uids, pods, rest, set_pools,
+    spec, until,
+};
 
 /// What the operator makes for a cluster.
 const KINDS: [&str; 6] =
     ["pods", "services", "poddisruptionbudgets", "networkpolicies", "controllerrevisions", "secrets"];
 /// An edit is undone and a deletion made good by then.
 const SOON: Duration = Duration::from_secs(20);
+/// The operator reads Secrets twice a minute, as it may not watch them.
+const SECRET_SOON: Duration = Duration::from_secs(90);
+/// So often something is touched, that the operator looks.
+const TOUCH: Duration = Duration::from_secs(3);
+/// A kubelet brings a Secret to its Pods, and Pods look every five seconds.
+const DELIVERED: Duration = Duration::from_secs(15);
+/// Entry of the Secret that Pods prove themselves to each other with.
+const POD_KEY: &str = "pod-key";
 
 /// Edits are undone, what is deleted comes back, a deleted Pod is replaced; people notice nothing of it.
 pub(crate) fn edits(world: &World) -> Result<Said> {
     set_pools([2, 2, 2])?;
     let people = world.people(Wish { cluster: "live", count: EVERYBODY, name: "edits", may_cut: false })?;
     let began = Instant::now();
+    let key = second_key("live-pod-key")?;
     edit("service/live-gateway", r#"{"spec":{"selector":{"throng.dev/role":"nobody"}}}"#, "/spec/selector")?;
     edit("poddisruptionbudget/live-chatroom", r#"{"spec":{"minAvailable":9}}"#, "/spec/minAvailable")?;
     edit("networkpolicy/live-message", r#"{"spec":{"ingress":[]}}"#, "/spec/ingress")?;
+    let gateways = pods("throng.dev/cluster=live,throng.dev/role=gateway")?;
+    let gateway = gateways.first().and_then(|pod| pod["metadata"]["name"].as_str()).context("no gateway")?;
+    let unlabel = r#"{"metadata":{"labels":{"throng.dev/serving":null}}}"#;
+    edit(&format!("pod/{gateway}"), unlabel, "/metadata/labels/throng.dev~1serving")?;
     for object in ["service/live-gateway", "poddisruptionbudget/live-gateway", "networkpolicy/live-chatroom"] {
         comes_back(object)?;
     }
+    revision()?;
     for role in ["message", "chatroom", "gateway"] {
         let pod = get(&format!("pods -l throng.dev/cluster=live,throng.dev/role={role}"))?;
         let name = items(&pod).first().and_then(|pod| pod["metadata"]["name"].as_str()).context("no Pod")?.to_owned();
@@ -39,6 +58,8 @@ pub(crate) fn edits(world: &World) -> Result<Said> {
         rest("live")?;
     }
     let took = began.elapsed();
+    // What people put into a Secret of keys is theirs: it is followed, not undone.
+    ensure!(get("secret/live-pod-key")?["data"] == key, "the keys were written anew");
     let report = people.leave()?;
     Ok(Said::Well(format!("all as it was after {:.0} s; {}", took.as_secs_f64(), words(&report))))
 }
@@ -49,6 +70,8 @@ pub(crate) fn two_clusters(world: &World) -> Result<Said> {
     set_pools([2, 2, 2])?;
     apply(&spec("other", [2, 1, 1], 30081, "").replace("deadline: 60s", "deadline: 20s"))?;
     rest("other")?;
+    let (served, keys) = (names_and_uids("other")?, get("secret/other-pod-key")?);
+    kubectl("delete secret other-pod-key")?;
     let here = world.people(Wish { cluster: "live", count: 250, name: "same", may_cut: false })?;
     let there = world.people(Wish { cluster: "other", count: 250, name: "same", may_cut: true })?;
     let connections = |cluster: &str| -> Result<f64> {
@@ -59,7 +82,12 @@ pub(crate) fn two_clusters(world: &World) -> Result<Said> {
         ensure!((live - 250.0).abs() < 0.5 && (other - 250.0).abs() < 0.5, "{live} and {other} people");
         Ok(())
     })?;
-    let before = names("live")?;
+    new_keys("other", &keys)?;
+    ensure!(served == names_and_uids("other")?, "new keys have changed Pods: {served:?}");
+    let noticed = there.count("disconnects") + there.count("silences");
+    ensure!(noticed == 0, "people noticed that the keys of their Pods are others: {}", there.now());
+    let (before, stored) = (names("live")?, in_etcd("live")?);
+    ensure!(!in_etcd("other")?.is_empty(), "nothing of it is in etcd");
     let began = Instant::now();
     kubectl("delete chatroomcluster other --wait=false")?;
     until("people are asked to go", SOON, || {
@@ -73,9 +101,19 @@ pub(crate) fn two_clusters(world: &World) -> Result<Said> {
     })?;
     let took = began.elapsed();
     drop(there);
+    let left = in_etcd("other")?;
+    ensure!(left.is_empty(), "keys are left in etcd: {left:?}");
+    let now = in_etcd("live")?;
+    let lost: Vec<_> = stored.iter().filter(|key| !now.contains(key)).collect();
+    ensure!(!stored.is_empty() && lost.is_empty(), "the other cluster has lost keys in etcd: {lost:?}");
     ensure!(before == names("live")?, "the other cluster has changed: {before:?}, now {:?}", names("live")?);
     let report = here.leave()?;
-    Ok(Said::Well(format!("deleted with 250 people on it after {:.1} s; {}", took.as_secs_f64(), words(&report))))
+    Ok(Said::Well(format!(
+        "deleted with 250 people on it after {:.1} s, {} keys of the other are still in etcd; {}",
+        took.as_secs_f64(),
+        stored.len(),
+        words(&report)
+    )))
 }
 
 /// Changes a field of an object, and waits until it is what it was.
@@ -98,6 +136,66 @@ fn comes_back(object: &str) -> Result<()> {
         ensure!(get(object)?["metadata"]["uid"] != before, "it is the old one");
         Ok(())
     })
+}
+
+/// What a revision holds cannot be edited; one that is deleted comes back with what it held.
+fn revision() -> Result<()> {
+    let number = get("crc/live")?["status"]["revision"].as_u64().context("the cluster has no revision")?;
+    let object = format!("controllerrevision/live-{number}");
+    let before = get(&object)?;
+    let edited = kubectl(&format!(r#"patch {object} --type merge -p {{"data":{{"image":"throng:edited"}}}}"#));
+    let refused = edited.err().map(|error| format!("{error:#}")).unwrap_or_default();
+    ensure!(refused.contains("immutable"), "what {object} holds was edited: {refused}");
+    comes_back(&object)?;
+    let after = get(&object)?;
+    for field in ["data", "revision"] {
+        ensure!(before[field] == after[field], "{field} of {object} was {}, is {}", before[field], after[field]);
+    }
+    Ok(())
+}
+
+/// Puts a key behind that of a Secret, as at the beginning of a rotation: it counts too. What the Secret holds then.
+fn second_key(secret: &str) -> Result<Value> {
+    let first = get(&format!("secret/{secret}"))?["data"][POD_KEY].as_str().context("there is no key")?.to_owned();
+    let first = String::from_utf8(BASE64.decode(first)?)?;
+    let both = BASE64.encode(format!("{}\n{}", first.trim_end(), "5a".repeat(32)));
+    let patch = json!({"data": {POD_KEY: both}});
+    kubectl(&format!("patch secret {secret} --type merge -p {patch}"))?;
+    let now = get(&format!("secret/{secret}"))?["data"].clone();
+    ensure!(now[POD_KEY] == both, "the key was not edited");
+    Ok(now)
+}
+
+/// Waits until a cluster whose Secret was deleted has new keys, and its Pods and the operator know each other by them.
+fn new_keys(cluster: &str, before: &Value) -> Result<()> {
+    let (mut touched, mut times) = (Instant::now(), 0);
+    until("there are new keys", SECRET_SOON, || {
+        if touched.elapsed() > TOUCH {
+            (touched, times) = (Instant::now(), times + 1);
+            kubectl(&format!("annotate service {cluster}-gateway throng.test/touched={times} --overwrite"))?;
+        }
+        let now = get(&format!("secret/{cluster}-pod-key"))?;
+        ensure!(now["metadata"]["uid"] != before["metadata"]["uid"], "it is the old Secret");
+        ensure!(now["data"][POD_KEY] != before["data"][POD_KEY], "the key is the old one");
+        Ok(())
+    })?;
+    std::thread::sleep(DELIVERED);
+    until("the operator hears the Pods", SECRET_SOON, || {
+        let status = get(&format!("crc/{cluster}"))?["status"].clone();
+        ensure!(is(&status, "MetricsStale", "False"), "{}", status["conditions"]);
+        Ok(())
+    })
+}
+
+/// Keys that a cluster has in etcd. Asked through the API server, which reaches the Service of the trial's etcd.
+fn in_etcd(cluster: &str) -> Result<Vec<String>> {
+    let path = format!("/api/v1/namespaces/{NAMESPACE}/services/etcd:2379/proxy/v3/kv/range");
+    // A zero is what follows a slash.
+    let [from, to] = ["/", "0"].map(|end| BASE64.encode(format!("{NAMESPACE}/{cluster}{end}")));
+    let answer = call("POST", &path, Some(&json!({"key": from, "range_end": to, "keys_only": true})))?;
+    ensure!(answer.status == 200, "etcd: {} {}", answer.status, answer.body);
+    let stored = answer.body["kvs"].as_array().into_iter().flatten().filter_map(|one| one["key"].as_str());
+    stored.map(|key| Ok(String::from_utf8(BASE64.decode(key)?)?)).collect()
 }
 
 /// Names of all that belongs to a cluster, with uids.

@@ -10,8 +10,8 @@ use throng_cluster::api::repository;
 use crate::Said;
 use crate::people::{Wish, words};
 use crate::world::{
-    EVERYBODY, NAMESPACE, NEXT, POOLS, World, call, get, install_of, kill, kubectl, metric, names_and_uids, pods, rest,
-    set_pools, until,
+    EVERYBODY, NAMESPACE, NEXT, POOLS, World, call, get, install_of, kill, kill_uid, kubectl, metric, names_and_uids,
+    pods, rest, set_pools, uid, until,
 };
 
 const LEASE: &str = "lease/throng-operator";
@@ -20,8 +20,8 @@ const AFTER_CRASH: Duration = Duration::from_secs(20);
 /// ... and after an end in peace.
 const AFTER_END: Duration = Duration::from_secs(3);
 /// No operator for so long.
-const NOBODY: (Duration, Duration) = (Duration::from_mins(10), Duration::from_secs(30));
-/// What holds the slots of a lost Pod is there by then.
+const NOBODY: (Duration, Duration) = (Duration::from_mins(10), Duration::from_mins(1));
+/// The slots of a lost Pod have another owner by then, and no room was silent for longer.
 const TAKEN_OVER: Duration = Duration::from_secs(10);
 
 /// The leader is killed, then told to end; each time its successor does what is wanted next. At last the operator becomes another
@@ -77,7 +77,8 @@ fn upgrade() -> Result<String> {
     })
 }
 
-/// Both operators are away and a chatroom Pod dies: its rooms go on elsewhere. When the operators are back, all is as it was.
+/// Both operators are away and a chatroom Pod is lost: its rooms go on elsewhere, and nobody replaces it. When the operators are
+/// back, they do, and touch no other Pod.
 pub(crate) fn nobody(world: &World) -> Result<Said> {
     set_pools([2, 2, 2])?;
     let people = world.people(Wish { cluster: "live", count: EVERYBODY, name: "nobody", may_cut: true })?;
@@ -88,47 +89,74 @@ pub(crate) fn nobody(world: &World) -> Result<Said> {
         Ok(())
     })?;
     let (away, before, leader) = (Instant::now(), names_and_uids("live")?, holder()?);
-    let lost = world.own().map(|_| lose_chatroom(world)).transpose();
-    let lasts = world.lasts(NOBODY.0, NOBODY.1);
-    std::thread::sleep(lasts.saturating_sub(away.elapsed()));
-    let ended = people.count("disconnects");
+    let looked = (|| {
+        let lost = world.own().map(|_| lose_chatroom(world)).transpose()?;
+        let lasts = world.lasts(NOBODY.0, NOBODY.1);
+        std::thread::sleep(lasts.saturating_sub(away.elapsed()));
+        let mut left = before.clone();
+        left.retain(|(name, _)| lost.as_ref().is_none_or(|lost| lost.name != *name));
+        let meanwhile = names_and_uids("live")?;
+        ensure!(meanwhile == left, "Pods have changed while there was no operator: {left:?}, now {meanwhile:?}");
+        let ended = people.count("disconnects");
+        ensure!(ended == 0, "{ended} connections ended while there was no operator");
+        Ok::<_, anyhow::Error>((lost, left))
+    })();
     kubectl("scale deployment throng --replicas=2")?;
-    let lost = lost?.unwrap_or_else(|| "no Pod was killed: the cluster is not ours".to_owned());
+    let (lost, left) = looked?;
     until("somebody leads again", Duration::from_mins(2), || {
         let now = holder()?;
         ensure!(!now.is_empty() && now != leader, "{now} leads");
         Ok(())
     })?;
+    until("every pool has its Pods", Duration::from_mins(2), || {
+        let now = names_and_uids("live")?;
+        ensure!(now.len() == before.len(), "{now:?}");
+        Ok(())
+    })?;
     // Whoever begins with an empty memory must have seen everything before it acts.
     std::thread::sleep(Duration::from_secs(3));
     rest("live")?;
-    ensure!(
-        before == names_and_uids("live")?,
-        "operators that came back changed Pods: {before:?}, now {:?}",
-        names_and_uids("live")?
-    );
-    ensure!(ended == 0, "{ended} connections ended while there was no operator");
+    let after = names_and_uids("live")?;
+    let stayed = left.iter().all(|pod| after.contains(pod));
+    ensure!(stayed && after.len() == before.len(), "operators that came back changed Pods: {left:?}, now {after:?}");
     let report = people.leave()?;
+    let silence = report["gap_ms"]["max"].as_f64().context("nobody heard anything")?;
+    let bound = world.within(TAKEN_OVER);
+    ensure!(silence <= bound.as_secs_f64() * 1e3, "somebody heard nothing for {silence} ms, {bound:?} are promised");
+    let lost = lost.map_or_else(
+        || "no Pod was lost: the cluster is not ours".to_owned(),
+        |lost| format!("{} was lost, others had its slots after {:.1} s", lost.name, lost.taken_over.as_secs_f64()),
+    );
     Ok(Said::Well(format!("{:.0} s without one; {lost}; {}", away.elapsed().as_secs_f64(), words(&report))))
 }
 
-/// A chatroom Pod dies, and messages flow again.
-fn lose_chatroom(world: &World) -> Result<String> {
-    let victims = pods("throng.dev/cluster=live,throng.dev/role=chatroom")?;
-    let victim =
-        victims.first().and_then(|pod| pod["metadata"]["name"].as_str()).context("no chatroom Pod")?.to_owned();
-    kill(&victim, Signal::KILL)?;
-    let killed = Instant::now();
-    let owned = || -> Result<f64> {
-        let found = metric("live", "chatroom", "throng_chatroom_slots")?;
-        Ok(found.iter().map(|(_, slots)| *slots).sum())
-    };
+/// A Pod that is no more.
+struct Lost {
+    name: String,
+    taken_over: Duration,
+}
+
+/// The chatroom Pod with most people is gone without a word, and so is its object, or the kubelet would start it again: the
+/// others have all slots.
+fn lose_chatroom(world: &World) -> Result<Lost> {
+    let members = metric("live", "chatroom", "throng_chatroom_members")?;
+    let most = members.into_iter().max_by(|(_, one), (_, other)| one.total_cmp(other));
+    let (name, _) = most.context("there is no chatroom Pod")?;
+    let uid = uid(&name)?;
+    let began = Instant::now();
+    // It stands still while its object goes: it cannot hand anything over.
+    kill_uid(&uid, Signal::STOP)?;
+    kubectl(&format!("delete pod {name} --force --grace-period=0 --wait=false"))?;
+    // Unless the kubelet has done that already.
+    let _ = kill_uid(&uid, Signal::KILL);
     until("every slot has an owner", world.within(TAKEN_OVER), || {
-        let slots = owned()?;
+        let found = metric("live", "chatroom", "throng_chatroom_slots")?;
+        ensure!(!found.iter().any(|(pod, _)| *pod == name), "{name} is still there");
+        let slots: f64 = found.iter().map(|(_, slots)| *slots).sum();
         ensure!(slots >= 4096.0, "{slots} of 4096 slots");
         Ok(())
     })?;
-    Ok(format!("{victim} was killed, its slots were owned again after {:.1} s", killed.elapsed().as_secs_f64()))
+    Ok(Lost { name, taken_over: began.elapsed() })
 }
 
 /// Asks for other pools and ends the leader in the same moment: how long from its end until a successor has begun.
@@ -167,6 +195,11 @@ fn ask_for(pools: [u32; 3]) -> Result<()> {
 fn holder() -> Result<String> {
     let lease = get(LEASE)?;
     Ok(lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned())
+}
+
+/// The name of the Pod that leads.
+pub(crate) fn leader() -> Result<String> {
+    Ok(pod_of(&holder()?).to_owned())
 }
 
 /// The Pod of a leader: its name begins with that.

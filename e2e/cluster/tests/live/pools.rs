@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::Said;
+use crate::kills;
 use crate::people::{People, Wish, words};
 use crate::world::{EVERYBODY, POOLS, World, apply, get, metric, set_pools, spec, until};
 
@@ -15,7 +16,7 @@ const ENOUGH: f64 = 50.0;
 /// Names of rooms are tried until every chatroom Pod owns one.
 const TRIES: u32 = 6;
 
-/// One Pod of each pool goes, then half of all pools at once; nobody may be cut off.
+/// One Pod of each pool goes, then half of all pools at once, and operators die meanwhile; nobody may be cut off.
 pub(crate) fn scale_in(world: &World) -> Result<Said> {
     let mut pools = [3, 3, 3];
     set_pools(pools)?;
@@ -24,11 +25,17 @@ pub(crate) fn scale_in(world: &World) -> Result<Said> {
     for place in 0..POOLS.len() {
         fewest.push(fewest_people(place)?);
         pools[place] -= 1;
+        apply(&spec("live", pools, 30080, ""))?;
+        if place > 0 {
+            kills::one(world, "scale-in")?;
+        }
         set_pools(pools)?;
     }
     let first = people.leave()?;
     set_pools([4, 4, 4])?;
     let people = everywhere(world)?;
+    apply(&spec("live", [2, 2, 2], 30080, ""))?;
+    kills::one(world, "scale-in")?;
     set_pools([2, 2, 2])?;
     let second = people.leave()?;
     Ok(Said::Well(format!(

@@ -11,10 +11,11 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::Said;
+use crate::kills;
 use crate::people::{People, Wish, binary, words};
 use crate::world::{
-    EVERYBODY, IMAGE, NAMESPACE, NEXT, World, apply, get, is, kill, kubectl, metric_of, names_and_uids, pods, rest,
-    set_pools, spec, until,
+    EVERYBODY, IMAGE, NAMESPACE, NEXT, World, apply, get, is, kill, metric_of, names_and_uids, pods, rest, set_pools,
+    spec, until,
 };
 
 /// An image that no registry has.
@@ -40,7 +41,12 @@ pub(crate) fn canary(world: &World) -> Result<Said> {
     until("the bad image halts the rollout", world.within(STEP), || phase_is("Halted"))?;
     let halted = began.elapsed();
     let status = get("crc/live")?["status"].clone();
-    ensure!(is(&status, "Degraded", "True"), "a halt is not told: {}", status["conditions"]);
+    let mut conditions = status["conditions"].as_array().into_iter().flatten();
+    let told = conditions.any(|one| {
+        let names_it = one["message"].as_str().is_some_and(|message| message.contains(MISSING));
+        one["type"] == "Degraded" && one["status"] == "True" && one["reason"] == "RolloutHalted" && names_it
+    });
+    ensure!(told, "a halt is not told: {}", status["conditions"]);
     let now = names_and_uids("live")?;
     ensure!(before.iter().all(|pod| now.contains(pod)), "Pods with users have changed: {before:?}, now {now:?}");
     ensure!(people.count("goaways") == 0 && status["rollout"]["usersPercent"] == 0, "users moved: {}", people.now());
@@ -49,17 +55,23 @@ pub(crate) fn canary(world: &World) -> Result<Said> {
     until("the next spec takes its place and has its share", world.within(STEP), || reached(NEXT))?;
     let share = share()?;
     ensure!(share.abs_diff(SHARE.0) <= SHARE.1, "the canary has {share} % of the users, {} were asked for", SHARE.0);
-    operate("pause")?;
-    until("the rollout is held", AGAIN, || phase_is("Paused"))?;
+    succeeds(&operate("pause")?)?;
+    phase_is("Paused")?;
     std::thread::sleep(world.lasts(Duration::from_mins(1), Duration::from_secs(5)));
     phase_is("Paused")?;
     let held = self::share()?;
     ensure!(held.abs_diff(SHARE.0) <= SHARE.1, "it is held at {held} % of the users, {} were asked for", SHARE.0);
-    operate("promote")?;
+    succeeds(&operate("resume")?)?;
+    until("the canary goes on with its share", STEP, || reached(NEXT))?;
+    let resumed = self::share()?;
+    ensure!(resumed.abs_diff(SHARE.0) <= SHARE.1, "it went on with {resumed} %, {} were asked for", SHARE.0);
+    succeeds(&operate("promote")?)?;
+    until("everybody moves", STEP, || phase_is("Promoting").or_else(|_| is_done(NEXT)))?;
     serves_alone(NEXT)?;
+    until("everybody is there", Duration::from_secs(10), || people.all_there(EVERYBODY))?;
     let report = people.leave()?;
     Ok(Said::Well(format!(
-        "a bad image halts after {:.0} s; the canary had {share} %, held {held} %; {}",
+        "a bad image halts after {:.0} s; the canary had {share} %, held {held} %, resumed {resumed} %; {}",
         halted.as_secs_f64(),
         words(&report)
     )))
@@ -101,9 +113,9 @@ pub(crate) fn slow(world: &World) -> Result<Said> {
 }
 
 /// Where a release is taken back.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// Its Pods start.
+    /// Its Pods start: some never will.
     Starting,
     /// It has a share of the users.
     Canary,
@@ -116,7 +128,7 @@ enum Step {
 /// A release is taken back at each step, fast and gently, while its manifest is applied again and again.
 pub(crate) fn rollbacks(world: &World) -> Result<Said> {
     use Step::{Canary, Done, Promoting, Starting};
-    let short = [(Canary, "fast"), (Promoting, "gentle"), (Done, "fast")];
+    let short = [(Starting, "fast"), (Starting, "gentle"), (Canary, "fast"), (Promoting, "gentle"), (Done, "fast")];
     let all = [Starting, Canary, Promoting, Done].into_iter().flat_map(|step| [(step, "fast"), (step, "gentle")]);
     let cases: Vec<_> = if world.full { all.collect() } else { short.to_vec() };
     set_pools([2, 2, 2])?;
@@ -133,10 +145,16 @@ pub(crate) fn rollbacks(world: &World) -> Result<Said> {
 /// One of them: how long from the command to the last user back.
 fn taken_back(world: &World, people: &People, step: Step, pace: &str) -> Result<Duration> {
     let hold = if matches!(step, Step::Canary | Step::Starting) { "1h" } else { "1s" };
-    let manifest = release(NEXT, &steps(world, hold).replace("warmRollback: 0s", "warmRollback: 10m"));
+    let mut manifest = release(NEXT, &steps(world, hold).replace("warmRollback: 0s", "warmRollback: 10m"));
+    if step == Step::Starting {
+        // No node takes its chatroom Pods, so that nothing of it may be used, and it starts until somebody ends it.
+        manifest =
+            manifest.replace("  chatroom: {", "  chatroom: {template: {nodeSelector: {throng.test/node: none}}, ");
+    }
+    let asked_to_move = people.count("goaways");
     apply(&manifest)?;
     until("the release is where it is taken back", world.within(STEP), || match step {
-        Step::Starting => phase_is("Starting"),
+        Step::Starting => starting(),
         Step::Canary => reached(NEXT),
         // Somebody has moved, not only the word.
         Step::Promoting => phase_is("Promoting").and_then(|()| {
@@ -151,15 +169,18 @@ fn taken_back(world: &World, people: &People, step: Step, pace: &str) -> Result<
     let operation = roll_back(pace)?;
     let back = until("everybody is back", world.within(BACK), || nobody_on(NEXT, people)).map(|()| began.elapsed());
     let looked = back.and_then(|back| {
-        until("the operation is done", STEP, || {
-            let status = get(&format!("cro/{operation}"))?["status"].clone();
-            ensure!(status["phase"] == "Succeeded", "{status}");
-            Ok(())
-        })?;
-        std::thread::sleep(AGAIN * 2);
+        if matches!(step, Step::Starting | Step::Done) {
+            // Who takes over knows of the rollback from the status alone.
+            kills::one(world, "rollbacks")?;
+        }
+        succeeds(&operation)?;
+        // It is applied once more at least.
+        std::thread::sleep(AGAIN + Duration::from_secs(1));
         let status = get("crc/live")?["status"].clone();
         ensure!(is(&status, "RolledBack", "True"), "the block did not last: {}", status["conditions"]);
         nobody_on(NEXT, people)?;
+        let moved = people.count("goaways") - asked_to_move;
+        ensure!(step != Step::Starting || moved == 0, "{moved} people were asked to move for what had not started");
         Ok(back)
     });
     again.stop()?;
@@ -180,23 +201,12 @@ pub(crate) fn killed_operators(world: &World) -> Result<Said> {
     let people = world.people(Wish { cluster: "live", count: EVERYBODY, name: "random", may_cut: false })?;
     let kills = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&kills);
-    // Steps of the golden ratio: they look random, and are the same in every run.
     let chaos = Repeat::start(Duration::from_secs(4), move || {
         let number = counted.load(Ordering::Relaxed);
-        let operators = pods("app.kubernetes.io/name=throng-operator")?;
-        let running: Vec<_> = operators.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()).collect();
-        if number >= wanted || running.len() < 2 {
-            return Ok(());
-        }
-        let step = number * 6180 % 10_000;
-        std::thread::sleep(Duration::from_millis(step as u64));
-        let victim = running.get(usize::from(step > 5_000)).and_then(|pod| pod["metadata"]["name"].as_str());
-        let victim = victim.context("an operator has a name")?;
-        // One that has not started yet has no process: another time.
-        if kill(victim, Signal::KILL).is_ok() {
+        if number < wanted {
+            std::thread::sleep(Duration::from_millis((number * 6180 % 10_000) as u64));
+            kills::now("releases")?;
             counted.store(number + 1, Ordering::Relaxed);
-            // Another Pod, or Kubernetes would wait longer after each.
-            kubectl(&format!("delete pod {victim} --force --grace-period=0 --wait=false --ignore-not-found"))?;
         }
         Ok(())
     });
@@ -204,6 +214,7 @@ pub(crate) fn killed_operators(world: &World) -> Result<Said> {
     let looked = (|| {
         while kills.load(Ordering::Relaxed) < wanted {
             rounds += 1;
+            ensure!(chaos.goes_on(), "nobody is killed any more");
             apply(&release(NEXT, &steps(world, "5s")))?;
             if rounds % 2 == 1 {
                 until("the canary has its share", STEP * 2, || reached(NEXT).or_else(|_| is_done(NEXT)))?;
@@ -244,6 +255,26 @@ fn phase_is(phase: &str) -> Result<()> {
     let status = get("crc/live")?["status"].clone();
     ensure!(status["rollout"]["phase"] == phase, "{} {}", status["rollout"], status["why"]);
     Ok(())
+}
+
+/// Whether the Pods of a release start: its gateways are there, of its chatroom Pods one, which does not run.
+fn starting() -> Result<()> {
+    phase_is("Starting")?;
+    let chatrooms = pods("throng.dev/cluster=live,throng.dev/role=chatroom")?;
+    let waits = chatrooms
+        .iter()
+        .any(|pod| pod["spec"]["containers"][0]["image"] == NEXT && pod["status"]["phase"] == "Pending");
+    ensure!(waits && !gateways_of(NEXT)?.is_empty(), "its Pods are not there yet");
+    Ok(())
+}
+
+/// Waits until an operation has done what it was asked for.
+fn succeeds(operation: &str) -> Result<()> {
+    until(&format!("the operation {operation} is done"), STEP, || {
+        let status = get(&format!("cro/{operation}"))?["status"].clone();
+        ensure!(status["phase"] == "Succeeded", "{status}");
+        Ok(())
+    })
 }
 
 /// Whether the canary has its share, and it is that of this image.
@@ -337,6 +368,11 @@ impl Repeat {
             Ok(())
         });
         Self { ended, thread: Some(thread) }
+    }
+
+    /// Whether nothing went wrong so far.
+    fn goes_on(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
     /// Ends it; what went wrong.

@@ -6,10 +6,11 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 
 use crate::Said;
+use crate::kills;
 use crate::people::{Wish, words};
 use crate::world::{EVERYBODY, World, kill, pods, rest, set_pools, until};
 
-/// Each is killed in turn: nobody is disconnected, nothing is lost.
+/// Each is killed in turn, and an operator with it: nobody is disconnected, nothing is lost.
 pub(crate) fn restarts(world: &World) -> Result<Said> {
     if world.own().is_none() {
         return Ok(Said::NotRun("processes of a cluster that is not ours are not killed"));
@@ -30,6 +31,7 @@ pub(crate) fn restarts(world: &World) -> Result<Said> {
         let found = pods(&format!("app.kubernetes.io/name={store}"))?;
         let name = found.first().and_then(|pod| pod["metadata"]["name"].as_str()).context("no name")?.to_owned();
         kill(&name, Signal::KILL)?;
+        kills::one(world, "stores")?;
         until("the store is back", Duration::from_mins(2), || {
             let now = restarts(store)?;
             ensure!(now > before, "{store} was not restarted yet");

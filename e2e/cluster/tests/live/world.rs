@@ -11,8 +11,8 @@ use throng_cluster::api::{self, Answer, Api, helm, repository};
 
 use crate::people::{People, Wish};
 
-/// Where everything is installed.
-pub(crate) const NAMESPACE: &str = "live";
+/// Where everything is installed: where the README says.
+pub(crate) const NAMESPACE: &str = "throng";
 /// The key that signs the tokens of users; `examples/quickstart.yaml` has it.
 pub(crate) const SECRET: &str = "throng-dev-only-not-for-production";
 /// Pools in the order of their counts.
@@ -82,6 +82,7 @@ pub(crate) fn install(flags: &str) -> Result<()> {
 
 /// The same with the operator's chart of other sources.
 pub(crate) fn install_of(sources: &Path, flags: &str) -> Result<()> {
+    make_namespace()?;
     let chart = |sources: &Path, name: &str| sources.join("helm").join(name).display().to_string();
     // What another test may have applied without Helm is taken over.
     helm(&format!(
@@ -89,13 +90,19 @@ pub(crate) fn install_of(sources: &Path, flags: &str) -> Result<()> {
         chart(&repository(), "throng-crds")
     ))?;
     let values = chart(sources, "throng/values-quickstart.yaml");
-    helm(&format!(
-        "upgrade --install throng {} --namespace {NAMESPACE} --create-namespace --values {values} --set replicas=2 \
-         --set quickstart.redis.image=throng.test/stores:1 --set quickstart.etcd.image=throng.test/stores:1 \
-         --set peopleRoles.create=true {flags}",
-        chart(sources, "throng")
-    ))
-    .map(drop)
+    let chart = chart(sources, "throng");
+    // One operator is enough to try it out; here another takes over.
+    let values = format!("--values {values} --set replicas=2 {flags}");
+    helm(&format!("upgrade --install throng {chart} --namespace {NAMESPACE} {values}")).map(drop)
+}
+
+/// Makes the namespace if it is not there. It enforces the *restricted* Pod Security Standard, as one in production would.
+pub(crate) fn make_namespace() -> Result<()> {
+    if api::kubectl(&format!("get namespace {NAMESPACE}")).is_err() {
+        api::kubectl(&format!("create namespace {NAMESPACE}"))?;
+    }
+    let level = "pod-security.kubernetes.io/enforce=restricted";
+    api::kubectl(&format!("label namespace {NAMESPACE} {level} --overwrite")).map(drop)
 }
 
 /// A cluster of the example, with so many Pods and a port on every node; `more` is further YAML of its spec.
@@ -288,20 +295,29 @@ pub(crate) fn until(what: &str, within: Duration, mut ask: impl FnMut() -> Resul
     }
 }
 
-/// Kills the processes of a Pod, which lie in its control group, all but the one that keeps its namespaces open; how many there
-/// were. Only where the cluster runs on this machine.
+/// Sends a signal to the processes of a Pod, which lie in its control group, all but the one that keeps its namespaces open; how
+/// many there were. Only where the cluster runs on this machine.
 pub(crate) fn kill(pod: &str, signal: rustix::process::Signal) -> Result<usize> {
-    let uid = get(&format!("pod/{pod}"))?["metadata"]["uid"].as_str().context("a Pod has a uid")?.to_owned();
+    kill_uid(&uid(pod)?, signal)
+}
+
+/// The same by the uid, for a Pod whose object may be gone.
+pub(crate) fn kill_uid(uid: &str, signal: rustix::process::Signal) -> Result<usize> {
     let mut killed = 0;
     for entry in std::fs::read_dir("/proc")?.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         let read = |file: &str| std::fs::read_to_string(entry.path().join(file)).unwrap_or_default();
-        let is_its = read("cgroup").contains(&uid) && read("comm").trim() != "busybox";
+        let is_its = read("cgroup").contains(uid) && read("comm").trim() != "busybox";
         if let Some(pid) = rustix::process::Pid::from_raw(pid).filter(|_| is_its) {
             rustix::process::kill_process(pid, signal)?;
             killed += 1;
         }
     }
-    ensure!(killed > 0, "no process of the Pod {pod} was found");
+    ensure!(killed > 0, "no process of the Pod {uid} was found");
     Ok(killed)
+}
+
+/// The uid of a Pod.
+pub(crate) fn uid(pod: &str) -> Result<String> {
+    Ok(get(&format!("pod/{pod}"))?["metadata"]["uid"].as_str().context("a Pod has a uid")?.to_owned())
 }
