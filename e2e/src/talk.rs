@@ -86,7 +86,7 @@ impl Talk {
     }
 
     /// The 99th percentile of what is heard in a while from now on, and how much was heard until its end.
-    fn listen(&self) -> Result<(Duration, usize)> {
+    fn listen(&mut self) -> Result<(Duration, usize)> {
         let (began, before) = (Instant::now(), self.words.heard().len());
         loop {
             std::thread::sleep(EVERY);
@@ -94,8 +94,15 @@ impl Talk {
             if heard.len() >= before + ENOUGH && began.elapsed() >= CALM {
                 return Ok((p99(heard.get(before..).unwrap_or_default()), heard.len()));
             }
-            if self.thread.as_ref().is_none_or(JoinHandle::is_finished) || began.elapsed() > CALM * 30 {
-                bail!("the two do not hear each other");
+            let so_far = heard.len() - before;
+            drop(heard);
+            if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
+                let ended =
+                    self.thread.take().and_then(|thread| thread.join().ok()).context("the talk has panicked")?;
+                return Err(ended.err().context("the talk is over")?.context(format!("after {so_far} words")));
+            }
+            if began.elapsed() > CALM * 30 {
+                bail!("the two hear too little of each other: {so_far} words in {:?}", began.elapsed());
             }
         }
     }

@@ -3,13 +3,14 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use throng_e2e::client::Client;
 use throng_e2e::dev::{binary, root};
 use throng_e2e::http;
 
 use crate::SOON;
 
-/// A `throng dev` that speaks to a person. It ends when its input is closed.
+/// A `throng dev` that speaks to a person, and ends as that person ends it.
 struct Spoken {
     child: Child,
     lines: Vec<String>,
@@ -18,7 +19,7 @@ struct Spoken {
 impl Spoken {
     fn start(args: &[&str]) -> Self {
         let mut command = Command::new(binary().unwrap());
-        command.args(["dev", "--listen", "127.0.0.1:0"]).args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(["dev", "--listen", "127.0.0.1:0"]).args(args).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut lines = Vec::new();
         for line in BufReader::new(child.stdout.take().unwrap()).lines() {
@@ -37,7 +38,7 @@ impl Spoken {
     }
 
     fn end(mut self) {
-        drop(self.child.stdin.take());
+        kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
         assert!(self.child.wait().unwrap().success());
     }
 }
