@@ -6,13 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use throng_gateway::options::{Algorithm, Auth, JwtKey, ResumeKey, Secret};
-
-/// Object identifiers of the kinds of public keys, as they stand in DER.
-const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
-const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
+use throng_core::secrets::{self, Content};
+use throng_gateway::options::{Auth, JwtKey, ResumeKey, Secret};
 
 /// Text of one file, without the end of its last line.
 pub(super) fn text(path: &Path) -> Result<String> {
@@ -20,17 +15,23 @@ pub(super) fn text(path: &Path) -> Result<String> {
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 
-/// Entries of a directory, by name; at least one.
-fn entries(directory: &Path) -> Result<Vec<(String, String)>> {
+/// Text of one file that must hold something of use.
+pub(super) fn useful(path: &Path, content: Content) -> Result<String> {
+    let text = text(path)?;
+    match secrets::check(content, text.as_bytes()) {
+        Ok(()) => Ok(text),
+        Err(flaw) => bail!("{} {flaw}", path.display()),
+    }
+}
+
+/// Entries of a directory, by name; at least one, and all of use.
+fn entries(directory: &Path, content: Content) -> Result<Vec<(String, String)>> {
     let listed = fs::read_dir(directory).with_context(|| format!("{} cannot be read", directory.display()))?;
     let mut entries = Vec::new();
     for entry in listed {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        if !name.starts_with('.') {
-            let text = text(&directory.join(&name))?;
-            if text.trim().is_empty() {
-                bail!("{} is empty: fill in this entry of its Secret", directory.join(&name).display());
-            }
+        if !secrets::is_hidden(&name) {
+            let text = useful(&directory.join(&name), content)?;
             entries.push((name, text));
         }
     }
@@ -51,46 +52,31 @@ pub(super) fn with_keys(configured: &Auth) -> Result<Auth> {
 
 fn read_keys(auth: &mut Auth) -> Result<()> {
     if let Some(directory) = &auth.jwt_dir {
-        for (name, key) in entries(directory).context("gateway.auth.jwt_dir")? {
-            let algorithm = algorithm(&key).filter(|algorithm| auth.jwt_algorithms.contains(algorithm));
-            let algorithm = algorithm.with_context(|| {
-                let allowed = &auth.jwt_algorithms;
-                format!("gateway.auth.jwt_dir: the key {name} is for none of the algorithms {allowed:?}")
-            })?;
+        let allowed = auth.jwt_algorithms.iter().copied().collect();
+        for (name, key) in entries(directory, Content::JwtKey(allowed)).context("gateway.auth.jwt_dir")? {
+            let algorithm = secrets::algorithm(&key, allowed).context("gateway.auth.jwt_dir")?;
             auth.jwt.push(JwtKey { id: Some(name), algorithm, key: Secret(key) });
         }
     }
     if let Some(directory) = &auth.resume_dir {
-        let keys = entries(directory).context("gateway.auth.resume_dir")?.into_iter();
+        let keys = entries(directory, Content::ResumeKey).context("gateway.auth.resume_dir")?.into_iter();
         auth.resume.extend(keys.map(|(id, secret)| ResumeKey { id, secret: Secret(secret) }));
     }
     if let Some(directory) = &auth.api_keys_dir {
-        let keys = entries(directory).context("gateway.auth.api_keys_dir")?.into_iter();
+        let keys = entries(directory, Content::ApiKey).context("gateway.auth.api_keys_dir")?.into_iter();
         auth.api_keys.extend(keys.map(|(_, key)| Secret(key)));
     }
     Ok(())
 }
 
-/// What a key can verify: a public key says so itself, any other text is a shared secret.
-fn algorithm(key: &str) -> Option<Algorithm> {
-    if !key.trim_start().starts_with("-----BEGIN") {
-        return Some(Algorithm::HS256);
-    }
-    let lines = key.lines().filter(|line| !line.starts_with("-----"));
-    let der = STANDARD.decode(lines.map(str::trim).collect::<String>()).ok()?;
-    let has = |identifier: &[u8]| der.windows(identifier.len()).any(|window| window == identifier);
-    match () {
-        () if has(EC) => Some(Algorithm::ES256),
-        // The older form of an RSA key names no algorithm.
-        () if has(RSA) || key.contains("BEGIN RSA PUBLIC KEY") => Some(Algorithm::RS256),
-        () => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use throng_gateway::options::Algorithm;
+
     use super::*;
 
+    const OLD: &str = "an old secret of 32 bytes or more";
+    const NEW: &str = "a new secret of 32 bytes or more";
     const EC_KEY: &str = "-----BEGIN PUBLIC KEY-----
 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEEVs/o5+uQbTjL3chynL4wXgUg2R9
 q9UU8I5mEovUf86QZ7kOBIjJwqnzD1omageEHWwHdBO6B+dFabmdT9POxg==
@@ -107,7 +93,7 @@ q9UU8I5mEovUf86QZ7kOBIjJwqnzD1omageEHWwHdBO6B+dFabmdT9POxg==
     #[test]
     fn keys_are_named_as_their_entries_and_say_what_they_are() {
         let jwt = directory(&[("main", EC_KEY), (".hidden", "no key")]);
-        let resume = directory(&[("r1", "old\n"), ("r2", "new\n")]);
+        let resume = directory(&[("r1", OLD), ("r2", &format!("{NEW}\n"))]);
         let mut auth = Auth {
             jwt_dir: Some(jwt.path().into()),
             jwt_algorithms: vec![Algorithm::ES256],
@@ -119,12 +105,12 @@ q9UU8I5mEovUf86QZ7kOBIjJwqnzD1omageEHWwHdBO6B+dFabmdT9POxg==
         assert_eq!((auth.jwt[0].id.as_deref(), auth.jwt[0].algorithm), (Some("main"), Algorithm::ES256));
         let resume: Vec<&str> = auth.resume.iter().map(|key| key.id.as_str()).collect();
         assert_eq!(resume, ["r2", "r1"], "the newest signs");
-        assert_eq!(auth.resume[0].secret, Secret("new".into()));
+        assert_eq!(auth.resume[0].secret, Secret(NEW.into()));
     }
 
     #[test]
     fn a_key_of_an_algorithm_that_is_not_allowed_and_an_empty_secret_are_errors() {
-        let shared = directory(&[("main", "a shared secret")]);
+        let shared = directory(&[("main", OLD)]);
         let of = |directory: &tempfile::TempDir, algorithm| {
             let mut auth =
                 Auth { jwt_dir: Some(directory.path().into()), jwt_algorithms: vec![algorithm], ..Auth::default() };
@@ -144,8 +130,9 @@ q9UU8I5mEovUf86QZ7kOBIjJwqnzD1omageEHWwHdBO6B+dFabmdT9POxg==
         }
         let short = directory(&[("main", "short")]);
         let mut auth = Auth { resume_dir: Some(short.path().into()), ..Auth::default() };
-        read_keys(&mut auth).unwrap();
-        assert!(auth.check().unwrap_err().to_string().contains("(main)"), "the gateway refuses it when it starts");
+        let said = format!("{:#}", read_keys(&mut auth).unwrap_err());
+        assert!(said.contains("main has 5 bytes") && !said.contains("short"), "{said}");
+        assert!(of(&short, Algorithm::HS256).is_err(), "who signs tokens with it can be found by trying");
         let broken = directory(&[("main", "-----BEGIN PUBLIC KEY-----\n????\n-----END PUBLIC KEY-----")]);
         assert!(of(&broken, Algorithm::ES256).is_err());
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use throng_core::InstanceId;
+use throng_core::secrets::Content;
 use throng_gateway::options::Secret;
 use throng_registry::{Credentials as EtcdCredentials, EtcdOptions, Tls as EtcdTls};
 use throng_store::redis::{Credentials as RedisCredentials, Secret as RedisSecret, Tls as RedisTls};
@@ -187,8 +188,9 @@ impl Node {
 /// User and password from the files of a directory.
 pub(super) fn redis_credentials(directory: &Path) -> Result<RedisCredentials> {
     let user = directory.join("username");
-    let username = if user.exists() { Some(mounted::text(&user)?) } else { None };
-    let password = mounted::text(&directory.join("password")).context("node.redis_credentials_dir")?;
+    let read = |file: &Path| mounted::useful(file, Content::Credential).context("node.redis_credentials_dir");
+    let username = if user.exists() { Some(read(&user)?) } else { None };
+    let password = read(&directory.join("password"))?;
     Ok(RedisCredentials { username, password: Some(RedisSecret::new(password)) })
 }
 

@@ -239,7 +239,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
         let remove = |name: &str| std::fs::remove_file(directory.path().join(name)).unwrap();
-        write("main", "a shared secret");
+        write("main", "a shared secret of 32 bytes or more");
         let configured =
             Auth { jwt_dir: Some(directory.path().into()), jwt_algorithms: vec![Algorithm::HS256], ..Auth::default() };
         let known = mounted::with_keys(&configured).unwrap();
@@ -252,7 +252,7 @@ mod tests {
             Some(keys.in_force.jwt.iter().map(|key| key.id.clone().unwrap()).collect::<Vec<_>>().join(" "))
         };
         assert_eq!(look().as_deref(), Some("main"));
-        write("second", "another secret");
+        write("second", "another secret of 32 bytes or more");
         assert_eq!(look().as_deref(), Some("second main"));
         write("third", "-----BEGIN PUBLIC KEY-----\n????\n-----END PUBLIC KEY-----");
         assert_eq!(look(), None, "nothing changes while one of them does not read");

@@ -6,7 +6,7 @@
 //!
 //! The words: [`ids`] and [`lane`]; what a room orders: [`stamp`] and [`message`]; which Pod it belongs to: [`slot`].
 //! What the operator says to running Pods: [`placement`] of slots and [`policy`] of rooms;
-//! what it knows of each [`gateway`].
+//! what it knows of each [`gateway`]. What [`secrets`] must hold, both ask.
 
 pub mod fanout;
 pub mod gateway;
@@ -21,6 +21,7 @@ pub mod rendezvous;
 pub mod role;
 pub mod room;
 pub mod routes;
+pub mod secrets;
 pub mod slot;
 pub mod stamp;
 pub mod time;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+pub use throng_core::secrets::{Algorithm, MIN_SECRET_BYTES as MIN_RESUME_SECRET_BYTES};
 
 /// Configuration of a gateway. Unknown fields are errors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,9 +68,6 @@ pub struct Auth {
     pub api_keys_dir: Option<PathBuf>,
 }
 
-/// Fewest bytes of a secret that signs resume tokens: as many as the MAC that it makes (RFC 2104, section 3).
-pub const MIN_RESUME_SECRET_BYTES: usize = 32;
-
 /// A secret that anybody could guess. The words name it and never repeat it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -128,18 +126,6 @@ pub struct JwtKey {
     pub algorithm: Algorithm,
     /// The shared secret (HS256) or the public key in PEM (RS256, ES256).
     pub key: Secret,
-}
-
-/// Signature algorithms of tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(clippy::exhaustive_enums, reason = "what can be configured")]
-pub enum Algorithm {
-    /// HMAC with SHA-256.
-    HS256,
-    /// RSA with SHA-256.
-    RS256,
-    /// ECDSA on P-256 with SHA-256.
-    ES256,
 }
 
 /// A key of resume tokens.

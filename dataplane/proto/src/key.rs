@@ -78,7 +78,7 @@ impl Keys {
 
 fn value(key: &str) -> Option<MetadataValue<Ascii>> {
     // Headers would take other bytes, too, and read back as something else.
-    if !key.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+    if !throng_core::secrets::is_sendable(key) {
         return None;
     }
     let mut value: MetadataValue<Ascii> = format!("Bearer {key}").parse().ok()?;

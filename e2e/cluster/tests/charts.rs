@@ -85,6 +85,37 @@ fn every_alert_says_what_is_wrong_and_how_bad_it_is() {
     }
 }
 
+/// An alert on a word that no condition has would be silent for ever.
+#[test]
+fn alerts_on_conditions_name_types_statuses_and_reasons_that_there_are() {
+    let page = std::fs::read_to_string(repository().join("docs/operator.md")).unwrap();
+    let rows: Vec<Vec<&str>> = page.lines().map(|row| row.split('|').map(str::trim).collect()).collect();
+    let rows: Vec<_> = rows.iter().filter(|cells| cells.get(2) == Some(&"condition")).collect();
+    let groups: Value = serde_saphyr::from_str(&read("throng/files/alerts.yaml")).unwrap();
+    let mut alerts = Vec::new();
+    for rule in groups[0]["rules"].as_array().unwrap() {
+        let expression = rule["expr"].as_str().unwrap();
+        let Some((_, rest)) = expression.split_once("throng_operator_condition{") else { continue };
+        let selector = rest.split('}').next().unwrap();
+        let wanted = |label: &str| {
+            let found = selector.split(", ").find_map(|one| one.strip_prefix(label)?.split('"').nth(1));
+            found.map(|values| values.split('|').collect::<Vec<_>>())
+        };
+        for kind in wanted("type").unwrap() {
+            let fits = |cells: &&&Vec<&str>| {
+                let of = |cell: usize, wanted: Option<Vec<&str>>| {
+                    let words: Vec<&str> = cells[cell].split([' ', ',', '`']).collect();
+                    wanted.is_none_or(|wanted| wanted.iter().any(|one| words.contains(one)))
+                };
+                of(1, wanted("reason")) && of(3, Some(vec![kind])) && of(4, wanted("status"))
+            };
+            assert!(rows.iter().find(fits).is_some(), "{expression}: no condition is so");
+        }
+        alerts.push(rule["alert"].as_str().unwrap());
+    }
+    assert_eq!(alerts, ["ThrongClusterDegraded", "ThrongPoolDown", "ThrongInputWrong"]);
+}
+
 #[test]
 fn the_schema_of_the_values_is_closed_and_describes_each() {
     for name in ["throng", "throng-crds"] {

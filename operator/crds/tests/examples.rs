@@ -34,10 +34,10 @@ fn the_applications_of_argo_cd_name_what_is_here_in_the_order_in_which_it_is_nee
 fn the_health_check_of_argo_cd_reads_conditions_that_the_manual_lists() {
     let read = |path: &str| std::fs::read_to_string(repository().join(path)).unwrap();
     let manual = read("docs/operator.md");
-    let table = manual.split("## Conditions").nth(1).unwrap().split("\n## ").next().unwrap();
-    let of = |row: &'_ str| row.trim_end_matches(['|', ' ']).rsplit_once('|').unwrap().1.trim().to_owned();
-    let listed: Vec<String> = table.lines().filter(|line| line.starts_with("| `")).map(of).collect();
-    let listed: BTreeSet<&str> = listed.iter().flat_map(|of| of.split(" and ")).collect();
+    let table = manual.split("## Conditions, Events and metrics").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = table.lines().filter_map(|row| row.split_once(" | condition | "));
+    let listed = rows.filter_map(|(_, rest)| rest.split(" | ").next());
+    let listed: BTreeSet<&str> = listed.flat_map(|of| of.split(" and ")).collect();
     let example = read("examples/gitops/README.md");
     let check = example.split("```").find(|block| block.contains("resource.customizations.health")).unwrap();
     let named = ["is(\"", "says(\"", "found."].into_iter().flat_map(|before| check.split(before).skip(1));

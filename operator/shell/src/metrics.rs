@@ -1,32 +1,88 @@
-//! What the operator says of itself at `/metrics`. A test holds `docs/operator.md` to [`ALL`].
+//! What the operator says of itself at `/metrics`. The table in `docs/operator.md` is made of [`ALL`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use throng_plan::status::Condition;
 use tokio::time::Instant;
 
 use crate::kube_api::Observer;
-use crate::watch::Watches;
+use crate::watch::{ClusterKey, Watches};
 
-/// Names and meanings of all metrics.
-pub const ALL: [(&str, &str); 11] = [
-    ("throng_operator_leads", "1 while this process leads, else 0"),
-    ("throng_operator_clusters", "Clusters that it looks after"),
-    ("throng_operator_watch_age_seconds", "Time since a watch of the resource was opened last, in seconds"),
-    ("throng_operator_unreadable", "Objects of the resource that cannot be read"),
+/// Names, kinds and meanings of all metrics.
+pub const ALL: [(&str, &str, &str); 12] = [
+    ("throng_operator_leads", "gauge", "1 while this process leads, else 0"),
+    ("throng_operator_clusters", "gauge", "Clusters that it looks after"),
+    ("throng_operator_watch_age_seconds", "gauge", "Time since a watch of the resource was opened last, in seconds"),
+    ("throng_operator_unreadable", "gauge", "Objects of the resource that cannot be read"),
     (
         "throng_operator_kube_calls_total",
+        "counter",
         "Calls to the API server by verb, resource and status code; code 0: no answer",
     ),
-    ("throng_operator_looks_total", "Looks at a cluster by their result: `done`, `failed` or `blind`"),
-    ("throng_operator_actions_total", "Actions by kind and result"),
-    ("throng_operator_plan_seconds", "Time to plan, in seconds"),
-    ("throng_operator_streams", "Pods whose pressure stream is open"),
-    ("throng_operator_samples_total", "Samples of pressure received"),
-    ("throng_operator_events_dropped_total", "Events that the API server did not take"),
+    ("throng_operator_looks_total", "counter", "Looks at a cluster by their result: `done`, `failed` or `blind`"),
+    ("throng_operator_actions_total", "counter", "Actions by kind and result"),
+    ("throng_operator_plan_seconds", "histogram", "Time to plan, in seconds"),
+    ("throng_operator_streams", "gauge", "Pods whose pressure stream is open"),
+    ("throng_operator_samples_total", "counter", "Samples of pressure received"),
+    ("throng_operator_events_dropped_total", "counter", "Events that the API server did not take"),
+    (
+        "throng_operator_condition",
+        "gauge",
+        "1 for each condition as it is, by `cluster_namespace`, `cluster`, `type`, `status` and `reason`; only who leads says it",
+    ),
 ];
+
+/// Where a condition is, and what it says.
+type ConditionLabels = [(&'static str, String); 5];
+
+/// Conditions of all clusters, as they were stated last. Clones are one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Conditions {
+    gauges: Family<ConditionLabels, Gauge>,
+    shown: Arc<Mutex<BTreeMap<ClusterKey, BTreeSet<ConditionLabels>>>>,
+}
+
+impl Conditions {
+    fn shown(&self) -> MutexGuard<'_, BTreeMap<ClusterKey, BTreeSet<ConditionLabels>>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows these conditions of a cluster and no others.
+    pub(crate) fn show(&self, key: &ClusterKey, conditions: &[Condition]) {
+        let labels = |condition: &Condition| {
+            [
+                ("cluster_namespace", key.namespace.clone()),
+                ("cluster", key.name.clone()),
+                ("type", condition.kind.clone()),
+                ("status", format!("{:?}", condition.status)),
+                ("reason", condition.reason.clone()),
+            ]
+        };
+        let now: BTreeSet<ConditionLabels> = conditions.iter().map(labels).collect();
+        let mut shown = self.shown();
+        let before = shown.remove(key).unwrap_or_default();
+        for gone in before.difference(&now) {
+            self.gauges.remove(gone);
+        }
+        for one in &now {
+            self.gauges.get_or_create(one).set(1);
+        }
+        if !now.is_empty() {
+            shown.insert(key.clone(), now);
+        }
+    }
+
+    /// Says nothing more of a cluster.
+    pub(crate) fn forget(&self, key: &ClusterKey) {
+        self.show(key, &[]);
+    }
+}
 
 /// The meters. Clones count together.
 #[derive(Clone, Debug)]
@@ -47,6 +103,8 @@ pub struct Metrics {
     pub(crate) samples: Counter,
     /// Events that were not taken.
     pub(crate) events_dropped: Counter,
+    /// Conditions of clusters.
+    pub(crate) conditions: Conditions,
     watch_age: Family<[(&'static str, String); 1], Gauge>,
     unreadable: Family<[(&'static str, &'static str); 1], Gauge>,
     observer: Observer,
@@ -65,6 +123,7 @@ impl Metrics {
             streams: Gauge::default(),
             samples: Counter::default(),
             events_dropped: Counter::default(),
+            conditions: Conditions::default(),
             watch_age: Family::default(),
             unreadable: Family::default(),
             observer,
@@ -75,8 +134,8 @@ impl Metrics {
     pub fn register(&self, registry: &mut Registry) {
         let help = |name: &str| {
             let full = format!("throng_operator_{name}");
-            let found = ALL.iter().find(|(known, _)| known.trim_end_matches("_total") == full);
-            found.map_or("", |(_, help)| *help)
+            let found = ALL.iter().find(|(known, ..)| known.trim_end_matches("_total") == full);
+            found.map_or("", |(.., help)| *help)
         };
         let registry = registry.sub_registry_with_prefix("throng_operator");
         registry.register("leads", help("leads"), self.leads.clone());
@@ -90,6 +149,7 @@ impl Metrics {
         registry.register("streams", help("streams"), self.streams.clone());
         registry.register("samples", help("samples"), self.samples.clone());
         registry.register("events_dropped", help("events_dropped"), self.events_dropped.clone());
+        registry.register("condition", help("condition"), self.conditions.gauges.clone());
     }
 
     /// Notes what only counts when somebody asks.
@@ -108,15 +168,52 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use throng_plan::status::{Holds, Utc};
+
     use super::*;
 
-    #[test]
-    fn every_metric_stands_in_the_documents_with_its_meaning() {
-        let page = include_str!("../../../docs/operator.md");
-        for (name, help) in ALL {
-            assert!(page.contains(&format!("| `{name}` | {help} |")), "{name}");
+    fn condition(kind: &str, status: Holds, reason: &str) -> Condition {
+        Condition {
+            kind: kind.into(),
+            status,
+            observed_generation: None,
+            last_transition_time: Utc::default(),
+            reason: reason.into(),
+            message: "tangerine".into(),
         }
-        assert_eq!(page.matches("\n| `throng_operator_").count(), ALL.len(), "the page has metrics that do not exist");
+    }
+
+    #[test]
+    fn a_condition_counts_while_it_is_so_and_as_long_as_somebody_says_it() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::new(Observer::default());
+        metrics.register(&mut registry);
+        let said = || {
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+            let all: Vec<String> =
+                text.lines().filter(|line| line.starts_with("throng_operator_condition{")).map(str::to_owned).collect();
+            all
+        };
+        let key = |name: &str| ClusterKey { namespace: "stage".into(), name: name.into() };
+        let line = |cluster: &str, kind: &str, status: &str, reason: &str| {
+            format!(
+                "throng_operator_condition{{cluster_namespace=\"stage\",cluster=\"{cluster}\",type=\"{kind}\",status=\"{status}\",reason=\"{reason}\"}} 1"
+            )
+        };
+        metrics.conditions.show(&key("a"), &[condition("Degraded", Holds::True, "PodsLost")]);
+        metrics.conditions.show(&key("b"), &[condition("Degraded", Holds::False, "Healthy")]);
+        let [lost, fine] = [line("a", "Degraded", "True", "PodsLost"), line("b", "Degraded", "False", "Healthy")];
+        assert_eq!(BTreeSet::from_iter(said()), BTreeSet::from([lost, fine.clone()]));
+        metrics.conditions.show(&key("a"), &[condition("Degraded", Holds::False, "Healthy")]);
+        let healed = line("a", "Degraded", "False", "Healthy");
+        assert_eq!(
+            BTreeSet::from_iter(said()),
+            BTreeSet::from([healed, fine.clone()]),
+            "what was is not said any more"
+        );
+        metrics.conditions.forget(&key("a"));
+        assert_eq!(said(), [fine]);
     }
 
     #[test]
@@ -129,6 +226,8 @@ mod tests {
         metrics.actions.get_or_create(&[("kind", "apply"), ("result", "done")]).inc();
         metrics.watch_age.get_or_create(&[("resource", "pods".to_owned())]).set(1);
         metrics.unreadable.get_or_create(&[("resource", "pods")]).set(1);
+        let key = ClusterKey { namespace: "live".into(), name: "live".into() };
+        metrics.conditions.show(&key, &[condition("Ready", Holds::True, "AllServe")]);
         let labels = [("verb", "get".to_owned()), ("resource", "pods".to_owned()), ("code", "200".to_owned())];
         metrics.observer.calls.get_or_create(&labels).inc();
         let mut text = String::new();
@@ -136,8 +235,9 @@ mod tests {
         let mut shown = Vec::new();
         for line in text.lines().filter_map(|line| line.strip_prefix("# HELP ")) {
             let (name, help) = line.split_once(' ').unwrap();
-            let known = ALL.iter().find(|(known, _)| known.trim_end_matches("_total") == name).unwrap();
-            assert_eq!(help.trim_end_matches('.'), known.1);
+            let (_, kind, meaning) = ALL.iter().find(|(known, ..)| known.trim_end_matches("_total") == name).unwrap();
+            assert_eq!(help.trim_end_matches('.'), *meaning);
+            assert!(text.contains(&format!("# TYPE {name} {kind}\n")), "{name}");
             shown.push(name.to_owned());
         }
         assert_eq!(shown.len(), ALL.len(), "{shown:?}");

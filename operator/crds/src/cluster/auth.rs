@@ -26,7 +26,7 @@ pub struct Auth {
 #[serde(rename_all = "camelCase")]
 pub struct Jwt {
     /// Secret with the keys that sign tokens: the name of an entry is the `kid` of tokens, its value a public key in PEM or,
-    /// for HS256, the shared secret. It is mounted as files and read again when it changes.
+    /// for HS256, the shared secret of at least 32 bytes. It is mounted as files and read again when it changes.
     pub secret_ref: SecretRef,
     /// Algorithms that tokens may use: `ES256`, `RS256` (public keys) or `HS256` (shared secrets). No other is accepted.
     #[serde(default = "es256")]
@@ -55,4 +55,14 @@ pub enum Algorithm {
     RS256,
     /// A shared secret.
     HS256,
+}
+
+impl From<Algorithm> for throng_core::secrets::Algorithm {
+    fn from(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::ES256 => Self::ES256,
+            Algorithm::RS256 => Self::RS256,
+            Algorithm::HS256 => Self::HS256,
+        }
+    }
 }

@@ -27,7 +27,7 @@ pub struct Redis {
     /// Secret with the keys `username` (may be missing) and `password`. It is mounted as files and read again when it changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<SecretRef>,
-    /// How the connection is secured. The URLs must begin with `rediss://`.
+    /// How the connection is secured. The URLs must begin with `rediss://`. Not for the mode `Sentinel`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<RedisTls>,
     /// Replicas that must have a message before it is called `stored`. 0: the primary alone.

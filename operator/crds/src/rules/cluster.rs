@@ -59,6 +59,14 @@ pub(super) const RULES: &[Rule] = &[
         "tls is set, so begin each URL with rediss://, or remove tls",
     ),
     rule(
+        "redis-sentinel-tls",
+        &["spec.redis"],
+        "self.mode != 'Sentinel' || (!has(self.tls) && !self.url.startsWith('rediss://') && (!has(self.moreUrls) || \
+         !self.moreUrls.exists(u, u.startsWith('rediss://'))))",
+        "Sentinels are asked without TLS: begin each URL with redis:// and remove tls; for TLS write mode: Standalone or \
+         mode: Cluster",
+    ),
+    rule(
         "redis-standalone",
         &["spec.redis"],
         "self.mode != 'Standalone' || !has(self.moreUrls) || self.moreUrls.size() == 0",

@@ -61,6 +61,18 @@ impl Reason {
             Self::NotAdmitted => "NotAdmitted",
         }
     }
+
+    /// What it means and what to do: a row of the table in `docs/operator.md`.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::UnknownTimeZone => "No time zone has the name that an event gives: the event is left out.",
+            Self::ImpossibleTime => "No calendar has the time that an event gives: the event is left out.",
+            Self::NotAdmitted => {
+                "The spec should have been refused: the installed CRD is not of this operator's version. Nothing is changed until it is."
+            }
+        }
+    }
 }
 
 /// A spec that can be planned with, and what had to be left out of it.

@@ -12,6 +12,7 @@ use throng_crds::{ChatroomCluster, GROUP, VERSION, schema};
 use throng_operator::cluster::secrets::Secrets;
 use throng_operator::cluster::statements;
 use throng_operator::lease::decide::VALID;
+use throng_operator::render::Named;
 use throng_plan::status::{ClusterStatus, Condition, Holds, Utc};
 
 use super::finding::Finding;
@@ -141,11 +142,11 @@ fn meaning(reason: &str) -> &'static str {
     planner.map(throng_plan::plan::Reason::meaning).or(shell.map(statements::Reason::meaning)).unwrap_or_default()
 }
 
-/// Whether the Secrets that a cluster names are there. One that may not be read is believed to the operator, if it has looked.
+/// Whether the Secrets that a cluster names are there and of use. One that may not be read is believed to the operator, if it has looked.
 #[must_use]
 pub fn secrets(
     what: &str,
-    wanted: &[(&str, &'static [&'static str], &'static str)],
+    wanted: &[Named<'_>],
     found: &BTreeMap<String, Result<Option<Secret>, Error>>,
     status: Option<&ClusterStatus>,
 ) -> Vec<Finding> {
@@ -169,7 +170,7 @@ pub fn secrets(
                 None => all.push(Finding::unknown(what, error.to_string())),
             }
         }
-        None if all.is_empty() => all.push(Finding::fine(what, "all are there, with their entries")),
+        None if all.is_empty() => all.push(Finding::fine(what, "all are there, and their entries are of use")),
         None => {}
     }
     all

@@ -177,16 +177,16 @@ async fn moves(args: &CheckArgs, reach: &Reach, first: &Lease) -> bool {
     again.is_some_and(|again| live::renewed(&again) != live::renewed(first))
 }
 
-/// Whether the Secrets that a cluster names are there, with their entries.
+/// Whether the Secrets that a cluster names are there, with entries that are of use.
 async fn named(reach: &Reach, cluster: &ChatroomCluster) -> Vec<Finding> {
     let namespace = cluster.metadata.namespace.as_ref().unwrap_or(&reach.namespace).clone();
     let api: Api<Secret> = Api::namespaced(reach.client.clone(), &namespace);
     let wanted = secrets(&cluster.spec);
     let mut found = BTreeMap::new();
-    for (name, ..) in &wanted {
-        if !found.contains_key(*name) {
+    for name in wanted.iter().map(|named| named.name) {
+        if !found.contains_key(name) {
             let secret = reach.call::<Secret, _>("get", Some(&namespace), api.get_opt(name)).await;
-            found.insert((*name).to_owned(), secret);
+            found.insert(name.to_owned(), secret);
         }
     }
     let what = format!("Secrets of {}", cluster.name_any());

@@ -37,9 +37,11 @@ pub(super) fn write(
         rolled_back(look),
     ];
     for Statement { kind, holds, reason, message } in statements {
+        let status = if holds { Holds::True } else { Holds::False };
+        debug_assert!(reason.says().contains(&(kind, status)), "the table of {reason} lacks {kind} {status:?}");
         let condition = Condition {
             kind: kind.to_owned(),
-            status: if holds { Holds::True } else { Holds::False },
+            status,
             observed_generation: Some(look.world.cluster.generation),
             last_transition_time: look.world.now,
             reason: reason.as_str().to_owned(),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::status::Holds;
+
 /// Reason of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
@@ -132,6 +134,37 @@ impl Reason {
             Self::RolloutPaused => "RolloutPaused",
             Self::RevisionBlocked => "RevisionBlocked",
             Self::NothingBlocked => "NothingBlocked",
+        }
+    }
+
+    /// The conditions that may have it, each with the status that it then has.
+    #[must_use]
+    pub const fn says(self) -> &'static [(&'static str, Holds)] {
+        match self {
+            Self::AllServe => &[("Ready", Holds::True)],
+            Self::PodsStarting | Self::Deleting => &[("Ready", Holds::False), ("Progressing", Holds::True)],
+            Self::PoolDown => &[("Ready", Holds::False)],
+            Self::Paused => &[("Progressing", Holds::False), ("Paused", Holds::True)],
+            Self::Draining | Self::SlotsMoving | Self::RollingOut | Self::RollingBack => {
+                &[("Progressing", Holds::True)]
+            }
+            Self::AtRest => &[("Progressing", Holds::False)],
+            Self::RegistryUnreachable | Self::PodsLost | Self::PodsFailing | Self::RolloutHalted => {
+                &[("Degraded", Holds::True)]
+            }
+            Self::Healthy => &[("Degraded", Holds::False)],
+            Self::Following => &[("Paused", Holds::False)],
+            Self::CapacityNeeded | Self::RevisionMissing | Self::TooManyPods | Self::TooManyDrains => {
+                &[("DrainBlocked", Holds::True)]
+            }
+            Self::NothingWaits => &[("DrainBlocked", Holds::False)],
+            Self::SamplesMissing | Self::SamplesContradict => &[("MetricsStale", Holds::True)],
+            Self::SamplesFresh => &[("MetricsStale", Holds::False)],
+            Self::SlotTooHot => &[("RoomTooHot", Holds::True)],
+            Self::SlotsFit => &[("RoomTooHot", Holds::False)],
+            Self::RolloutPaused => &[("Paused", Holds::True)],
+            Self::RevisionBlocked => &[("RolledBack", Holds::True)],
+            Self::NothingBlocked => &[("RolledBack", Holds::False)],
         }
     }
 

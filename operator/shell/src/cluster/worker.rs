@@ -148,7 +148,10 @@ impl Worker {
         let unsynced = self.shared.watches.unsynced();
         let objects = self.shared.watches.objects_of(&self.key);
         let etcd_problem = self.keep_open(&cluster, &objects).await;
-        let Some(term) = self.shared.leadership.term() else { return Look::Blind };
+        let Some(term) = self.shared.leadership.term() else {
+            self.shared.metrics.conditions.forget(&self.key);
+            return Look::Blind;
+        };
         if !unsynced.is_empty() {
             debug!(cluster = %self.key, ?unsynced, "not everything was listed yet");
             return Look::Blind;
@@ -179,7 +182,8 @@ impl Worker {
             objects: &objects,
             nodes: &nodes,
             operations: &operations,
-            has_keys: self.pod_key(&cluster).is_some(),
+            // One that was edited is there, too: it is told, and not written over.
+            has_keys: self.secrets.entries(&names::key_secret(owner(&cluster).name)).is_some(),
             // Without an epoch nothing could be written, so it counts as out of reach.
             view: view.as_deref().filter(|_| epoch.is_some()),
             activities: &activities,
@@ -197,7 +201,7 @@ impl Worker {
         let owner = owner(cluster);
         let own = names::key_secret(owner.name);
         let mut wanted = vec![own.as_str()];
-        wanted.extend(named_secrets(owner.spec).into_iter().map(|(name, ..)| name));
+        wanted.extend(named_secrets(owner.spec).into_iter().map(|named| named.name));
         let api = Api::<Secret>::namespaced(self.shared.clients.usual.clone(), owner.namespace);
         self.secrets.refresh(&api, &wanted).await;
         let problem = match Etcd::keep(self.etcd.take(), &owner, &self.secrets, &self.bell) {
@@ -282,7 +286,12 @@ impl Worker {
         let state = |kind: &str, holds, reason: &str, message| statement(kind, holds, reason, message, generation, now);
         let (valid, reason, message) = statements::spec(&validated.flaws);
         let mut all = vec![state("SpecValid", valid, reason, message)];
-        let (found, reason, message) = statements::secrets(&named_secrets(&cluster.spec), &self.secrets);
+        let named = statements::secrets(&named_secrets(&cluster.spec), &self.secrets);
+        let own = statements::own_secret(&names::key_secret(owner(cluster).name), &self.secrets);
+        let (found, reason, message) = match own {
+            Some((reason, message)) if named.0 => (false, reason, message),
+            _ => named,
+        };
         all.push(state("SecretsFound", found, reason.as_str(), message));
         let (reason, message) = etcd.unwrap_or((Reason::Usable, String::new()));
         all.push(state("EtcdUsable", reason == Reason::Usable, reason.as_str(), message));
@@ -330,6 +339,7 @@ impl Worker {
             self.say_unwritten(&undone.failure);
             return Look::Failed;
         }
+        self.shared.metrics.conditions.show(&self.key, &plan.conditions);
         let mut told = events::of_conditions(&before.conditions, &plan.conditions);
         let result = carry_out(&mut hands, &plan.actions).await;
         told.append(&mut hands.told);
@@ -366,6 +376,7 @@ impl Worker {
         let mut status = cluster.status.clone().unwrap_or_default();
         let generation = cluster.metadata.generation.unwrap_or(0);
         set_condition(&mut status.conditions, statement(kind, false, reason, message, generation, now()));
+        self.shared.metrics.conditions.show(&self.key, &status.conditions);
         if cluster.status.as_ref() != Some(&status) {
             let before = cluster.status.as_ref().map_or(&[][..], |status| &status.conditions);
             self.shared.teller.tell(cluster, events::of_conditions(before, &status.conditions));
@@ -398,11 +409,19 @@ impl Worker {
         }
         warn!(cluster = %self.key, error, "the cluster cannot be read: apply the CRDs of this version");
         let condition = statement("SpecValid", false, Reason::Unreadable.as_str(), message.clone(), 0, now());
+        self.shared.metrics.conditions.show(&self.key, std::slice::from_ref(&condition));
         match status::write_condition(client, term, &self.key, &condition).await {
             Ok(()) => self.failed = Some(message),
             Err(error) => warn!(cluster = %self.key, %error, "the condition was not written"),
         }
         Look::Blind
+    }
+}
+
+/// Whoever is gone says nothing more.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.shared.metrics.conditions.forget(&self.key);
     }
 }
 

@@ -17,7 +17,7 @@ pub mod revision;
 pub mod service;
 mod settings;
 
-pub use mounts::secrets;
+pub use mounts::{Entry, Holds, Named, OWN_KEYS, secrets};
 pub use owner::Owner;
 pub use settings::behavior;
 

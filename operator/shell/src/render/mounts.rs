@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{KeyToPath, SecretVolumeSource, Volume, VolumeMount};
 use throng_core::Role;
+use throng_core::secrets::{Algorithm, Content};
 use throng_crds::ChatroomClusterSpec;
 use throng_crds::cluster::SecretRef;
 
@@ -60,31 +61,72 @@ pub(super) fn pod_key_file() -> String {
     file(At::PodKey, keys::POD_KEY)
 }
 
-/// Secrets of people that a cluster names, each with the entries that it must have, and where the spec names it.
+/// A Secret that a cluster names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Where the spec names it.
+    pub path: &'static str,
+    /// What it must hold.
+    pub holds: Holds,
+}
+
+/// What a Secret must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// Entries of any name, at least one, each of this content.
+    Any(Content),
+    /// These entries.
+    Entries(&'static [Entry]),
+}
+
+/// An entry of a Secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub name: &'static str,
+    /// What it must hold.
+    pub content: Content,
+    /// Whether it must be there.
+    pub needed: bool,
+}
+
+const fn entry(name: &'static str, content: Content) -> Entry {
+    Entry { name, content, needed: true }
+}
+
+const USER: &[Entry] = &[entry("username", Content::Credential), entry("password", Content::Credential)];
+const PASSWORD: &[Entry] =
+    &[entry("password", Content::Credential), Entry { name: "username", content: Content::Credential, needed: false }];
+const AUTHORITIES: &[Entry] = &[entry("ca.crt", Content::Certificates)];
+const CERTIFICATE: &[Entry] = &[entry("tls.crt", Content::Certificates), entry("tls.key", Content::PrivateKey)];
+/// What the Secret holds that the operator makes for a cluster.
+pub const OWN_KEYS: &[Entry] = &[entry(keys::POD_KEY, Content::PodKey), entry(keys::RESUME, Content::ResumeKey)];
+
+/// Secrets of people that a cluster names, with what each must hold, and where the spec names it.
 #[must_use]
-pub fn secrets(spec: &ChatroomClusterSpec) -> Vec<(&str, &'static [&'static str], &'static str)> {
-    let mut all: Vec<(&str, &'static [&'static str], &'static str)> = Vec::new();
-    all.push((&spec.auth.jwt.secret_ref.name, &[], "spec.auth.jwt.secretRef"));
-    if let Some(secret) = &spec.auth.api_keys_secret_ref {
-        all.push((&secret.name, &[], "spec.auth.apiKeysSecretRef"));
+pub fn secrets(spec: &ChatroomClusterSpec) -> Vec<Named<'_>> {
+    fn named<'a>(secret: &'a SecretRef, path: &'static str, holds: Holds) -> Named<'a> {
+        Named { name: &secret.name, path, holds }
     }
-    if let Some(secret) = &spec.etcd.credentials_secret_ref {
-        all.push((&secret.name, &["username", "password"], "spec.etcd.credentialsSecretRef"));
-    }
-    if let Some(secret) = &spec.redis.credentials_secret_ref {
-        all.push((&secret.name, &["password"], "spec.redis.credentialsSecretRef"));
-    }
-    let stores = [
-        (etcd_tls(spec), "spec.etcd.tls.caSecretRef", "spec.etcd.tls.certificateSecretRef"),
-        (redis_tls(spec), "spec.redis.tls.caSecretRef", "spec.redis.tls.certificateSecretRef"),
-    ];
-    for ((ca, certificate), ca_path, certificate_path) in stores {
-        if let Some(secret) = ca {
-            all.push((&secret.name, &["ca.crt"], ca_path));
-        }
-        if let Some(secret) = certificate {
-            all.push((&secret.name, &["tls.crt", "tls.key"], certificate_path));
-        }
+    let allowed = spec.auth.jwt.algorithms.iter().copied().map(Algorithm::from).collect();
+    let jwt = Holds::Any(Content::JwtKey(allowed));
+    let mut all = vec![named(&spec.auth.jwt.secret_ref, "spec.auth.jwt.secretRef", jwt)];
+    let etcd = etcd_tls(spec);
+    let redis = redis_tls(spec);
+    let api_keys = spec.auth.api_keys_secret_ref.as_ref();
+    let (of_etcd, of_redis) = (spec.etcd.credentials_secret_ref.as_ref(), spec.redis.credentials_secret_ref.as_ref());
+    for (secret, path, holds) in [
+        (api_keys, "spec.auth.apiKeysSecretRef", Holds::Any(Content::ApiKey)),
+        (of_etcd, "spec.etcd.credentialsSecretRef", Holds::Entries(USER)),
+        (of_redis, "spec.redis.credentialsSecretRef", Holds::Entries(PASSWORD)),
+        (etcd.0, "spec.etcd.tls.caSecretRef", Holds::Entries(AUTHORITIES)),
+        (etcd.1, "spec.etcd.tls.certificateSecretRef", Holds::Entries(CERTIFICATE)),
+        (redis.0, "spec.redis.tls.caSecretRef", Holds::Entries(AUTHORITIES)),
+        (redis.1, "spec.redis.tls.certificateSecretRef", Holds::Entries(CERTIFICATE)),
+    ] {
+        all.extend(secret.map(|secret| named(secret, path, holds)));
     }
     all
 }

@@ -123,7 +123,7 @@ fn labels_of_people_never_replace_those_of_the_operator() {
 #[test]
 fn every_secret_that_is_mounted_is_named_and_looked_for() {
     let cluster = example("event.yaml");
-    let named: Vec<&str> = secrets(&cluster.spec).iter().map(|(name, ..)| *name).collect();
+    let named: Vec<&str> = secrets(&cluster.spec).iter().map(|named| named.name).collect();
     for role in Role::ALL {
         let pod = pod::pod(&owner(&cluster.spec), &birth(role));
         for volume in pod.spec.unwrap().volumes.unwrap() {

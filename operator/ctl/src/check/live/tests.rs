@@ -2,6 +2,8 @@
 
 use k8s_openapi::ByteString;
 use serde_json::json;
+use throng_core::secrets::{Algorithm, Content};
+use throng_operator::render::{Entry, Holds as Held};
 
 use super::*;
 use crate::check::finding::{Level, is_broken, lines};
@@ -74,16 +76,23 @@ fn conditions_that_are_bad_are_problems_with_their_meaning() {
 
 #[test]
 fn secrets_are_told_by_name_and_entry() {
-    let wanted: [(&str, &'static [&'static str], &'static str); 2] = [
-        ("redis", &["username", "password"], "spec.redis.credentialsSecretRef"),
-        ("auth", &[], "spec.auth.jwt.secretRef"),
+    let credentials = Held::Entries(&[
+        Entry { name: "username", content: Content::Credential, needed: true },
+        Entry { name: "password", content: Content::Credential, needed: true },
+    ]);
+    let jwt = Held::Any(Content::JwtKey([Algorithm::HS256].into_iter().collect()));
+    let wanted = [
+        Named { name: "redis", path: "spec.redis.credentialsSecretRef", holds: credentials },
+        Named { name: "auth", path: "spec.auth.jwt.secretRef", holds: jwt },
     ];
-    let secret = |name: &str, entries: &[&str]| {
+    let holding = |name: &str, entries: &[&str], text: &str| {
         let mut secret = Secret::default();
         secret.metadata.name = Some(name.into());
-        secret.data = Some(entries.iter().map(|entry| ((*entry).to_owned(), ByteString(vec![1]))).collect());
+        let data = entries.iter().map(|entry| ((*entry).to_owned(), ByteString(text.as_bytes().to_vec())));
+        secret.data = Some(data.collect());
         Ok(Some(secret))
     };
+    let secret = |name, entries: &[&str]| holding(name, entries, "a shared secret of 32 bytes or more");
     let judge = |redis, auth, status: Option<&ClusterStatus>| -> Vec<(Level, String)> {
         let found = BTreeMap::from([("redis".to_owned(), redis), ("auth".to_owned(), auth)]);
         secrets("Secrets of live", &wanted, &found, status).into_iter().map(|one| (one.level, one.found)).collect()
@@ -92,6 +101,8 @@ fn secrets_are_told_by_name_and_entry() {
     let both = judge(secret("redis", &["username"]), Ok(None), None);
     assert_eq!(both.len(), 2);
     assert!(both[0].1.contains("lacks the entry password") && both[1].1.contains("create that Secret"), "{both:?}");
+    let weak = judge(secret("redis", &["username", "password"]), holding("auth", &["main"], "tangerine"), None);
+    assert!(weak[0].1.contains("whose entry main has 9 bytes") && !weak[0].1.contains("tangerine"), "{weak:?}");
     assert_eq!(judge(denied("secrets"), denied("secrets"), None)[0].0, Level::Unknown);
     let condition = worlds::condition("SecretsFound", "True", "AllFound", "", "09:00:00");
     let status: ClusterStatus = serde_json::from_value(json!({"conditions": [condition]})).unwrap();
