@@ -34,7 +34,8 @@ impl Spoken {
     /// What follows a word at the beginning of a line.
     fn after(&self, word: &str) -> &str {
         let line = self.lines.iter().find_map(|line| line.trim_start().strip_prefix(word));
-        line.unwrap_or_else(|| panic!("no line begins with {word:?}: {:#?}", self.lines)).trim()
+        assert!(line.is_some(), "no line begins with {word:?}: {:#?}", self.lines);
+        line.unwrap().trim()
     }
 
     fn end(mut self) {

@@ -98,9 +98,12 @@ fn end(seat: &mut Seat<'_>, look: &Look<'_>, (since, pace): (Utc, Option<u32>), 
     drain.deadline = Utc(drain.since.0 + world.spec.drain.deadline_ms);
     drain.users_left = load.users.min(MAX_COUNT);
     let gateway = seat.pod.role == Role::Gateway;
+    // What it said before says nothing of who came until its gateways were told.
+    let heard = world.samples.get(&seat.pod.uid).is_none_or(|sample| sample.at > drain.since);
+    let nobody = load.known && load.users == 0;
     if world.now >= drain.deadline {
         draft.deletes.push(delete(Because::Deadline, if load.known { load.users } else { MAX_COUNT }));
-    } else if turn && load.known && load.users == 0 && (told && load.closed || !gateway || !healthy) {
+    } else if turn && nobody && (told && load.closed || !gateway && heard || !healthy) {
         draft.deletes.push(delete(Because::ClusterDeleted, 0));
     } else if gateway {
         if seat.pod.serving {

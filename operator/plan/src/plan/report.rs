@@ -26,7 +26,7 @@ pub(super) fn report(look: &Look<'_>, census: &Census<'_>, mut draft: Draft) -> 
         next_revision: revision::next(look.world),
         drains: drains(look, census),
         events: events(look),
-        revisions: revisions(look, census),
+        revisions: revisions(look, census, &actions),
         moves: moves(look, &draft),
         revision: Some(look.course.memory.current),
         rollout: look.course.memory.rollout.clone(),
@@ -185,9 +185,13 @@ fn events(look: &Look<'_>) -> Vec<EventStatus> {
     look.world.spec.events.iter().map(event).collect()
 }
 
-/// Revisions that are stored, newest first.
-fn revisions(look: &Look<'_>, census: &Census<'_>) -> Vec<RevisionStatus> {
+/// Revisions that are stored, newest first. One that is forgotten now is named no more: whoever sees it stored later sees
+/// what was.
+fn revisions(look: &Look<'_>, census: &Census<'_>, actions: &[Action]) -> Vec<RevisionStatus> {
     let (world, course) = (look.world, &look.course);
+    let forgotten = |forgot: u64| {
+        actions.iter().any(|action| matches!(action, Action::DeleteRevision { number, .. } if *number == forgot))
+    };
     let status = |(&number, revision): (&u64, &crate::world::Revision)| {
         let known = memory::known(world, number);
         let state = match number {
@@ -218,7 +222,8 @@ fn revisions(look: &Look<'_>, census: &Census<'_>) -> Vec<RevisionStatus> {
             users: users.fold(0u64, |users, seat| users.saturating_add(seat.load.users)).min(MAX_COUNT),
         }
     };
-    let mut all: Vec<RevisionStatus> = world.revisions.iter().rev().map(status).collect();
+    let mut all: Vec<RevisionStatus> =
+        world.revisions.iter().rev().filter(|(number, _)| !forgotten(**number)).map(status).collect();
     if course.asked.new {
         // One that was deleted is not forgotten before it is stored again, and the number of a new one is its own from now on:
         // whoever does not see it stored yet gives it to no other shape.

@@ -89,8 +89,10 @@ pub(super) fn roll_back(
     let before = memory.rollback.as_ref().map(|rollback| rollback.to);
     let before = before.or_else(|| memory.rollout.as_ref().map(|rollout| rollout.from));
     let before = before.or_else(|| remembered::last_good(world, memory.current));
-    let others: Vec<String> =
-        world.revisions.keys().filter(|number| **number != asked.number).map(u64::to_string).collect();
+    // One that the status names no more is on its way out, even if it is still seen.
+    let is_stored = |number: u64| world.revisions.contains_key(&number) && remembered::known(world, number).is_some();
+    let others = world.revisions.keys().filter(|number| **number != asked.number && is_stored(**number));
+    let others: Vec<String> = others.map(u64::to_string).collect();
     let others =
         if others.is_empty() { "there is none".to_owned() } else { format!("those are {}", others.join(", ")) };
     let Some(to) = to.or(before) else {
@@ -104,7 +106,7 @@ pub(super) fn roll_back(
             format!("revision {to} is the one that the spec asks for: write another one in spec.rollback.to, {others}");
         return fail(status, message);
     }
-    if !world.revisions.contains_key(&to) {
+    if !is_stored(to) {
         return fail(status, format!("revision {to} is not known: write another one in spec.rollback.to, {others}"));
     }
     let blocked = BlockedRevision { number: asked.number, hash: world.spec.shape.as_str().to_owned() };
