@@ -121,8 +121,8 @@ impl Talk {
     }
 
     /// They end. Every word must have been heard, and since the calm about as soon as in it: the 99th percentile at most
-    /// 1.5 times as late, or 50 ms later. If it was not, they talk a while longer: what is as slow without the disturbance
-    /// was not disturbed, but is on a busy machine. Nor may the gateway have grown by more than any abuse may cost. Says all of it.
+    /// 1.5 times as late, or 50 ms later. If it was not, they talk a while longer: what is as slow without the disturbance,
+    /// which its test has ended by now, was not disturbed, but is on a busy machine. Nor may the gateway have grown by more than any abuse may cost. Says all of it.
     pub fn undisturbed(mut self) -> Result<String> {
         let disturbed = p99(self.words.heard().get(self.calm..).unwrap_or_default());
         let words = self.words.heard().len() - self.calm;

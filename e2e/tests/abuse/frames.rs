@@ -142,5 +142,6 @@ async fn half_a_message_on_each_of_300_connections_costs_no_more_than_its_bytes(
     let grown = dev.rss_bytes().unwrap().saturating_sub(before);
     let bound = CONNECTIONS as u64 * 68 * 1024 + 24 * 1024 * 1024;
     assert!(grown <= bound, "grew by {grown} bytes, at most {bound}");
+    drop(held);
     println!("{} KiB a connection; {}", grown / 1024 / CONNECTIONS as u64, talk.undisturbed().unwrap());
 }

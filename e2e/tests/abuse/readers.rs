@@ -104,8 +104,8 @@ async fn who_never_reads_a_room_that_must_not_be_lost_is_closed_with_4003() {
     // Frames are shared by those who wait for them, and kept by the room and its relay.
     let bound = READERS as u64 * SLACK_BYTES + MESSAGES as u64 * 30_000 * 8 + 24 * MIB;
     assert!(grown < bound, "grew by {} MiB, at most {}", grown / MIB, bound / MIB);
-    println!("{} MiB for {READERS}; {}", grown / MIB, talk.undisturbed().unwrap());
     all_slow(dev, deaf, closed_before).await;
+    println!("{} MiB for {READERS}; {}", grown / MIB, talk.undisturbed().unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -129,6 +129,7 @@ async fn who_never_reads_chat_loses_it_and_learns_so_when_it_reads_again() {
     }
     assert!(declared > 10, "{received} received, {declared} declared");
     assert_eq!(received + declared, 60);
+    drop(deaf);
     println!("{}", talk.undisturbed().unwrap());
 }
 
