@@ -225,6 +225,7 @@ impl Local {
             samples,
             operations: self.wanted.as_ref().map(|wanted| wanted.operations.clone()).unwrap_or_default(),
             owned: stored.owned.clone(),
+            edited: BTreeSet::new(),
             rendered: Rendered::default(),
         }
     }
@@ -234,6 +235,8 @@ impl Local {
             Action::SetFinalizer => self.stored.finalizer = true,
             Action::RemoveFinalizer => self.stored.finalizer = false,
             Action::Apply(object) => self.apply(object),
+            // What this process keeps itself nobody can edit.
+            Action::Restore(_) => {}
             Action::CreatePod { name, role, revision, index, .. } => {
                 let config = self.config_of(*revision).ok_or(Failure::Ending)?;
                 let birth = Birth { name: name.clone(), role: *role, revision: *revision, index: *index, config };

@@ -4,7 +4,7 @@
 //! (into the Service, out of it, then drained, then deleted), so they go together, in that order of kinds.
 
 use crate::plan::Action;
-use crate::world::Object;
+use crate::world::{Edited, Object};
 
 /// What is carried out next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,9 @@ pub fn waves(actions: &[Action]) -> Vec<Wave<'_>> {
 const fn is_stood_on(action: &Action) -> bool {
     !matches!(
         action,
-        Action::Apply(Object::Service { .. } | Object::NetworkPolicy { .. }) | Action::DeleteRevision { .. }
+        Action::Apply(Object::Service { .. } | Object::NetworkPolicy { .. })
+            | Action::DeleteRevision { .. }
+            | Action::Restore(_)
     )
 }
 
@@ -50,6 +52,7 @@ const fn rank(action: &Action) -> Option<u8> {
         Action::SetFinalizer
         | Action::RemoveFinalizer
         | Action::Apply(_)
+        | Action::Restore(_)
         | Action::WriteTarget { .. }
         | Action::WritePlacement { .. }
         | Action::WriteOperation { .. }
@@ -67,6 +70,7 @@ pub const fn kind(action: &Action) -> &'static str {
         Action::SetFinalizer => "set_finalizer",
         Action::RemoveFinalizer => "remove_finalizer",
         Action::Apply(_) => "apply",
+        Action::Restore(_) => "restore",
         Action::CreatePod { .. } => "create_pod",
         Action::DeletePod { .. } => "delete_pod",
         Action::DrainPod { .. } => "drain_pod",
@@ -90,6 +94,8 @@ pub fn describe(action: &Action) -> String {
         Action::SetFinalizer => "put the finalizer on the cluster".to_owned(),
         Action::RemoveFinalizer => "take the finalizer off the cluster".to_owned(),
         Action::Apply(object) => format!("write {} {}", what(object), object.name()),
+        Action::Restore(Edited::Pod { name, .. }) => format!("give Pod {name} its labels back"),
+        Action::Restore(Edited::Revision { name, .. }) => format!("write ControllerRevision {name} as it was made"),
         Action::CreatePod { name, zone, .. } if zone.is_empty() => format!("make {name}"),
         Action::CreatePod { name, zone, .. } => format!("make {name} in {zone}"),
         Action::DeletePod { name, because, .. } => format!("delete {name}: {because:?}"),

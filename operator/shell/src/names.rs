@@ -25,6 +25,12 @@ pub const OPERATOR: (&str, &str) = ("app.kubernetes.io/name", "throng-operator")
 /// Label of nodes: their zone.
 pub const NODE_ZONE: &str = "topology.kubernetes.io/zone";
 
+/// Selects what the operator made and what lost [`CLUSTER`]: the other watch does not tell of it.
+#[must_use]
+pub fn lost() -> String {
+    format!("app.kubernetes.io/managed-by={MANAGER},!{CLUSTER}")
+}
+
 /// Name of the Secret that holds the keys of a cluster, as the planner asks for it.
 #[must_use]
 pub fn key_secret(cluster: &str) -> String {

@@ -3,7 +3,8 @@
 use throng_core::{Millis, Role};
 
 use super::api::{Expected, Key, Kind};
-use super::ground::spec::{CLUSTER, MAX, PER_POD, TAINT, WINDOW, path};
+use super::ground::spec::{CLUSTER, MAX, PER_POD, SHAPE, TAINT, WINDOW, path};
+use super::see::{NUMBER, WATCHED};
 use super::sim::Sim;
 use super::tally::Fault;
 
@@ -11,7 +12,7 @@ use super::tally::Fault;
 const DRAWS: u32 = 3;
 
 /// What may happen, with how often each is drawn: in most worlds, and in those that are about releases.
-const HAPPENINGS: [(Fault, u64, u64); 42] = [
+const HAPPENINGS: [(Fault, u64, u64); 44] = [
     (Fault::OperatorCrash, 3, 2),
     (Fault::OperatorPaused, 3, 1),
     (Fault::OperatorReleased, 3, 1),
@@ -29,6 +30,8 @@ const HAPPENINGS: [(Fault, u64, u64); 42] = [
     (Fault::PodDeleted, 4, 1),
     (Fault::PodForced, 2, 1),
     (Fault::LabelEdited, 3, 1),
+    (Fault::PodUnlabelled, 3, 1),
+    (Fault::RevisionEdited, 2, 2),
     (Fault::ObjectEdited, 4, 1),
     (Fault::ObjectDeleted, 4, 1),
     (Fault::DrainStuck, 3, 1),
@@ -112,6 +115,7 @@ impl Sim {
             }
             _ if name.starts_with("Node") => self.strike_node(fault),
             _ if matches!(fault, Fault::ObjectEdited | Fault::ObjectDeleted) => self.strike_object(fault),
+            _ if fault == Fault::RevisionEdited => self.strike_revision(),
             _ if name.starts_with("Asked") || fault == Fault::OperationDeleted => self.strike_operation(fault),
             _ if name.starts_with("Shape") || matches!(fault, Fault::ImageBroken | Fault::SpecAppliedAgain) => {
                 self.strike_release(fault)
@@ -193,6 +197,15 @@ impl Sim {
         Some(format!("{key:?}"))
     }
 
+    fn strike_revision(&mut self) -> Option<String> {
+        let stored: Vec<String> = self.ground.api.list(Kind::Revision).map(|(name, _)| name.to_owned()).collect();
+        let name = self.ground.dice.pick(&stored)?;
+        let (field, value) = self.ground.dice.pick(&[(WATCHED, ""), (SHAPE, "edited"), (NUMBER, "999")])?;
+        let key = (Kind::Revision, name.clone());
+        let _ = self.ground.api.edit(&key, &Expected::default(), |stored| stored.set_field(field, value));
+        Some(format!("{name} {field}"))
+    }
+
     fn strike_spec(&mut self, fault: Fault) -> Option<String> {
         let key = (Kind::Cluster, CLUSTER.to_owned());
         let dice = &mut self.ground.dice;
@@ -241,6 +254,7 @@ impl Sim {
                     pod.set_field("labels.serving", pod.field("labels.serving") != "true");
                 });
             }
+            Fault::PodUnlabelled => drop(ground.api.edit(&key, &any, |pod| pod.set_field(WATCHED, ""))),
             _ => drop(ground.api.delete(ground.now, &key, &any, fault == Fault::PodForced)),
         }
         Some(name)

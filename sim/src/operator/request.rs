@@ -8,13 +8,13 @@ use throng_core::policy::Policy;
 use throng_plan::Action;
 use throng_plan::plan::Because;
 use throng_plan::status::{ClusterStatus, OperationPhase, OperationStatus};
-use throng_plan::world::{Document, Object as Owned};
+use throng_plan::world::{Document, Edited, Object as Owned};
 
 use super::api::apply::Apply;
 use super::api::{Answer, Expected, Key, Kind, Object, Refusal};
 use super::ground::Ground;
-use super::ground::spec::{CLUSTER, FINALIZER};
-use super::see::CONTENT;
+use super::ground::spec::{CLUSTER, FINALIZER, SHAPE};
+use super::see::{self, CONTENT, NUMBER};
 use super::tally::Transition;
 
 /// Who writes fields.
@@ -26,6 +26,7 @@ pub(crate) enum Request {
     Status { expected: Expected, status: Arc<ClusterStatus> },
     Finalizer { expected: Expected, on: bool },
     Apply { owner: String, object: Owned },
+    Restore { key: Key, uid: String },
     Create { owner: String, name: String, role: Role, revision: u64, index: u32, zone: String, shape: String },
     Delete { name: String, expected: Expected, uid: String, because: Because },
     ForgetRevision { name: String },
@@ -94,6 +95,8 @@ impl Request {
             Self::Apply { object: Owned::ControllerRevision { .. }, .. } => Transition::RevisionWritten,
             Self::Apply { object: Owned::PodDisruptionBudget { .. }, .. } => Transition::BudgetWritten,
             Self::Apply { .. } => Transition::ObjectWritten,
+            Self::Restore { key: (Kind::Pod, _), .. } => Transition::PodRestored,
+            Self::Restore { .. } => Transition::RevisionRestored,
             Self::Create { .. } => Transition::PodCreated,
             Self::Delete { because: Because::Emptied, .. } => Transition::DeletedEmptied,
             Self::Delete { because: Because::Deadline, .. } => Transition::DeletedDeadline,
@@ -141,6 +144,7 @@ impl fmt::Display for Request {
             }
             Self::Finalizer { on, .. } => write!(f, "finalizer {}", if *on { "on" } else { "off" }),
             Self::Apply { object, .. } => write!(f, "apply {object:?}"),
+            Self::Restore { key: (kind, name), .. } => write!(f, "restore {kind:?} {name}"),
             Self::Create { name, zone, shape, .. } => write!(f, "create {name} in {zone:?} of {shape}"),
             Self::Delete { name, uid, because, .. } => write!(f, "delete {name} ({uid}): {because:?}"),
             Self::Label { name, serving, .. } => write!(f, "label {name} serving={serving}"),
@@ -188,6 +192,7 @@ impl Ground {
                 Err(Failure::Refused(Refusal::NotFound)),
                 Request::Delete { .. }
                 | Request::ForgetRevision { .. }
+                | Request::Restore { .. }
                 | Request::Label { .. }
                 | Request::Finalizer { on: false, .. }
                 | Request::Answer { .. }
@@ -215,8 +220,20 @@ impl Ground {
                 learn(key, answer)
             }
             Request::Apply { owner, object } => self.apply(owner, object),
+            Request::Restore { key, uid } => {
+                let same = Expected { uid: Some(uid.clone()), version: None };
+                let answer = self.api.edit(key, &same, |object| {
+                    object.fields.insert(see::WATCHED.to_owned(), CLUSTER.to_owned());
+                    if let Some((number, shape)) = see::made_as(&key.1, object).filter(|_| key.0 == Kind::Revision) {
+                        object.fields.insert(NUMBER.to_owned(), number.to_string());
+                        object.fields.insert(SHAPE.to_owned(), shape);
+                    }
+                });
+                learn(key.clone(), answer)
+            }
             Request::Create { owner, name, role, revision, index, zone, shape } => {
                 let labels = [
+                    (see::WATCHED, CLUSTER.to_owned()),
                     ("labels.role", role.to_string()),
                     ("labels.revision", revision.to_string()),
                     ("labels.index", index.to_string()),
@@ -289,7 +306,9 @@ impl Ground {
             Owned::PodKeySecret { .. } => (Kind::Secret, vec![]),
             Owned::ControllerRevision { number, hash, .. } => {
                 let shape = hash.as_str().to_owned();
-                (Kind::Revision, vec![("spec.number", number.to_string()), ("spec.shape", shape)])
+                let watched = (see::WATCHED, CLUSTER.to_owned());
+                let number = (NUMBER, number.to_string());
+                (Kind::Revision, vec![watched, number, (SHAPE, shape.clone()), (see::DATA, shape)])
             }
             Owned::NetworkPolicy { .. } => (Kind::Policy, vec![("spec.content", CONTENT.to_owned())]),
             Owned::Service { .. } => (Kind::Service, vec![("spec.content", CONTENT.to_owned())]),
@@ -322,6 +341,8 @@ pub(crate) fn request(action: &Action, cluster: &Expected, version: Option<u64>,
         Action::SetFinalizer => Request::Finalizer { expected: cluster.clone(), on: true },
         Action::RemoveFinalizer => Request::Finalizer { expected: cluster.clone(), on: false },
         Action::Apply(object) => Request::Apply { owner, object },
+        Action::Restore(Edited::Pod { name, uid }) => Request::Restore { key: (Kind::Pod, name), uid },
+        Action::Restore(Edited::Revision { name, uid }) => Request::Restore { key: (Kind::Revision, name), uid },
         Action::CreatePod { name, role, revision, index, zone } => {
             Request::Create { owner, name, role, revision, index, zone, shape: shape.to_owned() }
         }

@@ -6,7 +6,7 @@ use throng_core::{Millis, Role};
 use throng_plan::World;
 use throng_plan::spec::{Operation, ShapeHash};
 use throng_plan::status::{ClusterStatus, OperationStatus, Utc};
-use throng_plan::world::{Cluster, Node, Object as Owned, Phase, Pod, Registry, Rendered, Revision, Sample};
+use throng_plan::world::{Cluster, Edited, Node, Object as Owned, Phase, Pod, Registry, Rendered, Revision, Sample};
 
 use super::api::watch::Informer;
 use super::api::{Kind, Object};
@@ -15,6 +15,13 @@ use super::ground::{asks, spec};
 
 /// Content of a Service or a network policy as it should be.
 pub(crate) const CONTENT: &str = "as-rendered";
+
+/// The label of the cluster, which people may take off.
+pub(crate) const WATCHED: &str = "labels.cluster";
+/// Number of a revision, which people may write over.
+pub(crate) const NUMBER: &str = "spec.number";
+/// The shape that a revision holds: the server lets nobody change it.
+pub(crate) const DATA: &str = "data.shape";
 
 /// What is seen beside the objects of the API server.
 pub(crate) struct Sight<'a> {
@@ -40,7 +47,12 @@ pub(crate) fn world(sight: Sight<'_>) -> Option<World> {
     let pods = pods.iter().filter(|(_, found)| mine(found));
     let pods = pods.filter_map(|(name, found)| Some((name.clone(), pod(found, &nodes)?))).collect();
     let stored = informer.view(Kind::Revision);
-    let stored = stored.values().filter(|found| mine(found));
+    let stored = stored.iter().filter(|(_, found)| mine(found));
+    let mut edited = BTreeSet::new();
+    for kind in [Kind::Pod, Kind::Revision] {
+        let seen = informer.view(kind);
+        edited.extend(seen.iter().filter(|(_, found)| mine(found)).filter_map(|(name, found)| lost(kind, name, found)));
+    }
     let mut all = BTreeSet::new();
     for kind in [Kind::Secret, Kind::Revision, Kind::Service, Kind::Policy, Kind::Budget] {
         let seen = informer.view(kind);
@@ -58,13 +70,14 @@ pub(crate) fn world(sight: Sight<'_>) -> Option<World> {
         spec: spec::read(cluster),
         leader_epoch: sight.leader_epoch,
         status: (*sight.statuses.of(cluster)).clone(),
-        revisions: stored.filter_map(|found| revision(found)).collect(),
+        revisions: stored.filter_map(|(name, found)| revision(name, found)).collect(),
         pods,
         nodes,
         registry: sight.registry,
         samples: std::mem::take(sight.heard),
         operations: operations(informer, sight.answers),
         owned: all,
+        edited,
         rendered: rendered(),
     })
 }
@@ -121,10 +134,27 @@ fn pod(found: &Object, nodes: &BTreeMap<String, Node>) -> Option<Pod> {
     })
 }
 
-fn revision(found: &Object) -> Option<(u64, Revision)> {
-    let hash = ShapeHash::new(found.field(spec::SHAPE));
-    let revision = Revision { hash, image: String::new(), created: Utc(found.created) };
-    Some((found.field("spec.number").parse().ok()?, revision))
+/// Number and shape that a revision was made with.
+pub(crate) fn made_as(name: &str, found: &Object) -> Option<(u64, String)> {
+    let number = name.strip_prefix(spec::CLUSTER)?.strip_prefix('-')?.parse().ok()?;
+    Some((number, found.field(DATA).to_owned()))
+}
+
+fn revision(name: &str, found: &Object) -> Option<(u64, Revision)> {
+    let (number, shape) = made_as(name, found)?;
+    Some((number, Revision { hash: ShapeHash::new(shape), image: String::new(), created: Utc(found.created) }))
+}
+
+/// What somebody edited.
+fn lost(kind: Kind, name: &str, found: &Object) -> Option<Edited> {
+    let unlabelled = found.field(WATCHED) != spec::CLUSTER;
+    let (name, uid) = (name.to_owned(), found.uid.clone());
+    if kind == Kind::Pod {
+        return unlabelled.then_some(Edited::Pod { name, uid });
+    }
+    let (number, shape) = made_as(&name, found)?;
+    let same = found.field(NUMBER) == number.to_string() && found.field(spec::SHAPE) == shape;
+    (unlabelled || !same).then_some(Edited::Revision { name, uid })
 }
 
 fn owned(kind: Kind, name: &str, found: &Object) -> Option<Owned> {
@@ -133,7 +163,7 @@ fn owned(kind: Kind, name: &str, found: &Object) -> Option<Owned> {
     Some(match kind {
         Kind::Secret => Owned::PodKeySecret { name },
         Kind::Revision => {
-            let (number, revision) = revision(found)?;
+            let (number, revision) = revision(&name, found)?;
             Owned::ControllerRevision { name, number, hash: revision.hash }
         }
         Kind::Service => Owned::Service { name, hash },

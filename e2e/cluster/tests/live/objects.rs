@@ -41,6 +41,7 @@ pub(crate) fn edits(world: &World) -> Result<Said> {
     let gateway = gateways.first().and_then(|pod| pod["metadata"]["name"].as_str()).context("no gateway")?;
     let unlabel = r#"{"metadata":{"labels":{"throng.dev/serving":null}}}"#;
     edit(&format!("pod/{gateway}"), unlabel, "/metadata/labels/throng.dev~1serving")?;
+    labels(gateway)?;
     for object in ["service/live-gateway", "poddisruptionbudget/live-gateway", "networkpolicy/live-chatroom"] {
         comes_back(object)?;
     }
@@ -138,7 +139,20 @@ fn comes_back(object: &str) -> Result<()> {
     })
 }
 
-/// What a revision holds cannot be edited; one that is deleted comes back with what it held.
+/// Labels that a Pod was made with come back, and it is the same Pod: none takes its place.
+fn labels(gateway: &str) -> Result<()> {
+    let before = names_and_uids("live")?;
+    for label in ["cluster", "role", "revision", "index"] {
+        let unlabel = format!(r#"{{"metadata":{{"labels":{{"throng.dev/{label}":null}}}}}}"#);
+        edit(&format!("pod/{gateway}"), &unlabel, &format!("/metadata/labels/throng.dev~1{label}"))?;
+    }
+    rest("live")?;
+    let now = names_and_uids("live")?;
+    ensure!(now == before, "the Pods are others: {before:?}, now {now:?}");
+    Ok(())
+}
+
+/// What a revision holds cannot be edited; what can be, comes back under its number, and one that is deleted with what it held.
 fn revision() -> Result<()> {
     let number = get("crc/live")?["status"]["revision"].as_u64().context("the cluster has no revision")?;
     let object = format!("controllerrevision/live-{number}");
@@ -146,6 +160,17 @@ fn revision() -> Result<()> {
     let edited = kubectl(&format!(r#"patch {object} --type merge -p {{"data":{{"image":"throng:edited"}}}}"#));
     let refused = edited.err().map(|error| format!("{error:#}")).unwrap_or_default();
     ensure!(refused.contains("immutable"), "what {object} holds was edited: {refused}");
+    for (patch, field) in [
+        (r#"{"revision":99}"#, "/revision"),
+        (r#"{"metadata":{"annotations":{"throng.dev/shape":"edited"}}}"#, "/metadata/annotations/throng.dev~1shape"),
+        (r#"{"metadata":{"labels":{"throng.dev/cluster":null}}}"#, "/metadata/labels/throng.dev~1cluster"),
+    ] {
+        edit(&object, patch, field)?;
+    }
+    let kept = get(&object)?["metadata"]["uid"].clone();
+    ensure!(kept == before["metadata"]["uid"], "it is another object");
+    let status = get("crc/live")?["status"].clone();
+    ensure!(status["revision"] == number && status["rollout"].is_null(), "the edits began a release: {status}");
     comes_back(&object)?;
     let after = get(&object)?;
     for field in ["data", "revision"] {

@@ -34,6 +34,7 @@ pub fn settle(world: &mut World, objects_known: bool) {
     for action in plan(world).actions {
         match (action, &mut world.registry) {
             (Action::Apply(Object::ControllerRevision { .. }), _) => {}
+            (Action::Restore(edited), _) => drop(world.edited.remove(&edited)),
             (Action::Apply(object), _) if !objects_known => drop(world.owned.insert(object)),
             (Action::WriteTarget { role, document }, Some(registry)) => {
                 registry.documents.of_mut(role).target = Some(document);

@@ -5,7 +5,7 @@ use throng_core::Role;
 use throng_core::policy::Policy;
 
 use crate::status::{OperationStatus, Utc};
-use crate::world::{Document, Object};
+use crate::world::{Document, Edited, Object};
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +16,8 @@ pub enum Action {
     RemoveFinalizer,
     /// Write an object as it should be. Nothing if it is so.
     Apply(Object),
+    /// Give an object back what it was made with. Only if it still has this uid.
+    Restore(Edited),
     /// Make a Pod. Nothing if there is one of this name: that is what keeps two from one index.
     CreatePod {
         /// Its name.

@@ -78,6 +78,7 @@ pub fn plan(world: &World) -> Plan {
     let course = Course::take(world, &mut census);
     let mut look = Look { world, wanted: size::wanted(world, &census), course };
     let mut draft = Draft::default();
+    objects::restore(&look, &mut draft);
     if world.cluster.deleted_at.is_some() {
         farewell::plan(&look, &mut census, &mut draft);
     } else {

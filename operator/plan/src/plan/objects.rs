@@ -6,6 +6,15 @@ use super::census::{Census, Seat, State};
 use super::{Action, Draft, Look, revision};
 use crate::world::Object;
 
+/// Plans that what somebody edited is as it was made. It counts as what it is all the time, so nothing else follows from it.
+pub(super) fn restore(look: &Look<'_>, draft: &mut Draft) {
+    let world = look.world;
+    for edited in world.edited.iter().filter(|_| world.cluster.finalizer && !world.cluster.let_go) {
+        draft.why.push(format!("{} gets back what it was made with: somebody edited it", edited.name()));
+        draft.first.push(Action::Restore(edited.clone()));
+    }
+}
+
 /// Plans all objects.
 pub(super) fn plan(look: &Look<'_>, census: &Census<'_>, draft: &mut Draft) {
     let (world, cluster) = (look.world, &look.world.cluster.name);

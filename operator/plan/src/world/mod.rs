@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use claims::Claims;
 pub use document::Document;
 pub use node::Node;
-pub use object::{Object, Rendered};
+pub use object::{Edited, Object, Rendered};
 pub use pod::{Phase, Pod};
 pub use registry::{Claim, Documents, Member, Registry};
 pub use sample::Sample;
@@ -53,6 +53,9 @@ pub struct World {
     pub operations: BTreeMap<String, Operation>,
     /// Objects that exist and belong to the cluster, as they are.
     pub owned: BTreeSet<Object>,
+    /// Pods and revisions that lost something that they were made with.
+    #[serde(default)]
+    pub edited: BTreeSet<Edited>,
     /// Objects whose content the planner does not know, as they should be.
     pub rendered: Rendered,
 }

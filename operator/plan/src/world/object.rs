@@ -49,6 +49,34 @@ pub enum Object {
     },
 }
 
+/// An object that somebody edited, and that is still known for what it is: by its name, its owner and what nobody can change.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Edited {
+    /// A Pod without a label that it was made with: Services, budgets and policies miss it.
+    Pod {
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: String,
+    },
+    /// A revision without its label, its hash or its number.
+    Revision {
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: String,
+    },
+}
+
+impl Edited {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        let (Self::Pod { name, .. } | Self::Revision { name, .. }) = self;
+        name
+    }
+}
+
 impl Object {
     /// Its name; unique among the objects of its kind.
     #[must_use]

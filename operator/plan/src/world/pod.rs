@@ -59,8 +59,35 @@ impl Phase {
     }
 }
 
+/// What the name of a Pod says: its pool, its revision and its index. None if it is no name that [`pod_name`] gives.
+#[must_use]
+pub fn of_name(cluster: &str, name: &str) -> Option<(Role, u64, u32)> {
+    let mut parts = name.strip_prefix(cluster)?.strip_prefix('-')?.split('-');
+    let (role, revision, index) = (parts.next()?, parts.next()?, parts.next()?);
+    let (role, revision, index) = (Role::from_text(role)?, revision.parse().ok()?, index.parse().ok()?);
+    // A number can be written in several ways; a name is one of them.
+    (pod_name(cluster, role, revision, index) == name).then_some((role, revision, index))
+}
+
 /// Name of the Pod of an index.
 #[must_use]
 pub fn pod_name(cluster: &str, role: Role, revision: u64, index: u32) -> String {
     format!("{cluster}-{role}-{revision}-{index}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_says_whose_pod_it_is_and_only_one_that_was_given() {
+        let name = pod_name("a-live", Role::Message, 3, 12);
+        assert_eq!(of_name("a-live", &name), Some((Role::Message, 3, 12)));
+        assert_eq!(of_name("a", &name), None, "another cluster has it");
+        for end in
+            ["", "-message-3", "-message-3-12-1", "-message-03-12", "-message-+3-12", "-poet-3-12", "-message-3-x"]
+        {
+            assert_eq!(of_name("a-live", &format!("a-live{end}")), None, "{end}");
+        }
+    }
 }

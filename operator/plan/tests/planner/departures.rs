@@ -3,7 +3,7 @@
 use throng_core::Role;
 use throng_plan::plan::{Action, Reason};
 use throng_plan::status::Utc;
-use throng_plan::world::Object;
+use throng_plan::world::{Edited, Object};
 
 use crate::model::{DEADLINE_MS, Model};
 use crate::stories::condition;
@@ -93,4 +93,22 @@ fn a_count_from_before_its_drain_does_not_make_a_pod_empty() {
     assert!(!deletes(&mut model));
     model.world.samples.get_mut(&drained).unwrap().draining = true;
     assert!(deletes(&mut model));
+}
+
+#[test]
+fn what_somebody_edited_gets_back_what_it_was_made_with_and_nothing_else_happens() {
+    let mut model = Model::at_rest([2, 1, 1], 0);
+    assert_eq!(model.plan().actions, []);
+    let (name, uid) = ("live-gateway-1-0".to_owned(), model.uid("live-gateway-1-0"));
+    let edited = [Edited::Pod { name, uid }, Edited::Revision { name: "live-1".into(), uid: "r1".into() }];
+    model.world.edited = edited.clone().into();
+    let restores = edited.map(Action::Restore);
+    assert_eq!(model.plan().actions, restores);
+    let mut paused = model.clone();
+    paused.world.spec.paused = true;
+    assert_eq!(paused.plan().actions, []);
+    model.world.cluster.deleted_at = Some(model.world.now);
+    assert_eq!(model.plan().actions[..2], restores, "who is on it is drained with it");
+    model.world.cluster.let_go = true;
+    assert_eq!(model.plan().actions, [Action::RemoveFinalizer]);
 }

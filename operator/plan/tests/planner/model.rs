@@ -75,6 +75,7 @@ impl Model {
             samples: BTreeMap::new(),
             operations: BTreeMap::new(),
             owned: BTreeSet::new(),
+            edited: BTreeSet::new(),
             rendered,
         };
         Self {
@@ -164,6 +165,7 @@ impl Model {
             Action::SetFinalizer => self.world.cluster.finalizer = true,
             Action::RemoveFinalizer => self.world.cluster.finalizer = false,
             Action::Apply(object) => self.apply(object),
+            Action::Restore(edited) => drop(self.world.edited.remove(edited)),
             Action::CreatePod { name, role, revision, index, zone } => {
                 if self.world.pods.contains_key(name) || self.refused.contains(revision) {
                     return;

@@ -13,6 +13,7 @@ pub mod parting;
 mod pods;
 pub mod status;
 
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,9 +22,11 @@ use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::NamespaceResourceScope;
 use kube::Resource;
-use kube::api::{Api, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, PatchParams, PostParams, Preconditions};
+use serde::de::DeserializeOwned;
 use throng_crds::ChatroomCluster;
 use throng_plan::status::ClusterStatus;
+use throng_plan::world::Edited;
 use throng_plan::{Action, World, waves};
 use throng_registry::{EtcdRegistry, View};
 use throng_runtime::Runtime;
@@ -128,6 +131,8 @@ impl Hands<'_> {
             Action::SetFinalizer => self.set_finalizer(true).await,
             Action::RemoveFinalizer => self.set_finalizer(false).await,
             Action::Apply(object) => self.apply(object).await,
+            Action::Restore(Edited::Pod { name, uid }) => self.restore_pod(name, uid).await,
+            Action::Restore(Edited::Revision { name, uid }) => self.restore_revision(name, uid).await,
             Action::CreatePod { name, role, revision, index, zone } => {
                 let birth = crate::render::pod::Birth { name, role: *role, revision: *revision, index: *index, zone };
                 self.create_pod(&birth).await
@@ -170,6 +175,24 @@ impl Hands<'_> {
 pub(crate) async fn in_term<T>(term: Term, call: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
     let within = term.within(CALL).ok_or(Failure::Deposed)?;
     Ok(late_as(within, timeout(within, call).await)??)
+}
+
+/// Deletes an object, if it still has this uid and, if one is named, this version. What is left of it: none if it is gone.
+pub(crate) async fn delete_same<K>(
+    api: &Api<K>,
+    term: Term,
+    name: &str,
+    same: Preconditions,
+    params: DeleteParams,
+) -> Result<Option<K>, Failure>
+where
+    K: Clone + Debug + DeserializeOwned,
+{
+    match in_term(term, api.delete(name, &params.preconditions(same))).await {
+        Ok(answer) => Ok(answer.left()),
+        Err(Failure::Kube(error)) if objects::is_not_found(&error) => Ok(None),
+        Err(failure) => Err(failure),
+    }
 }
 
 fn late_as<T>(within: Duration, result: Result<T, tokio::time::error::Elapsed>) -> Result<T, Failure> {

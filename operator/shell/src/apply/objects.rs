@@ -13,7 +13,7 @@ use serde_json::json;
 use throng_core::Role;
 use throng_plan::world::Object;
 
-use super::{Failure, Hands, apply_params, merge_params, post};
+use super::{Failure, Hands, apply_params, delete_same, merge_params, post};
 use crate::names;
 use crate::render::{Owner, budget, keys, policy, revision, service};
 use crate::snapshot::is_owned;
@@ -56,17 +56,33 @@ impl Hands<'_> {
 
     /// Deletes a stored revision, if it is still the one that was seen.
     pub(super) async fn delete_revision(&self, name: &str, number: u64) -> Result<(), Failure> {
+        let owner = self.owner();
         let stored = self.watches.objects_of(&self.key()).revisions;
         let seen = stored.iter().find(|stored| {
             stored.metadata.name.as_deref() == Some(name)
-                && u64::try_from(stored.revision) == Ok(number)
-                && is_owned(&stored.metadata, self.owner().uid)
+                && revision::made_as(&owner, stored).is_some_and(|(of, _)| of == number)
+                && is_owned(&stored.metadata, owner.uid)
         });
         let Some(seen) = seen else { return Ok(()) };
         let same = Preconditions { uid: seen.metadata.uid.clone(), resource_version: None };
-        let params = DeleteParams::default().preconditions(same);
-        match self.call(self.api::<ControllerRevision>().delete(name, &params)).await {
-            Ok(_) => Ok(()),
+        let api = self.api::<ControllerRevision>();
+        delete_same(&api, self.term, name, same, DeleteParams::default()).await.map(drop)
+    }
+
+    /// Writes on a stored revision the label, the number and the hash that it was made with, if it is still the same.
+    pub(super) async fn restore_revision(&self, name: &str, uid: &str) -> Result<(), Failure> {
+        let owner = self.owner();
+        let mut stored = self.objects.revisions.iter();
+        let stored = stored.find(|stored| stored.metadata.uid.as_deref() == Some(uid));
+        let Some((number, hash)) = stored.and_then(|stored| revision::made_as(&owner, stored)) else { return Ok(()) };
+        let annotations = json!({names::SHAPE: hash.as_str()});
+        let metadata = json!({"uid": uid, "labels": owner.labels(None), "annotations": annotations});
+        let patch = Patch::Merge(json!({"metadata": metadata, "revision": number}));
+        match self.call(self.api::<ControllerRevision>().patch(name, &merge_params(), &patch)).await {
+            Ok(written) => {
+                self.watches.revisions.learn(written);
+                Ok(())
+            }
             Err(Failure::Kube(error)) if is_not_found(&error) => Ok(()),
             Err(failure) => Err(failure),
         }

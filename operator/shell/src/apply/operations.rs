@@ -8,7 +8,7 @@ use throng_crds::{ChatroomOperation, GROUP, VERSION};
 use throng_plan::status::OperationStatus;
 
 use super::objects::is_not_found;
-use super::{Failure, Hands, apply_params, in_term};
+use super::{Failure, Hands, apply_params, delete_same, in_term};
 use crate::lease::Term;
 use crate::watch::ClusterKey;
 
@@ -40,12 +40,7 @@ impl Hands<'_> {
 /// Why it was not deleted.
 pub async fn delete(api: &Api<ChatroomOperation>, term: Term, name: &str, uid: &str) -> Result<(), Failure> {
     let same = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
-    let params = DeleteParams::default().preconditions(same);
-    match in_term(term, api.delete(name, &params)).await {
-        Ok(_) => Ok(()),
-        Err(Failure::Kube(error)) if is_not_found(&error) => Ok(()),
-        Err(failure) => Err(failure),
-    }
+    delete_same(api, term, name, same, DeleteParams::default()).await.map(drop)
 }
 
 /// Writes the status of an operation, if it is still as it was seen: one that ended is never written to be on its way by a

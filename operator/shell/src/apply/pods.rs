@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Patch, Preconditions};
-use serde_json::json;
+use serde_json::{Value, json};
 use throng_plan::plan::Because;
 use throng_plan::world::Pod as Planned;
+use throng_plan::world::pod::of_name;
 
 use super::objects::{already_exists, is_not_found};
-use super::{Failure, Hands, merge_params, post};
+use super::{Failure, Hands, delete_same, merge_params, post};
 use crate::names;
 use crate::render::pod::Birth;
 use crate::render::{Owner, pod, revision};
@@ -21,7 +23,10 @@ impl Hands<'_> {
     /// Makes a Pod of its revision. Nothing if there is one of its name.
     pub(super) async fn create_pod(&self, birth: &Birth<'_>) -> Result<(), Failure> {
         let present = self.owner();
-        let stored = self.objects.revisions.iter().find(|stored| u64::try_from(stored.revision) == Ok(birth.revision));
+        let of_number = |stored: &&Arc<ControllerRevision>| {
+            revision::made_as(&present, stored).is_some_and(|(number, _)| number == birth.revision)
+        };
+        let stored = self.objects.revisions.iter().find(of_number);
         let known = self.world.revisions.get(&birth.revision);
         let restored = match (stored, known) {
             (Some(stored), Some(known)) if known.hash != self.world.spec.shape => {
@@ -61,26 +66,31 @@ impl Hands<'_> {
         }
         let resource_version = self.stored(uid).and_then(|pod| pod.metadata.resource_version.clone());
         let same = Preconditions { uid: Some(uid.to_owned()), resource_version };
-        let mut params = DeleteParams::default().preconditions(same);
+        let mut params = DeleteParams::default();
         if because == Because::ClusterDeleted {
             // Nobody is left to whom it could hand over what it owns: it would wait for that until its own deadline.
             params.grace_period_seconds = Some(LAST_WORDS_S);
         }
-        match self.call(self.api::<Pod>().delete(name, &params)).await {
-            Ok(deleted) => {
-                if let Some(going) = deleted.left() {
-                    self.watches.pods.learn(going);
-                }
-                Ok(())
-            }
-            Err(Failure::Kube(error)) if is_not_found(&error) => Ok(()),
-            Err(failure) => Err(failure),
+        if let Some(going) = delete_same(&self.api::<Pod>(), self.term, name, same, params).await? {
+            self.watches.pods.learn(going);
         }
+        Ok(())
+    }
+
+    /// Gives a Pod back the labels that its name says, if it is still the same.
+    pub(super) async fn restore_pod(&self, name: &str, uid: &str) -> Result<(), Failure> {
+        let owner = self.owner();
+        let Some((role, revision, index)) = of_name(owner.name, name) else { return Ok(()) };
+        let labels = pod::labels(&owner, role, revision, index);
+        self.patch_pod(name, json!({"metadata": {"uid": uid, "labels": labels}})).await
     }
 
     /// Labels a Pod, if it is still the same.
     pub(super) async fn label_serving(&self, name: &str, uid: &str, serving: bool) -> Result<(), Failure> {
-        let patch = json!({"metadata": {"uid": uid, "labels": {names::SERVING: serving.to_string()}}});
+        self.patch_pod(name, json!({"metadata": {"uid": uid, "labels": {names::SERVING: serving.to_string()}}})).await
+    }
+
+    async fn patch_pod(&self, name: &str, patch: Value) -> Result<(), Failure> {
         match self.call(self.api::<Pod>().patch(name, &merge_params(), &Patch::Merge(patch))).await {
             Ok(labelled) => {
                 self.watches.pods.learn(labelled);

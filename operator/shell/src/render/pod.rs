@@ -2,6 +2,8 @@
 //!
 //! It meets *restricted* Pod security: no root, no rights, nothing to write to, no token of the API server.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{LocalObjectReference, Pod, PodSecurityContext, PodSpec, SeccompProfile};
 use throng_core::Role;
 use throng_crds::cluster::template::Template;
@@ -44,16 +46,23 @@ pub struct Birth<'a> {
 pub fn pod(owner: &Owner<'_>, birth: &Birth<'_>) -> Pod {
     let template = template(owner.spec, birth.role);
     let mut metadata = owner.meta(birth.name);
-    let mut labels = template.labels.clone();
-    labels.extend(owner.labels(Some(birth.role)));
-    labels.insert(names::REVISION.to_owned(), birth.revision.to_string());
-    labels.insert(names::INDEX.to_owned(), birth.index.to_string());
+    let mut all = template.labels.clone();
+    all.extend(labels(owner, birth.role, birth.revision, birth.index));
     if !birth.zone.is_empty() {
-        labels.insert(names::ZONE.to_owned(), birth.zone.to_owned());
+        all.insert(names::ZONE.to_owned(), birth.zone.to_owned());
     }
-    metadata.labels = Some(labels);
+    metadata.labels = Some(all);
     metadata.annotations = (!template.annotations.is_empty()).then(|| template.annotations.clone());
     Pod { metadata, spec: Some(spec(owner, birth, template)), status: None }
+}
+
+/// Labels that a Pod has for ever: they say what its name says.
+#[must_use]
+pub fn labels(owner: &Owner<'_>, role: Role, revision: u64, index: u32) -> BTreeMap<String, String> {
+    let mut labels = owner.labels(Some(role));
+    labels.insert(names::REVISION.to_owned(), revision.to_string());
+    labels.insert(names::INDEX.to_owned(), index.to_string());
+    labels
 }
 
 fn spec(owner: &Owner<'_>, birth: &Birth<'_>, template: &Template) -> PodSpec {

@@ -20,6 +20,31 @@ pub fn revision(owner: &Owner<'_>, name: &str, number: u64, hash: &ShapeHash) ->
     }
 }
 
+/// Number and hash that a stored revision was made with. Its name has the one, what it holds the other: nobody can change
+/// those. None if it is no revision of this cluster.
+#[must_use]
+pub fn made_as(owner: &Owner<'_>, stored: &ControllerRevision) -> Option<(u64, ShapeHash)> {
+    let name = stored.metadata.name.as_deref()?;
+    let number: u64 = name.strip_prefix(owner.name)?.strip_prefix('-')?.parse().ok()?;
+    let held = stored.data.as_ref().and_then(|data| restored(owner.spec, &data.0));
+    let hash = held.map(|spec| shape::hash(&spec)).or_else(|| noted(stored).map(ShapeHash::new))?;
+    (number > 0 && name == format!("{}-{number}", owner.name)).then_some((number, hash))
+}
+
+/// Whether somebody edited a stored revision, of which [`made_as`] says what it was made with.
+#[must_use]
+pub fn is_edited(owner: &Owner<'_>, stored: &ControllerRevision, number: u64, hash: &ShapeHash) -> bool {
+    let labels = stored.metadata.labels.as_ref();
+    let labelled =
+        owner.labels(None).iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value));
+    !labelled || u64::try_from(stored.revision) != Ok(number) || noted(stored) != Some(hash.as_str())
+}
+
+/// The hash that is noted on a revision.
+fn noted(stored: &ControllerRevision) -> Option<&str> {
+    stored.metadata.annotations.as_ref()?.get(names::SHAPE).map(String::as_str)
+}
+
 /// The shaping fields of a spec.
 #[must_use]
 pub fn shaping(spec: &ChatroomClusterSpec) -> Value {

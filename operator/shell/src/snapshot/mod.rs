@@ -38,7 +38,7 @@ pub struct Sight<'a> {
     pub validated: &'a Validated,
     /// Epoch of this leader; 0 while none could be taken.
     pub leader_epoch: u64,
-    /// Objects that have the label of the cluster.
+    /// Objects of the cluster.
     pub objects: &'a Objects,
     /// All nodes.
     pub nodes: &'a [Arc<Node>],
@@ -56,7 +56,7 @@ pub struct Sight<'a> {
     pub conditions: &'a [Condition],
 }
 
-/// Objects of one cluster.
+/// Objects of one cluster, those that lost its label among them.
 #[derive(Clone, Debug, Default)]
 pub struct Objects {
     /// Its Pods.
@@ -99,7 +99,7 @@ pub fn world(sight: &Sight<'_>) -> World {
         spec: sight.validated.spec.clone(),
         leader_epoch: sight.leader_epoch,
         status,
-        revisions: revisions.filter_map(|revision| owned::revision(revision)).collect(),
+        revisions: revisions.filter_map(|revision| owned::revision(&owner, revision)).collect(),
         pods,
         nodes,
         registry: sight
@@ -109,6 +109,7 @@ pub fn world(sight: &Sight<'_>) -> World {
         samples: sight.samples.clone(),
         operations: operations.map(|operation| (operation.name.clone(), operation)).collect(),
         owned: owned::owned(&owner, objects, sight.has_keys),
+        edited: owned::edited(&owner, objects),
         rendered: owned::rendered(&owner),
     }
 }

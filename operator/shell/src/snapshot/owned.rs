@@ -4,26 +4,41 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use throng_core::Role;
-use throng_plan::spec::ShapeHash;
-use throng_plan::world::{Object, Rendered, Revision};
+use throng_plan::world::{Edited, Object, Rendered, Revision};
 
-use super::{Objects, annotation, instant_or_epoch, is_owned};
+use super::{Objects, instant_or_epoch, is_owned, pod};
 use crate::names;
-use crate::render::{Owner, budget, drift, policy, service};
+use crate::render::{Owner, budget, drift, policy, revision, service};
 
-/// A stored revision by its number. None if its hash or number are gone: then it is no revision of this operator.
+/// A stored revision by its number, whatever somebody wrote over it. None if it is no revision of this cluster.
 #[must_use]
-pub fn revision(revision: &ControllerRevision) -> Option<(u64, Revision)> {
-    let hash = annotation(&revision.metadata, names::SHAPE)?;
-    let image = revision.data.as_ref().and_then(|data| data.0.get("image")?.as_str());
-    let stored = Revision {
-        hash: ShapeHash::new(hash),
-        image: image.unwrap_or_default().to_owned(),
-        created: instant_or_epoch(revision.metadata.creation_timestamp.as_ref()),
+pub fn revision(owner: &Owner<'_>, stored: &ControllerRevision) -> Option<(u64, Revision)> {
+    let (number, hash) = revision::made_as(owner, stored)?;
+    let image = stored.data.as_ref().and_then(|data| data.0.get("image")?.as_str());
+    let created = instant_or_epoch(stored.metadata.creation_timestamp.as_ref());
+    Some((number, Revision { hash, image: image.unwrap_or_default().to_owned(), created }))
+}
+
+/// Pods and revisions of the cluster that somebody edited.
+#[must_use]
+pub fn edited(owner: &Owner<'_>, objects: &Objects) -> BTreeSet<Edited> {
+    let named = |metadata: &ObjectMeta| {
+        let named = metadata.name.clone().zip(metadata.uid.clone());
+        named.filter(|_| is_owned(metadata, owner.uid))
     };
-    Some((u64::try_from(revision.revision).ok().filter(|number| *number > 0)?, stored))
+    let pods = objects.pods.iter().filter_map(|pod| {
+        let (name, uid) = named(&pod.metadata)?;
+        pod::is_edited(owner, pod, &name).then_some(Edited::Pod { name, uid })
+    });
+    let revisions = objects.revisions.iter().filter_map(|stored| {
+        let (name, uid) = named(&stored.metadata)?;
+        let (number, hash) = revision::made_as(owner, stored)?;
+        revision::is_edited(owner, stored, number, &hash).then_some(Edited::Revision { name, uid })
+    });
+    pods.chain(revisions).collect()
 }
 
 /// Objects as they should be.
@@ -43,7 +58,7 @@ pub fn owned(owner: &Owner<'_>, objects: &Objects, has_keys: bool) -> BTreeSet<O
     }
     let mine = |metadata: &_| is_owned(metadata, owner.uid);
     for stored in objects.revisions.iter().filter(|stored| mine(&stored.metadata)) {
-        if let (Some(name), Some((number, revision))) = (stored.metadata.name.clone(), revision(stored)) {
+        if let (Some(name), Some((number, revision))) = (stored.metadata.name.clone(), revision(owner, stored)) {
             all.insert(Object::ControllerRevision { name, number, hash: revision.hash });
         }
     }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1 as k8s;
-use throng_core::{Millis, Role};
+use throng_core::Millis;
 use throng_plan::status::Utc;
-use throng_plan::world::pod::pod_name;
+use throng_plan::world::pod::of_name;
 use throng_plan::world::{Node, Phase, Pod};
 
 use super::{instant, instant_or_epoch, label};
 use crate::names;
+use crate::render::{self, Owner};
 
 /// What a container waits for on its way up: no trouble.
 const ON_THE_WAY: [&str; 2] = ["ContainerCreating", "PodInitializing"];
@@ -17,18 +18,20 @@ const ON_THE_WAY: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 /// Most characters of what is said of a Pod that does not start.
 const MAX_SAID: usize = 300;
 
-/// A Pod with its name. None if its labels are not those that the operator gave it: somebody else's, or edited; the name
-/// alone keeps a second one from being made.
+/// Whether a Pod of this name has lost a label that it was made with, or has another in its place.
+#[must_use]
+pub fn is_edited(owner: &Owner<'_>, pod: &k8s::Pod, name: &str) -> bool {
+    let Some((role, revision, index)) = of_name(owner.name, name) else { return false };
+    let has = |(key, value): (&String, &String)| label(&pod.metadata, key) == Some(value.as_str());
+    !render::pod::labels(owner, role, revision, index).iter().all(has)
+}
+
+/// A Pod with its name, which says what it is: labels can be edited. None if it is no name that the operator gives.
 #[must_use]
 pub fn pod(pod: &k8s::Pod, cluster: &str, nodes: &BTreeMap<String, Node>) -> Option<(String, Pod)> {
     let metadata = &pod.metadata;
     let name = metadata.name.clone()?;
-    let role = Role::from_text(label(metadata, names::ROLE)?)?;
-    let revision = label(metadata, names::REVISION)?.parse().ok()?;
-    let index = label(metadata, names::INDEX)?.parse().ok()?;
-    if name != pod_name(cluster, role, revision, index) {
-        return None;
-    }
+    let (role, revision, index) = of_name(cluster, &name)?;
     let status = pod.status.as_ref();
     let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).filter(|node| !node.is_empty());
     let made_for = label(metadata, names::ZONE).unwrap_or_default();

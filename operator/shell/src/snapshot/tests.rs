@@ -1,10 +1,11 @@
 use k8s_openapi::api::core::v1 as k8s;
 use serde_json::{Value, json};
 use throng_core::{Millis, Role};
-use throng_plan::world::{Node, Object, Phase};
+use throng_plan::world::{Edited, Node, Object, Phase};
 
 use super::*;
-use crate::render::{budget, policy, service};
+use crate::render::pod::Birth;
+use crate::render::{self, budget, policy, service};
 
 fn node(value: Value) -> Option<(String, Node)> {
     node::node(&serde_json::from_value::<k8s::Node>(value).unwrap())
@@ -114,24 +115,89 @@ fn a_pod_terminates_since_it_was_asked_to_and_not_since_its_grace_ends() {
     assert_eq!(at(going), Some(Utc(Millis(1_795_338_000_000))));
 }
 
+/// A Pod as the operator makes it, with its owner.
+fn made(cluster: &ChatroomCluster) -> Value {
+    let birth = Birth { name: "live-gateway-3-7", role: Role::Gateway, revision: 3, index: 7, zone: "" };
+    let mut pod = serde_json::to_value(render::pod::pod(&owner(cluster), &birth)).unwrap();
+    pod["metadata"]["uid"] = json!("u7");
+    pod
+}
+
+fn edited(cluster: &ChatroomCluster, objects: &Objects) -> (World, Vec<Edited>) {
+    let validated = validate::cluster(&cluster.spec).unwrap();
+    let world = world(&sight(cluster, &validated, objects, &Idle::default()));
+    let edited = world.edited.iter().cloned().collect();
+    (world, edited)
+}
+
 #[test]
-fn pods_with_labels_that_were_edited_are_not_the_operators() {
-    for (label, value) in [
-        ("throng.dev/role", "poet"),
-        ("throng.dev/role", "chatroom"),
-        ("throng.dev/revision", "three"),
-        ("throng.dev/revision", "-1"),
-        ("throng.dev/index", "99999999999"),
-        ("throng.dev/index", ""),
-    ] {
-        let mut edited = a_pod();
-        edited["metadata"]["labels"][label] = json!(value);
-        assert_eq!(pod(edited), None, "{label}={value}");
+fn a_pod_is_what_its_name_says_and_one_that_lost_a_label_is_to_get_it_back() {
+    let cluster = cluster();
+    let seen = |pod: Value| {
+        let pods = vec![Arc::new(serde_json::from_value(pod).unwrap())];
+        edited(&cluster, &Objects { pods, ..Objects::default() })
+    };
+    let (world, none) = seen(made(&cluster));
+    assert_eq!((world.pods.len(), none.len()), (1, 0));
+    let lost = [Edited::Pod { name: "live-gateway-3-7".into(), uid: "u7".into() }];
+    for label in ["cluster", "role", "revision", "index"] {
+        for value in [None, Some("9"), Some("chatroom"), Some("")] {
+            let mut pod = made(&cluster);
+            let labels = pod["metadata"]["labels"].as_object_mut().unwrap();
+            let before = labels.remove(&format!("throng.dev/{label}"));
+            assert!(before.is_some(), "{label} is one of its labels");
+            labels.extend(value.map(|value| (format!("throng.dev/{label}"), json!(value))));
+            let (world, edited) = seen(pod);
+            let pod = &world.pods["live-gateway-3-7"];
+            assert_eq!((pod.role, pod.revision, pod.index), (Role::Gateway, 3, 7), "{label}={value:?}");
+            assert_eq!(edited, lost, "{label}={value:?}");
+        }
     }
-    for missing in ["throng.dev/role", "throng.dev/revision", "throng.dev/index"] {
-        let mut edited = a_pod();
-        edited["metadata"]["labels"].as_object_mut().unwrap().remove(missing);
-        assert_eq!(pod(edited), None, "{missing}");
+    for (place, value) in [("/metadata/name", json!("live-gateway-03-7")), ("/metadata/ownerReferences", json!([]))] {
+        let (world, edited) = seen(with(made(&cluster), place, value));
+        assert_eq!((world.pods.len(), edited.len()), (0, 0), "it is somebody else's");
+    }
+}
+
+#[test]
+fn a_revision_is_what_its_name_and_its_data_say_and_one_that_was_edited_is_to_be_as_it_was_made() {
+    let cluster = cluster();
+    let hash = throng_crds::shape::hash(&cluster.spec);
+    let as_made = || {
+        let mut stored = render::revision::revision(&owner(&cluster), "live-2", 2, &hash);
+        stored.metadata.uid = Some("r2".into());
+        stored
+    };
+    let seen = |stored: ControllerRevision| {
+        edited(&cluster, &Objects { revisions: vec![Arc::new(stored)], ..Objects::default() })
+    };
+    let (world, none) = seen(as_made());
+    assert_eq!((&world.revisions[&2].hash, world.revisions[&2].image.as_str(), none.len()), (&hash, "throng:0.1.0", 0));
+    let edits: [fn(&mut ControllerRevision); 5] = [
+        |stored| stored.revision = 7,
+        |stored| stored.revision = -2,
+        |stored| stored.metadata.annotations = None,
+        |stored| stored.metadata.annotations = Some([(names::SHAPE.to_owned(), "another".to_owned())].into()),
+        |stored| drop(stored.metadata.labels.as_mut().unwrap().remove(names::CLUSTER)),
+    ];
+    for (at, edit) in edits.into_iter().enumerate() {
+        let mut stored = as_made();
+        edit(&mut stored);
+        let (world, edited) = seen(stored);
+        assert_eq!(world.revisions.keys().collect::<Vec<_>>(), [&2], "edit {at}");
+        assert_eq!(world.revisions[&2].hash, hash, "edit {at}");
+        assert_eq!(edited, [Edited::Revision { name: "live-2".into(), uid: "r2".into() }], "edit {at}");
+        assert!(world.owned.contains(&Object::ControllerRevision {
+            name: "live-2".into(),
+            number: 2,
+            hash: hash.clone()
+        }));
+    }
+    for name in ["live-0", "live-02", "live-two", "other-2"] {
+        let mut stored = as_made();
+        stored.metadata.name = Some(name.into());
+        let (world, edited) = seen(stored);
+        assert_eq!((world.revisions.len(), edited.len()), (0, 0), "{name}");
     }
 }
 
@@ -297,18 +363,4 @@ fn a_cluster_that_is_deleted_says_so_and_what_the_shell_states_is_in_its_status(
     assert_eq!(world.status.conditions, [condition]);
     let plan = throng_plan::plan(&world);
     assert!(plan.conditions.iter().any(|condition| condition.kind == "SpecValid"), "the planner keeps it");
-}
-
-#[test]
-fn a_revision_without_its_hash_is_none() {
-    let cluster = cluster();
-    let hash = throng_crds::shape::hash(&cluster.spec);
-    let mut stored = crate::render::revision::revision(&owner(&cluster), "live-2", 2, &hash);
-    let (number, revision) = owned::revision(&stored).unwrap();
-    assert_eq!((number, revision.image.as_str(), revision.hash), (2, "throng:0.1.0", hash));
-    stored.revision = -2;
-    assert_eq!(owned::revision(&stored), None);
-    stored.revision = 2;
-    stored.metadata.annotations = None;
-    assert_eq!(owned::revision(&stored), None);
 }

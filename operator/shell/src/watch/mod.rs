@@ -117,6 +117,8 @@ pub struct Watches {
     pub operations: Kept<ChatroomOperation>,
     /// Pods with the label of a cluster.
     pub pods: Kept<Pod>,
+    /// Pods that were made with the label and have it no more.
+    pub lost_pods: Kept<Pod>,
     /// All nodes.
     pub nodes: Kept<Node>,
     /// Services with the label.
@@ -127,6 +129,8 @@ pub struct Watches {
     pub policies: Kept<NetworkPolicy>,
     /// Revisions with the label.
     pub revisions: Kept<ControllerRevision>,
+    /// Revisions that were made with the label and have it no more.
+    pub lost_revisions: Kept<ControllerRevision>,
 }
 
 impl Watches {
@@ -135,16 +139,22 @@ impl Watches {
     pub fn start(client: &Client, scope: &Scope, hub: &Hub, tasks: &mut JoinSet<()>) -> Self {
         let start = Start { client, scope, hub };
         Self {
-            clusters: start.namespaced(false, tasks, |cluster: &ChatroomCluster| Concern::Cluster(own_key(cluster))),
-            operations: start.namespaced(false, tasks, |operation: &ChatroomOperation| {
+            clusters: start
+                .namespaced(Labels::Any, tasks, |cluster: &ChatroomCluster| Concern::Cluster(own_key(cluster))),
+            operations: start.namespaced(Labels::Any, tasks, |operation: &ChatroomOperation| {
                 Concern::Of(Some(ClusterKey { name: operation.spec.cluster.clone(), ..own_key(operation) }))
             }),
-            pods: start.namespaced(true, tasks, |pod: &Pod| Concern::Of(concerned(pod))),
-            nodes: start.watch(vec![(None, Api::all(client.clone()))], false, tasks, |_: &Node| Concern::All),
-            services: start.namespaced(true, tasks, |service: &Service| Concern::Of(concerned(service))),
-            budgets: start.namespaced(true, tasks, |budget: &PodDisruptionBudget| Concern::Of(concerned(budget))),
-            policies: start.namespaced(true, tasks, |policy: &NetworkPolicy| Concern::Of(concerned(policy))),
-            revisions: start.namespaced(true, tasks, |revision: &ControllerRevision| Concern::Of(concerned(revision))),
+            pods: start.namespaced(Labels::Has, tasks, |pod: &Pod| Concern::Of(concerned(pod))),
+            lost_pods: start.namespaced(Labels::Lost, tasks, |pod: &Pod| Concern::Of(concerned(pod))),
+            nodes: start.watch(vec![(None, Api::all(client.clone()))], Labels::Any, tasks, |_: &Node| Concern::All),
+            services: start.namespaced(Labels::Has, tasks, |service: &Service| Concern::Of(concerned(service))),
+            budgets: start
+                .namespaced(Labels::Has, tasks, |budget: &PodDisruptionBudget| Concern::Of(concerned(budget))),
+            policies: start.namespaced(Labels::Has, tasks, |policy: &NetworkPolicy| Concern::Of(concerned(policy))),
+            revisions: start
+                .namespaced(Labels::Has, tasks, |revision: &ControllerRevision| Concern::Of(concerned(revision))),
+            lost_revisions: start
+                .namespaced(Labels::Lost, tasks, |lost: &ControllerRevision| Concern::Of(concerned(lost))),
         }
     }
 
@@ -155,12 +165,12 @@ impl Watches {
         let kinds = [
             ("chatroomclusters", self.clusters.is_synced()),
             ("chatroomoperations", self.operations.is_synced()),
-            ("pods", self.pods.is_synced()),
+            ("pods", self.pods.is_synced() && self.lost_pods.is_synced()),
             ("nodes", self.nodes.is_synced()),
             ("services", self.services.is_synced()),
             ("poddisruptionbudgets", self.budgets.is_synced()),
             ("networkpolicies", self.policies.is_synced()),
-            ("controllerrevisions", self.revisions.is_synced()),
+            ("controllerrevisions", self.revisions.is_synced() && self.lost_revisions.is_synced()),
         ];
         kinds.into_iter().filter(|(_, synced)| !synced).map(|(kind, _)| kind).collect()
     }
@@ -264,12 +274,12 @@ impl Watches {
         self.nodes.filter(|_| true)
     }
 
-    /// Objects with the label of a cluster.
+    /// Objects of a cluster.
     #[must_use]
     pub fn objects_of(&self, key: &ClusterKey) -> Objects {
         Objects {
-            pods: self.pods.of_cluster(key),
-            revisions: self.revisions.of_cluster(key),
+            pods: both(self.pods.of_cluster(key), self.lost_pods.of_cluster(key)),
+            revisions: both(self.revisions.of_cluster(key), self.lost_revisions.of_cluster(key)),
             services: self.services.of_cluster(key),
             policies: self.policies.of_cluster(key),
             budgets: self.budgets.of_cluster(key),
@@ -295,10 +305,35 @@ fn own_key<K: Resource>(object: &K) -> ClusterKey {
     }
 }
 
-/// The cluster that an object's label names.
+/// The cluster that an object belongs to: that which owns it, for labels can be edited; else that which its label names.
 fn concerned<K: Resource>(object: &K) -> Option<ClusterKey> {
-    let name = object.meta().labels.as_ref()?.get(names::CLUSTER)?.clone();
+    let metadata = object.meta();
+    let mut owners = metadata.owner_references.iter().flatten();
+    let owner = owners.find(|owner| owner.controller == Some(true) && owner.kind == "ChatroomCluster");
+    let named = || metadata.labels.as_ref()?.get(names::CLUSTER);
+    let name = owner.map(|owner| &owner.name).or_else(named)?.clone();
     Some(ClusterKey { name, ..own_key(object) })
+}
+
+/// Those with the label and those that lost it. One that both watches tell of for a moment is as the first says.
+fn both<K: Resource>(mut found: Vec<Arc<K>>, lost: Vec<Arc<K>>) -> Vec<Arc<K>> {
+    for one in lost {
+        if found.iter().all(|known| known.meta().uid != one.meta().uid) {
+            found.push(one);
+        }
+    }
+    found
+}
+
+/// Which objects of a kind are watched.
+#[derive(Clone, Copy)]
+enum Labels {
+    /// All.
+    Any,
+    /// Those with the label of a cluster.
+    Has,
+    /// Those that this operator made, and that have that label no more.
+    Lost,
 }
 
 #[derive(Clone, Copy)]
@@ -309,7 +344,7 @@ struct Start<'a> {
 }
 
 impl Start<'_> {
-    fn namespaced<K>(self, labelled: bool, tasks: &mut JoinSet<()>, concern: fn(&K) -> Concern) -> Kept<K>
+    fn namespaced<K>(self, labels: Labels, tasks: &mut JoinSet<()>, concern: fn(&K) -> Concern) -> Kept<K>
     where
         K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
         K: Slim + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
@@ -321,13 +356,13 @@ impl Start<'_> {
                 names.iter().map(api).collect()
             }
         };
-        self.watch(apis, labelled, tasks, concern)
+        self.watch(apis, labels, tasks, concern)
     }
 
     fn watch<K>(
         self,
         apis: Vec<(Option<String>, Api<DeserializeGuard<K>>)>,
-        labelled: bool,
+        labels: Labels,
         tasks: &mut JoinSet<()>,
         concern: fn(&K) -> Concern,
     ) -> Kept<K>
@@ -336,7 +371,11 @@ impl Start<'_> {
     {
         let kept = Kept::new(apis.iter().map(|(namespace, _)| namespace.clone()));
         let config = watcher::Config::default().timeout(REOPEN_S);
-        let config = if labelled { config.labels(names::CLUSTER) } else { config };
+        let config = match labels {
+            Labels::Any => config,
+            Labels::Has => config.labels(names::CLUSTER),
+            Labels::Lost => config.labels(&names::lost()),
+        };
         for (place, (_, api)) in apis.into_iter().enumerate() {
             let (kept, hub, config) = (kept.clone(), self.hub.clone(), config.clone());
             tasks.spawn(async move {
@@ -379,5 +418,41 @@ fn tell<K: Resource<DynamicType = ()>>(hub: &Hub, changed: Changed<K>, concern: 
                 hub.ring_fleet();
             }
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(uid: &str, labels: Value, owner: &str) -> Arc<Pod> {
+        let owner = json!({"apiVersion": "throng.dev/v1alpha1", "kind": owner, "name": "live", "uid": "c1", "controller": true});
+        let metadata =
+            json!({"name": "p", "namespace": "show", "uid": uid, "labels": labels, "ownerReferences": [owner]});
+        Arc::new(serde_json::from_value(json!({"metadata": metadata})).unwrap())
+    }
+
+    #[test]
+    fn an_object_concerns_the_cluster_that_owns_it_whatever_its_labels_say() {
+        let of = |labels, owner| concerned(&*pod("u", labels, owner)).map(|key| key.to_string());
+        assert_eq!(of(json!({}), "ChatroomCluster").as_deref(), Some("show/live"));
+        assert_eq!(of(json!({"throng.dev/cluster": "other"}), "ChatroomCluster").as_deref(), Some("show/live"));
+        assert_eq!(of(json!({"throng.dev/cluster": "other"}), "ReplicaSet").as_deref(), Some("show/other"));
+        assert_eq!(of(json!({}), "ReplicaSet"), None);
+    }
+
+    #[test]
+    fn who_lost_the_label_is_seen_and_nobody_twice() {
+        let labels = || json!({"throng.dev/cluster": "live"});
+        let found = vec![pod("a", labels(), "ChatroomCluster")];
+        let lost = vec![pod("a", json!({}), "ChatroomCluster"), pod("b", json!({}), "ChatroomCluster")];
+        let both = both(found, lost);
+        let seen: Vec<_> = both
+            .iter()
+            .map(|pod| (pod.metadata.uid.as_deref().unwrap(), pod.metadata.labels.as_ref().unwrap().len()))
+            .collect();
+        assert_eq!(seen, [("a", 1), ("b", 0)]);
     }
 }

@@ -29,6 +29,7 @@ use self::statuses::Statuses;
 use super::api::{Expected, Kind, Object, Server};
 use super::dice::Dice;
 use super::etcd::Etcd;
+use super::see::WATCHED;
 use super::tally::{Fault, Tally};
 
 /// Length of a tick, in milliseconds.
@@ -158,7 +159,8 @@ impl Ground {
     pub(crate) fn serves(&self, uid: &str) -> bool {
         let Some(process) = self.processes.get(uid) else { return false };
         let pod = self.api.get(Kind::Pod, &process.pod).filter(|pod| pod.uid == uid && pod.deleted_at.is_none());
-        let in_service = |pod: &Object| process.role != Role::Gateway || pod.field("labels.serving") == "true";
+        let selected = |pod: &Object| pod.field("labels.serving") == "true" && !pod.field(WATCHED).is_empty();
+        let in_service = |pod: &Object| process.role != Role::Gateway || selected(pod);
         self.carries(uid) && pod.is_some_and(|pod| in_service(pod))
     }
 

@@ -112,6 +112,25 @@ fn somebody_edits_what_is_owned() {
 }
 
 #[test]
+fn somebody_takes_labels_off_pods_and_edits_revisions() {
+    let sim = tell(&installed([3, 2, 2], 60), |sim| {
+        for fault in [Fault::PodUnlabelled, Fault::PodUnlabelled, Fault::RevisionEdited, Fault::RevisionEdited] {
+            sim.strike(fault);
+        }
+    });
+    let unwatched =
+        |kind| sim.ground.api.list(kind).filter(|(_, found)| found.field("labels.cluster") != CLUSTER).count();
+    assert_eq!((unwatched(Kind::Pod), unwatched(Kind::Revision)), (0, 0));
+    assert!(count(&sim, Transition::PodRestored) > 0 && count(&sim, Transition::RevisionRestored) > 0);
+    assert_eq!(
+        (count(&sim, Transition::PodCreated), count(&sim, Transition::RevisionWritten)),
+        (7, 1),
+        "others were made"
+    );
+    assert_eq!(Role::ALL.map(|role| sim.ground.users_of(role)), [60; 3]);
+}
+
+#[test]
 fn a_cluster_is_deleted() {
     let sim = tell(&installed([3, 1, 1], 60), |sim| {
         sim.strike(Fault::ClusterDeleted);
