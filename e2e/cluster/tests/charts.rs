@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use throng_cluster::api::repository;
+use throng_core::secrets::{Algorithm, Algorithms, Content, check as check_secret};
 
 fn chart(path: &str) -> PathBuf {
     repository().join("helm").join(path)
@@ -212,4 +213,193 @@ fn grant(rights: &mut Rights, resources: &str, verbs: &str) {
     for resource in resources.split(", ") {
         rights.entry(resource.to_owned()).or_default().extend(verbs.split(", ").map(ToOwned::to_owned));
     }
+}
+
+/// Every expression of the rules and of the dashboard, with the name of who asks.
+fn expressions() -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let groups: Value = serde_saphyr::from_str(&read("throng/files/alerts.yaml")).unwrap();
+    let rules = groups[0]["rules"].as_array().unwrap();
+    let mut all: Vec<_> = rules.iter().map(|rule| (text(&rule["alert"]), text(&rule["expr"]))).collect();
+    let dashboard: Value = serde_json::from_str(&read("throng/files/dashboard.json")).unwrap();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().unwrap() {
+            all.push((text(&panel["title"]), text(&target["expr"])));
+        }
+    }
+    all
+}
+
+/// Names between brackets that follow one of these words.
+fn between<'t>(text: &'t str, before: &'static str, end: char) -> impl Iterator<Item = &'t str> {
+    text.split(before).skip(1).filter_map(move |rest| rest.split(end).next()).flat_map(|list| list.split(", "))
+}
+
+/// A label that a metric does not have selects nothing, for ever and without a word.
+#[test]
+fn every_expression_is_whole_and_asks_for_labels_that_its_metrics_have() {
+    let pages = ["metrics.md", "operator.md"].map(|name| std::fs::read_to_string(repository().join("docs").join(name)));
+    let pages = pages.map(Result::unwrap).concat();
+    let rows = |metric: &str| {
+        let begin = format!("| `{metric}` |");
+        pages.lines().filter(|row| row.starts_with(&begin)).collect::<Vec<_>>()
+    };
+    // Every target has these, and every histogram its bounds.
+    let scraped = ["namespace", "pod", "le"];
+    let all = expressions();
+    assert!(all.len() > 30, "{}", all.len());
+    for (who, expression) in all {
+        let mut open = Vec::new();
+        for letter in expression.chars() {
+            match letter {
+                '(' | '{' | '[' => open.push(letter),
+                ')' => assert_eq!(open.pop(), Some('('), "{who}: {expression}"),
+                '}' => assert_eq!(open.pop(), Some('{'), "{who}: {expression}"),
+                ']' => assert_eq!(open.pop(), Some('['), "{who}: {expression}"),
+                _ => {}
+            }
+        }
+        assert!(open.is_empty() && expression.matches('"').count() % 2 == 0, "{who}: {expression}");
+        let words = expression.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+        let metrics: Vec<&str> = words.filter(|word| word.starts_with("throng_")).collect();
+        let parts = ["_bucket", "_sum", "_count"];
+        let of = |metric: &str| {
+            let whole = parts.iter().find_map(|part| metric.strip_suffix(part)).unwrap_or(metric);
+            [rows(metric), rows(whole)].concat()
+        };
+        let described: Vec<&str> = metrics.iter().flat_map(|metric| of(metric)).collect();
+        assert!(!described.is_empty(), "{who}: no page has a row for {metrics:?}");
+        let grouped = between(&expression, "by (", ')').chain(between(&expression, "on (", ')'));
+        let selected = between(&expression, "{", '}').filter_map(|one| one.split(['=', '!']).next());
+        for label in grouped.chain(selected).filter(|label| !scraped.contains(label)) {
+            let has = |row: &&str| {
+                row.split(|letter: char| !letter.is_alphanumeric() && letter != '_').any(|word| word == label)
+            };
+            assert!(described.iter().any(|row| has(&row)), "{who}: {metrics:?} have no label {label}: {expression}");
+        }
+    }
+}
+
+#[test]
+fn every_panel_asks_the_source_that_one_chooses() {
+    let dashboard: Value = serde_json::from_str(&read("throng/files/dashboard.json")).unwrap();
+    let variables = dashboard["templating"]["list"].as_array().unwrap();
+    let sources: Vec<_> =
+        variables.iter().filter(|one| one["type"] == "datasource" && one["query"] == "prometheus").collect();
+    let [source] = sources.as_slice() else { panic!("one variable is the source: {variables:?}") };
+    let chosen = format!("${{{}}}", source["name"].as_str().unwrap());
+    let mut places = BTreeSet::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        let title = panel["title"].as_str().unwrap();
+        for asks in std::iter::once(panel).chain(panel["targets"].as_array().unwrap()) {
+            let asked = &asks["datasource"];
+            // A target without one asks that of its panel.
+            assert!(asked["uid"] == chosen || asked.is_null() && asks != panel, "{title}: {asked}");
+        }
+        let place = &panel["gridPos"];
+        assert!(places.insert(format!("{} {}", place["x"], place["y"])), "{title} lies on another panel");
+    }
+}
+
+/// What a monitor selects are labels of the Pods as the operator renders them.
+#[test]
+fn the_monitor_of_pods_selects_the_pods_that_the_operator_makes() {
+    let monitors = read("throng/templates/monitoring.yaml");
+    let monitor = monitors.split("kind: PodMonitor").nth(1).unwrap().split("kind: ").next().unwrap();
+    let listed = |begin: &str, end: char| -> Vec<String> {
+        let list = monitor.split(begin).nth(1).unwrap().split(end).next().unwrap();
+        list.split(", ").map(ToOwned::to_owned).collect()
+    };
+    for role in ["gateway", "chatroom", "message"] {
+        let golden = format!("operator/shell/src/render/snapshots/throng_operator__render__tests__minimal-{role}.snap");
+        let text = std::fs::read_to_string(repository().join(golden)).unwrap();
+        let pod: Value = serde_saphyr::from_str(text.splitn(3, "---\n").nth(2).unwrap()).unwrap();
+        let labels = &pod["metadata"]["labels"];
+        for pair in listed("matchLabels: {", '}') {
+            let (key, value) = pair.split_once(": ").unwrap();
+            assert_eq!(labels[key], value, "{role}");
+        }
+        let exists = listed("- {key: ", ',');
+        let named = listed("podTargetLabels: [", ']');
+        assert!(exists.iter().chain(&named).all(|key| labels[key].is_string()), "{exists:?} {named:?}: {labels}");
+        let port = &listed("- {port: ", ',')[0];
+        let ports = pod["spec"]["containers"][0]["ports"].as_array().unwrap();
+        assert!(ports.iter().any(|one| one["name"] == **port), "{role} has no port {port}");
+    }
+}
+
+/// Lines of the code blocks of the documents that begin with a word, with the document.
+fn commands(word: &str) -> Vec<(String, String)> {
+    let mut documents = vec!["README.md".to_owned(), "examples/gitops/README.md".to_owned()];
+    let docs = std::fs::read_dir(repository().join("docs")).unwrap().map(|entry| entry.unwrap().file_name());
+    documents.extend(docs.map(|name| format!("docs/{}", name.to_str().unwrap())).filter(|name| name.ends_with(".md")));
+    let mut found = Vec::new();
+    for document in documents {
+        let text = std::fs::read_to_string(repository().join(&document)).unwrap();
+        for block in text.split("\n```").skip(1).step_by(2) {
+            let lines = block.lines().filter(|line| line.starts_with(word));
+            found.extend(lines.map(|line| (document.clone(), line.split(" #").next().unwrap().trim().to_owned())));
+        }
+    }
+    found
+}
+
+#[test]
+fn lines_with_helm_and_kubectl_name_charts_files_and_values_that_there_are() {
+    let values: Value = serde_saphyr::from_str(&read("throng/values.yaml")).unwrap();
+    let lines = [commands("helm "), commands("kubectl ")].concat();
+    assert!(lines.len() >= 8, "{lines:?}");
+    let mut files = 0;
+    for (document, line) in lines {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        for pair in words.windows(2) {
+            let &[flag, value] = pair else { continue };
+            match flag {
+                "--set" => {
+                    let path = value.split('=').next().unwrap();
+                    let known = path.split('.').try_fold(&values, |at, name| at.get(name));
+                    assert!(known.is_some(), "{document}: {line}: there is no value {path}");
+                }
+                "-f" | "--filename" | "--values" if value != "-" => {
+                    files += 1;
+                    assert!(repository().join(value).is_file(), "{document}: {line}: there is no file {value}");
+                }
+                _ => {}
+            }
+        }
+        for chart in words.iter().filter(|word| word.starts_with("helm/")) {
+            assert!(repository().join(chart).exists(), "{document}: {line}: there is no chart {chart}");
+        }
+    }
+    assert!(files >= 4, "{files} files");
+}
+
+/// The lines of an example that make keys, run as they stand: what they make is what a cluster takes.
+#[test]
+fn the_keys_that_the_example_makes_are_those_that_a_cluster_takes() {
+    let example = std::fs::read_to_string(repository().join("examples/minimal.yaml")).unwrap();
+    let lines: Vec<&str> = example.lines().filter_map(|line| line.strip_prefix("#   ")).collect();
+    let made: Vec<&str> = lines.iter().copied().filter(|line| line.starts_with("openssl ")).collect();
+    assert_eq!(made.len(), 2, "{lines:?}");
+    // Whoever installs reads them on the way, too.
+    for place in ["helm/throng/templates/NOTES.txt", "docs/install.md"] {
+        let text = std::fs::read_to_string(repository().join(place)).unwrap();
+        assert!(lines.iter().filter(|line| !line.starts_with("kubectl")).all(|line| text.contains(line)), "{place}");
+    }
+    let place = std::env::temp_dir().join(format!("throng-keys-{}", std::process::id()));
+    std::fs::create_dir_all(&place).unwrap();
+    for line in made {
+        let done = std::process::Command::new("sh").args(["-c", line]).current_dir(&place).output().unwrap();
+        assert!(done.status.success(), "{line}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+    let secret = lines.iter().find(|line| line.contains("generic live-auth")).unwrap();
+    let file = secret.split("--from-file=").nth(1).unwrap().split('=').nth(1).unwrap();
+    let read = |name: &str| std::fs::read(place.join(name)).unwrap();
+    let content = Content::JwtKey(Algorithms::from_iter([Algorithm::ES256]));
+    assert_eq!(check_secret(content, &read(file)), Ok(()));
+    let private = std::fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let private: Vec<String> = private.filter(|name| name != file).collect();
+    assert_eq!(private.len(), 1);
+    assert!(check_secret(content, &read(&private[0])).is_err(), "the private key must not be given away");
+    std::fs::remove_dir_all(&place).unwrap();
 }

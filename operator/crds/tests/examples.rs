@@ -27,6 +27,16 @@ fn the_applications_of_argo_cd_name_what_is_here_in_the_order_in_which_it_is_nee
     let schema: Value = serde_json::from_str(&values).unwrap();
     let set = applications[1]["spec"]["source"]["helm"]["valuesObject"].as_object().unwrap();
     assert!(set.keys().all(|key| schema["properties"].get(key).is_some()), "{set:?}");
+    // The operator looks after the namespace of the clusters, and their stores are found from there.
+    let namespace = |application: &Value| application["spec"]["destination"]["namespace"].as_str().unwrap().to_owned();
+    let (operator, clusters) = (namespace(&applications[1]), namespace(&applications[2]));
+    assert!(set["watch"]["scope"] == "Cluster" || operator == clusters, "{set:?}");
+    let text = std::fs::read_to_string(repository().join("examples/gitops/clusters/live.yaml")).unwrap();
+    let cluster: Value = serde_saphyr::from_str(&text).unwrap();
+    for url in [&cluster["spec"]["redis"]["url"], &cluster["spec"]["etcd"]["endpoints"][0]] {
+        let host = url.as_str().unwrap().split("//").nth(1).unwrap();
+        assert!(host.contains(&format!(".{clusters}.svc:")), "{host} is not found in {clusters}");
+    }
 }
 
 /// A condition by another name would make Argo CD wait for ever.

@@ -97,6 +97,64 @@ fn what_is_optional_appears_only_when_it_is_asked_for() {
     assert!(plain.contains_key("PodDisruptionBudget/throng") && !full.contains_key("PodDisruptionBudget/throng"));
 }
 
+/// The lines with two spaces before them that an install prints.
+fn notes(flags: &str) -> Vec<String> {
+    let chart = chart("throng");
+    let said = helm(&format!("install throng {chart} --namespace ops --dry-run=client {flags}")).unwrap();
+    let notes = said.split("NOTES:").nth(1).unwrap_or_else(|| panic!("there are no notes: {said}"));
+    notes.lines().filter_map(|line| line.strip_prefix("  ")).map(ToOwned::to_owned).collect()
+}
+
+#[test]
+fn the_notes_say_what_works_with_the_scope_that_was_chosen() {
+    let of = |scope: &str, quickstart: bool| {
+        let flags = format!("{scope} --set quickstart.enabled={quickstart} --set replicas=1");
+        notes(&flags).into_iter().filter(|line| line.contains("kubectl")).collect::<Vec<_>>()
+    };
+    let (own, all) = ("", "--set watch.scope=Cluster");
+    let some = "--set watch.scope=Namespaces --set watch.namespaces=";
+    for (scope, clusters) in [
+        (own.to_owned(), "ops"),
+        (all.to_owned(), "ops"),
+        (format!("{some}{{a,ops}}"), "ops"),
+        (format!("{some}{{a,b}}"), "a"),
+    ] {
+        for quickstart in [false, true] {
+            let lines = of(&scope, quickstart);
+            assert!(lines.len() >= 2, "{lines:?}");
+            let there = format!("kubectl --namespace {clusters} ");
+            assert!(lines.iter().all(|line| line.contains(&there)), "{scope}: {lines:?}");
+        }
+    }
+    // The stores are in the namespace of the release: from another they are found by their whole names.
+    let lines = of(&format!("{some}{{a,b}}"), true);
+    let (change, _) = lines[0].split_once(" | ").unwrap();
+    let changed = throng_cluster::api::shell(change).unwrap();
+    for store in ["redis://redis.ops.svc:6379", "http://etcd.ops.svc:2379"] {
+        assert!(changed.contains(store), "{changed}");
+    }
+    assert_eq!(of(own, true)[0], "kubectl --namespace ops apply -f examples/quickstart.yaml");
+}
+
+#[test]
+fn the_monitor_of_operators_selects_a_service_with_its_port() {
+    let objects = render("--set metrics.serviceMonitor.enabled=true");
+    let monitor = &objects["ServiceMonitor/throng"]["spec"];
+    let wanted = monitor["selector"]["matchLabels"].as_object().unwrap();
+    let selects = |(key, object): &(&String, &Value)| {
+        key.starts_with("Service/") && wanted.iter().all(|(label, value)| object["metadata"]["labels"][label] == *value)
+    };
+    let found: Vec<&Value> = objects.iter().filter(selects).map(|(_, object)| object).collect();
+    let [service] = found.as_slice() else { panic!("it selects {found:?}") };
+    let port = &service["spec"]["ports"][0];
+    assert_eq!(port["name"], monitor["endpoints"][0]["port"]);
+    let pod = &objects["Deployment/throng"]["spec"]["template"];
+    let ports = pod["spec"]["containers"][0]["ports"].as_array().unwrap();
+    assert!(ports.iter().any(|one| one["name"] == port["targetPort"]), "{ports:?}");
+    let chosen = service["spec"]["selector"].as_object().unwrap();
+    assert!(chosen.iter().all(|(label, value)| pod["metadata"]["labels"][label] == *value));
+}
+
 #[test]
 fn every_object_of_the_charts_is_one_that_the_api_server_takes_to_the_letter() {
     let _namespace = Namespace::make("strict", "restricted").unwrap();
