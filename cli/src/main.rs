@@ -7,6 +7,8 @@
 mod bench;
 mod crds;
 mod dev;
+#[cfg(test)]
+mod documents;
 mod logs;
 mod operator;
 mod roles;
