@@ -9,6 +9,7 @@
 mod budget;
 mod commands;
 mod conditions;
+mod examples;
 mod first;
 mod kills;
 mod losses;
@@ -51,6 +52,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("a bad image halts; the next release is a canary, held and promoted", rollout::canary),
     ("a canary that is slow halts", rollout::slow),
     ("a release is taken back while its manifest is applied again", rollout::rollbacks),
+    ("the examples are applied and do what they say", examples::applied),
     ("operators are killed at random while releases come and go", rollout::killed_operators),
     ("no operator for a while, and a Pod is lost meanwhile", operators::nobody),
     ("no API server for a while", losses::no_api_server),

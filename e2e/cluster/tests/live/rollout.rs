@@ -251,7 +251,7 @@ fn steps(world: &World, hold: &str) -> String {
 }
 
 /// Whether the rollout does this now.
-fn phase_is(phase: &str) -> Result<()> {
+pub(crate) fn phase_is(phase: &str) -> Result<()> {
     let status = get("crc/live")?["status"].clone();
     ensure!(status["rollout"]["phase"] == phase, "{} {}", status["rollout"], status["why"]);
     Ok(())
@@ -269,7 +269,7 @@ fn starting() -> Result<()> {
 }
 
 /// Waits until an operation has done what it was asked for.
-fn succeeds(operation: &str) -> Result<()> {
+pub(crate) fn succeeds(operation: &str) -> Result<()> {
     until(&format!("the operation {operation} is done"), STEP, || {
         let status = get(&format!("cro/{operation}"))?["status"].clone();
         ensure!(status["phase"] == "Succeeded", "{status}");
@@ -278,7 +278,7 @@ fn succeeds(operation: &str) -> Result<()> {
 }
 
 /// Whether the canary has its share, and it is that of this image.
-fn reached(image: &str) -> Result<()> {
+pub(crate) fn reached(image: &str) -> Result<()> {
     let status = get("crc/live")?["status"].clone();
     let (rollout, to) = (&status["rollout"], &status["rollout"]["to"]);
     let is_it = revisions(&status).any(|revision| revision["number"] == *to && revision["image"] == image);
@@ -287,7 +287,7 @@ fn reached(image: &str) -> Result<()> {
 }
 
 /// Whether a revision of this image has everybody, and nothing else is on its way.
-fn is_done(image: &str) -> Result<()> {
+pub(crate) fn is_done(image: &str) -> Result<()> {
     let cluster = get("crc/live")?;
     let status = &cluster["status"];
     ensure!(status["observedGeneration"] == cluster["metadata"]["generation"], "the spec was not read yet");
@@ -297,7 +297,7 @@ fn is_done(image: &str) -> Result<()> {
 }
 
 /// Waits until a revision of this image is all there is.
-fn serves_alone(image: &str) -> Result<()> {
+pub(crate) fn serves_alone(image: &str) -> Result<()> {
     until("the release is done", STEP, || is_done(image))?;
     rest("live")
 }
