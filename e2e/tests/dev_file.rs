@@ -235,6 +235,56 @@ fn another_image_gets_its_share_and_an_operation_of_the_file_takes_it_back() {
     assert_eq!(back["bots"]["refused"], 0, "{}", back["bots"]);
 }
 
+/// A rollout is held, goes on and is ended, and a Pod is emptied, by operations of the file, one after the other.
+#[test]
+fn operations_of_the_file_hold_a_rollout_go_on_with_it_end_it_and_empty_a_pod() {
+    const HOLD: Duration = Duration::from_secs(15);
+    let two = fixed(2);
+    let text = yaml([&two, &two, &two], "  rollout: {canaryPercent: [20, 60], hold: 15s, warmRollback: 0s}\n");
+    let file = File::new(&text);
+    let dev = file.start(&["--bots", "60", "--rate", "10"]);
+    dev.until("the bots are there", SOON, |state| state["bots"]["ready"] == 60).unwrap();
+    let on_canary = |state: &Value| {
+        let pods = state["pods"].as_array().unwrap().iter();
+        let of = pods.filter(|pod| pod["name"].as_str().unwrap().starts_with("live-gateway-2-"));
+        of.map(|pod| pod["users"].as_u64().unwrap_or(0)).sum::<u64>()
+    };
+    let mut asked = text.replace("throng:0.1.0", "throng:0.2.0");
+    file.write(&asked);
+    let mut ask = |name: &str, what: &str| {
+        asked += &format!(
+            "---\napiVersion: throng.dev/v1alpha1\nkind: ChatroomOperation\nmetadata: {{name: {name}}}\n\
+             spec: {{cluster: live, {what}}}\n"
+        );
+        file.write(&asked);
+    };
+    dev.until("some users are on the canary", MOVES, |state| on_canary(state) >= 6).unwrap();
+    ask("hold", "pause: {}");
+    // It is given longer than the hold of its first share.
+    std::thread::sleep(HOLD + Duration::from_secs(10));
+    let held = dev.state().map(|state| on_canary(&state)).unwrap();
+    assert!((6..=20).contains(&held), "{held} of 60 users are on a canary of 20 % that is held");
+    ask("go-on", "resume: {}");
+    dev.until("the next share is there", MOVES, |state| on_canary(state) >= 30).unwrap();
+    ask("all", "promote: {}");
+    dev.until("everybody is on the new revision", MOVES, |state| {
+        let old = |pod: &Value| pod["state"] != "dead" && pod["name"].as_str().unwrap().contains("-1-");
+        on_canary(state) >= 60 && !state["pods"].as_array().unwrap().iter().any(old)
+    })
+    .unwrap();
+    let rested = at_rest(&dev, [2, 2, 2]);
+    let pods = rested["pods"].as_array().unwrap().iter();
+    let mut chatrooms = pods.filter(|pod| pod["role"] == "chatroom" && pod["state"] == "running");
+    let drained = chatrooms.next().unwrap()["name"].as_str().unwrap().to_owned();
+    ask("empty", &format!("drain: {{pods: [{drained}]}}"));
+    dev.until("another Pod is in the place of the drained one", MOVES, |state| {
+        let living = |pod: &Value| pod["name"] == *drained && pod["state"] != "dead";
+        running(state) == ([2, 2, 2], 0) && !state["pods"].as_array().unwrap().iter().any(living)
+    })
+    .unwrap();
+    assert_eq!(dev.state().unwrap()["bots"]["refused"], 0);
+}
+
 #[test]
 fn a_file_that_cannot_be_followed_changes_nothing_and_says_what_is_wrong() {
     let file = File::new(&yaml([&fixed(1), &fixed(1), &fixed(1)], ""));
