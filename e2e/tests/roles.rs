@@ -9,6 +9,7 @@
 )]
 
 use std::collections::BTreeSet;
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -55,6 +56,38 @@ fn a_pod_is_alive_but_not_ready_until_it_reaches_etcd() {
     for pod in &pods {
         assert_eq!(pod.get("/readyz").unwrap().0, 200, "what all lose together takes nobody away");
     }
+}
+
+/// A release that names a wrong Redis would get users otherwise, if somebody asks at the right moment.
+#[test]
+fn a_chatroom_pod_is_not_ready_before_redis_has_answered_it() {
+    let cluster = Cluster::new(1_000).unwrap();
+    let _etcd = cluster.start_etcd().unwrap();
+    let (_redis, good) = cluster.start_redis("right").unwrap();
+    let at = |url: &str| [format!("node.redis=[{:?}]", url.replace("//", "//:right@"))];
+    // It has all slots: nothing else keeps the other one from being ready.
+    let owner = cluster.start_with("chatroom", "owner", &at(&good)).unwrap();
+    owner.wait_ready(PATIENCE).unwrap();
+
+    // It takes connections and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let pod = cluster.start_with("chatroom", "other", &at(&format!("redis://{address}"))).unwrap();
+    let end = Instant::now() + PATIENCE;
+    let mut held_back_since = None;
+    while held_back_since.is_none_or(|since: Instant| since.elapsed() < SOON) {
+        match pod.get("/readyz") {
+            Ok((200, _)) => panic!("it is ready: {}", cluster.log("other")),
+            Ok((_, why)) if why.lines().all(|reason| reason.contains("store") || reason.contains("Redis")) => {
+                held_back_since.get_or_insert_with(Instant::now);
+            }
+            answer => assert!(Instant::now() < end, "{answer:?}\n{}", cluster.log("other")),
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(silent);
+    let _there = cluster.start_redis_at(address, "right").unwrap();
+    pod.wait_ready(PATIENCE).unwrap();
 }
 
 /// A cluster with two Pods of each role and two people on different gateways, one of whom speaks.
