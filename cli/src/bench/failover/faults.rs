@@ -167,10 +167,9 @@ impl Fault {
     pub(super) fn lasts(self, args: &FailoverArgs) -> Duration {
         Duration::from_secs(match self.blow() {
             Blow::Kill(_) => 7,
-            Blow::Stop(_) | Blow::Isolate(_) | Blow::Part(..) => args.hold_seconds,
+            Blow::Stop(_) | Blow::Isolate(_) | Blow::Part(..) | Blow::Etcd(Harm::Leader) => args.hold_seconds,
             Blow::Redis(_) => args.redis_seconds,
             Blow::Etcd(Harm::Empty) => 2,
-            Blow::Etcd(Harm::Leader) => args.hold_seconds,
             Blow::Etcd(_) => args.etcd_seconds,
             Blow::Move => 0,
         })

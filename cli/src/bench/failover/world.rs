@@ -73,20 +73,15 @@ impl World {
         let logs = args.logs.clone().unwrap_or_else(|| folder.0.join("logs"));
         fs::create_dir_all(&folder.0)?;
         fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
-        let redis = match &args.redis {
-            Some(_) => None,
-            None => {
-                let watched = faults.contains(&Fault::RedisFailover);
-                Some(Redis::start(watched, net.as_mut(), &folder.0, &logs)?)
-            }
-        };
-        let etcd = match &args.etcd {
-            Some(_) => None,
-            None => {
-                let members = if faults.contains(&Fault::EtcdLeader) { 3 } else { 1 };
-                Some(Etcd::start(members, net.as_mut(), &folder.0, &logs)?)
-            }
-        };
+        let (mut redis, mut etcd) = (None, None);
+        if args.redis.is_none() {
+            let watched = faults.contains(&Fault::RedisFailover);
+            redis = Some(Redis::start(watched, net.as_mut(), &folder.0, &logs)?);
+        }
+        if args.etcd.is_none() {
+            let members = if faults.contains(&Fault::EtcdLeader) { 3 } else { 1 };
+            etcd = Some(Etcd::start(members, net.as_mut(), &folder.0, &logs)?);
+        }
         let etcd_urls = etcd.as_ref().map_or_else(|| args.etcd.iter().cloned().collect(), Etcd::urls);
         let cluster = format!("failover-{}", uuid::Uuid::new_v4().simple());
         let secret = uuid::Uuid::new_v4().to_string();

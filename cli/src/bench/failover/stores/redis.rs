@@ -48,10 +48,10 @@ impl Redis {
             let mut server = Server::new(&name, Place::new(net.as_deref_mut())?, 6379, logs)?;
             let folder = folder.join(name);
             fs::create_dir_all(&folder)?;
-            let mut line = usual(server.address, &folder) + " --appendonly yes --repl-diskless-sync-delay 0";
-            if let Some(primary) = this.servers.first() {
-                line += &format!(" --replicaof {} {}", primary.address.ip(), primary.address.port());
-            }
+            let primary = this.servers.first().map(|primary| primary.address);
+            let follow = primary.map(|primary| format!("--replicaof {} {}", primary.ip(), primary.port()));
+            let (usual, follow) = (usual(server.address, &folder), follow.unwrap_or_default());
+            let line = format!("{usual} --appendonly yes --repl-diskless-sync-delay 0 {follow}");
             server.start("redis-server", &line)?;
             server.wait(|server| server.redis("PING").is_ok())?;
             this.servers.push(server);
