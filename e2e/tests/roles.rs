@@ -239,7 +239,7 @@ async fn sigterm_ends_a_gateway_at_its_deadline_and_tells_who_has_not_gone() {
     only.pod("gateway").terminate().unwrap();
     let mut told = false;
     let end = loop {
-        match only.ana.next(only.late()).await {
+        match only.ana.next(Only::late()).await {
             Ok(frame) => told |= frame.get("goaway").is_some(),
             Err(end) => break end.to_string(),
         }
@@ -281,12 +281,12 @@ impl Only {
     }
 
     /// A Pod has ended so long after SIGTERM.
-    fn late(&self) -> Duration {
+    fn late() -> Duration {
         Self::DRAIN.mul_f64(2.0 * slack())
     }
 
     async fn ends_at_its_deadline(&mut self, role: &str, began: Instant) {
-        let late = self.late();
+        let late = Self::late();
         let status = loop {
             if let Some(status) = self.pod(role).ended().unwrap() {
                 break status;
