@@ -128,11 +128,15 @@ impl Cluster {
     /// Starts a Redis that asks for a password, and where it answers.
     pub fn start_redis(&self, password: &str) -> Result<(Process, String)> {
         let address = free_address()?;
+        Ok((self.start_redis_at(address, password)?, format!("redis://{address}")))
+    }
+
+    /// Starts one at this address.
+    pub fn start_redis_at(&self, address: SocketAddr, password: &str) -> Result<Process> {
         let mut command = Command::new("redis-server");
         command.args(["--port", &address.port().to_string(), "--bind", "127.0.0.1", "--save", ""]);
         command.args(["--requirepass", password]).arg("--dir").arg(self.folder.path());
-        let process = Process::start(command, Path::new("/dev/null"));
-        Ok((process.context("Redis is needed: apt-get install redis-server")?, format!("redis://{address}")))
+        Process::start(command, Path::new("/dev/null")).context("Redis is needed: apt-get install redis-server")
     }
 
     /// A folder of the cluster, made when it is first asked for.

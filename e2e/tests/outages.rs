@@ -9,11 +9,12 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
+use serde_json::Value;
 use throng_e2e::bench::{is_root, run};
 use throng_e2e::slack;
 
 /// Runs these faults one after the other and holds the report to the promises.
-fn survive(faults: &[&str]) {
+fn survive(faults: &[&str]) -> Value {
     let full = std::env::var_os("THRONG_TEST_FULL").is_some();
     let (list, slack) = (faults.join(","), slack().to_string());
     let mut args = vec!["--faults", &list, "--slack", &slack, "--rate", "20", "--floor-seconds", "0"];
@@ -34,6 +35,7 @@ fn survive(faults: &[&str]) {
         assert_eq!(report[field], 0, "{field}: {report}");
     }
     assert!(judged.kept, "{} {}", report["broken"], report["bounds"]);
+    judged.report
 }
 
 #[test]
@@ -49,6 +51,18 @@ fn rooms_go_on_while_etcd_is_dead() {
 #[test]
 fn rooms_go_on_when_etcd_comes_back_empty() {
     survive(&["etcd-empty"]);
+}
+
+#[test]
+fn rooms_go_on_and_slots_move_while_etcd_has_lost_its_leader() {
+    let report = survive(&["etcd-leader"]);
+    assert!(report["faults"][0]["proved_after_ms"].as_f64().is_some(), "{report}");
+}
+
+#[test]
+fn what_is_stored_survives_a_failover_of_redis_and_more_is_stored_after_it() {
+    let report = survive(&["redis-failover"]);
+    assert_eq!(report["faults"][0]["missing_in_store"], 0, "{report}");
 }
 
 #[test]

@@ -9,6 +9,7 @@
 )]
 
 use std::collections::BTreeSet;
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -55,6 +56,38 @@ fn a_pod_is_alive_but_not_ready_until_it_reaches_etcd() {
     for pod in &pods {
         assert_eq!(pod.get("/readyz").unwrap().0, 200, "what all lose together takes nobody away");
     }
+}
+
+/// A release that names a wrong Redis would get users otherwise, if somebody asks at the right moment.
+#[test]
+fn a_chatroom_pod_is_not_ready_before_redis_has_answered_it() {
+    let cluster = Cluster::new(1_000).unwrap();
+    let _etcd = cluster.start_etcd().unwrap();
+    let (_redis, good) = cluster.start_redis("right").unwrap();
+    let at = |url: &str| [format!("node.redis=[{:?}]", url.replace("//", "//:right@"))];
+    // It has all slots: nothing else keeps the other one from being ready.
+    let owner = cluster.start_with("chatroom", "owner", &at(&good)).unwrap();
+    owner.wait_ready(PATIENCE).unwrap();
+
+    // It takes connections and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let pod = cluster.start_with("chatroom", "other", &at(&format!("redis://{address}"))).unwrap();
+    let end = Instant::now() + PATIENCE;
+    let mut held_back_since = None;
+    while held_back_since.is_none_or(|since: Instant| since.elapsed() < SOON) {
+        match pod.get("/readyz") {
+            Ok((200, _)) => panic!("it is ready: {}", cluster.log("other")),
+            Ok((_, why)) if why.lines().all(|reason| reason.contains("store") || reason.contains("Redis")) => {
+                held_back_since.get_or_insert_with(Instant::now);
+            }
+            answer => assert!(Instant::now() < end, "{answer:?}\n{}", cluster.log("other")),
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(silent);
+    let _there = cluster.start_redis_at(address, "right").unwrap();
+    pod.wait_ready(PATIENCE).unwrap();
 }
 
 /// A cluster with two Pods of each role and two people on different gateways, one of whom speaks.
@@ -190,32 +223,84 @@ async fn sigterm_sends_the_clients_of_a_gateway_to_another_before_it_ends() {
 /// What nobody can take over does not keep a Pod that is told to end.
 #[tokio::test]
 async fn sigterm_ends_a_pod_at_its_deadline_when_there_is_nobody_to_hand_its_slots_to() {
-    let drain = Duration::from_secs(1);
-    let cluster = Cluster::new(1_000).unwrap();
-    let _etcd = cluster.start_etcd().unwrap();
-    let [mut chatroom, _message, gateway] =
-        ["chatroom", "message", "gateway"].map(|role| cluster.start_ready(role, role).unwrap());
-    let (mut ana, _) = Client::hello(&gateway.url(), &cluster.token("ana").unwrap()).await.unwrap();
-    let until = Instant::now() + PATIENCE;
-    while let Err(error) = ana.ask(json!({"join": {"room": "r"}})).await {
-        assert!(Instant::now() < until, "{error}");
-        tokio::time::sleep(Duration::from_millis(200)).await;
+    for role in ["chatroom", "message"] {
+        let mut only = Only::start().await;
+        let began = Instant::now();
+        only.pod(role).terminate().unwrap();
+        only.ends_at_its_deadline(role, began).await;
     }
+}
+
+/// Who does not heed a goaway does not keep a gateway that is told to end, and is told why it is cut off.
+#[tokio::test]
+async fn sigterm_ends_a_gateway_at_its_deadline_and_tells_who_has_not_gone() {
+    let mut only = Only::start().await;
     let began = Instant::now();
-    chatroom.terminate().unwrap();
-    let status = loop {
-        if let Some(status) = chatroom.ended().unwrap() {
-            break status;
+    only.pod("gateway").terminate().unwrap();
+    let mut told = false;
+    let end = loop {
+        match only.ana.next(Only::late()).await {
+            Ok(frame) => told |= frame.get("goaway").is_some(),
+            Err(end) => break end.to_string(),
         }
-        let log = cluster.log("chatroom");
-        assert!(began.elapsed() < drain.mul_f64(2.0 * slack()), "it has not ended after {:?}: {log}", began.elapsed());
-        tokio::time::sleep(Duration::from_millis(20)).await;
     };
-    let (took, log) = (began.elapsed(), cluster.log("chatroom"));
-    assert!(status.success(), "{status}: {log}");
-    assert!(took >= drain, "it ended after {took:?}, while there was time: {log}");
-    assert!(log.contains("the drain has reached its deadline"), "{log}");
-    println!("it ended {took:?} after SIGTERM, with a deadline of {drain:?}");
+    let after = began.elapsed();
+    assert!(told, "it was asked to go first");
+    // 1001, as the page of the protocol has it.
+    assert!(end.starts_with("closed: ") && end.contains("Away"), "{end}");
+    assert!(after >= Only::DRAIN, "it was cut off after {after:?}, while there was time");
+    only.ends_at_its_deadline("gateway", began).await;
+}
+
+/// One Pod of each role, so that nobody can take over from it, and somebody in a room.
+struct Only {
+    cluster: Cluster,
+    _etcd: throng_e2e::cluster::Process,
+    pods: Vec<(&'static str, Pod)>,
+    ana: Client,
+}
+
+impl Only {
+    const DRAIN: Duration = Duration::from_secs(1);
+
+    async fn start() -> Self {
+        let cluster = Cluster::new(1_000).unwrap();
+        let etcd = cluster.start_etcd().unwrap();
+        let pods = ["chatroom", "message", "gateway"].map(|role| (role, cluster.start_ready(role, role).unwrap()));
+        let (mut ana, _) = Client::hello(&pods[2].1.url(), &cluster.token("ana").unwrap()).await.unwrap();
+        let until = Instant::now() + PATIENCE;
+        while let Err(error) = ana.ask(json!({"join": {"room": "r"}})).await {
+            assert!(Instant::now() < until, "{error}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        Self { cluster, _etcd: etcd, pods: pods.into(), ana }
+    }
+
+    fn pod(&mut self, role: &str) -> &mut Pod {
+        self.pods.iter_mut().find(|(known, _)| *known == role).map(|(_, pod)| pod).unwrap()
+    }
+
+    /// A Pod has ended so long after SIGTERM.
+    fn late() -> Duration {
+        Self::DRAIN.mul_f64(2.0 * slack())
+    }
+
+    async fn ends_at_its_deadline(&mut self, role: &str, began: Instant) {
+        let late = Self::late();
+        let status = loop {
+            if let Some(status) = self.pod(role).ended().unwrap() {
+                break status;
+            }
+            let took = began.elapsed();
+            assert!(took < late, "{role} has not ended after {took:?}: {}", self.cluster.log(role));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        let (took, log) = (began.elapsed(), self.cluster.log(role));
+        assert!(status.success(), "{status}: {log}");
+        assert!(took >= Self::DRAIN, "{role} ended after {took:?}, while there was time: {log}");
+        assert!(log.contains("the drain has reached its deadline"), "{log}");
+        println!("{role} ended {took:?} after SIGTERM, with a deadline of {:?}", Self::DRAIN);
+    }
 }
 
 async fn channel(pod: &Pod) -> Channel {

@@ -1,14 +1,16 @@
 //! `cargo xtask cluster`: a real Kubernetes cluster on this machine, for tests and for trying things out.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Result, ensure};
 use clap::{Args, Subcommand};
 use throng_cluster::{Cluster, Options, binaries, images};
 
 use crate::image;
+use crate::outside;
 use crate::previous;
-use crate::run::{Tally, cargo, target};
+use crate::run::{Tally, target};
 use crate::tiers::{CLUSTER, Choice};
 
 /// A real Kubernetes cluster on this machine, without Docker (root, Debian).
@@ -180,6 +182,17 @@ pub(crate) fn tier(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bo
     }
 }
 
+/// Has Kubernetes compiled beside the tiers before this one, if it will start its own.
+pub(crate) fn begin(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<()> {
+    let given = std::env::var_os("KUBECONFIG").map(PathBuf::from);
+    let own = Ground::of(given, choice.names(CLUSTER), |_| true) == Ground::Started;
+    if own && throng_cluster::obstacle().is_none() && binaries::built(&cache(root)).is_none() {
+        let mut command = Command::new(std::env::current_exe()?);
+        tally.beside("Kubernetes is compiled", command.args(["cluster", "binaries"]).current_dir(root))?;
+    }
+    Ok(())
+}
+
 fn on_our_own(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
     if let Some(why) = throng_cluster::obstacle() {
         tally.skip("tests on a real Kubernetes", &why);
@@ -190,7 +203,7 @@ fn on_our_own(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
     if let Ok(cluster) = Cluster::open(&dir) {
         cluster.down();
     }
-    let Some(binaries) = tally.step("Kubernetes is compiled, or found", || binaries::build(&cache(root))) else {
+    let Some(binaries) = tally.step("Kubernetes is found, or compiled", || binaries::build(&cache(root))) else {
         return Ok(false);
     };
     let options = Options { dir, binaries, nodes: 3 };
@@ -218,8 +231,8 @@ fn on_our_own(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
 /// First what needs no people, one test at a time, for some take nodes and the API server away; then the scenarios.
 fn test(root: &Path, choice: &Choice, place: &Place, tally: &mut Tally) -> Result<bool> {
     let throng = std::env::var_os(image::BINARY).map_or_else(|| image::programs(root).join("throng"), PathBuf::from);
-    let mut run = |name: &str, arguments: &[&str]| {
-        let mut command = cargo(root, &["test", "-p", "throng-cluster", "--no-fail-fast"]);
+    let mut run = |name: &str, test: &str, arguments: &[&str]| {
+        let mut command = outside::run(root, &[test]);
         command.args(arguments).env("KUBECONFIG", &place.kubeconfig);
         command.env("THRONG_BIN", &throng).env("THRONG_TEST_SLACK", choice.slack.to_string());
         if let Some(programs) = &place.programs {
@@ -239,8 +252,8 @@ fn test(root: &Path, choice: &Choice, place: &Place, tally: &mut Tally) -> Resul
         }
         tally.run(name, &mut command)
     };
-    Ok(run("on a real cluster", &["--test", "cluster", "--", "--test-threads=1"])?
-        & run("the operator with people in the rooms", &["--test", "live"])?)
+    Ok(run("on a real cluster", "cluster", &["--", "--test-threads=1"])?
+        & run("the operator with people in the rooms", "live", &[])?)
 }
 
 /// Where a cluster lies if nobody says otherwise.

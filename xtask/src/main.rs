@@ -10,6 +10,7 @@ mod cluster;
 mod deny;
 mod house;
 mod image;
+mod outside;
 mod previous;
 mod run;
 mod setup;

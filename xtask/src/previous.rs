@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use throng_cluster::images;
 
 use crate::image;
-use crate::run::{cargo, target};
+use crate::run::{metadata, target};
 
 /// Builds it into `out`, and gives the folder of its sources. Nothing where the history is not known: sources from an archive, a
 /// clone of one commit.
@@ -56,10 +56,7 @@ fn build(root: &Path, sources: &Path) -> Result<()> {
 
 /// The crates of a workspace by name: to change the profile of all others at once would change that of macros too.
 fn members(root: &Path, manifest: &Path) -> Result<Vec<String>> {
-    let mut command = cargo(root, &["metadata", "--no-deps", "--format-version", "1", "--manifest-path"]);
-    let output = command.arg(manifest).output().context("cannot start cargo")?;
-    ensure!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
-    let said: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let said = metadata(root, manifest)?;
     let packages = said.get("packages").and_then(serde_json::Value::as_array).into_iter().flatten();
     Ok(packages.filter_map(|package| package.get("name")?.as_str().map(str::to_owned)).collect())
 }

@@ -2,10 +2,10 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// Folder of the workspace.
 pub(crate) fn root() -> PathBuf {
@@ -25,6 +25,14 @@ pub(crate) fn cargo(root: &Path, args: &[&str]) -> Command {
     command
 }
 
+/// What cargo says of a workspace: its crates and their targets.
+pub(crate) fn metadata(root: &Path, manifest: &Path) -> Result<serde_json::Value> {
+    let mut command = cargo(root, &["metadata", "--no-deps", "--format-version", "1", "--manifest-path"]);
+    let output = command.arg(manifest).output().context("cannot start cargo")?;
+    ensure!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
 /// What ran so far.
 #[derive(Default)]
 pub(crate) struct Tally {
@@ -33,6 +41,15 @@ pub(crate) struct Tally {
     skipped: u64,
     rows: Vec<(String, bool, f64)>,
     not_run: Vec<String>,
+    beside: Vec<Beside>,
+}
+
+/// A command that runs while others wait.
+struct Beside {
+    name: String,
+    began: Instant,
+    child: Child,
+    output: tempfile::NamedTempFile,
 }
 
 impl Tally {
@@ -64,6 +81,35 @@ impl Tally {
         self.failed += failed;
         self.rows.push((name.to_owned(), success, began.elapsed().as_secs_f64()));
         Ok(success)
+    }
+
+    /// Starts a command that gets what the others leave of the processors; `gather` judges it. Two cores wait for half of the
+    /// tests from outside, and what is long and hurries nobody is done by then.
+    pub(crate) fn beside(&mut self, name: &str, command: &Command) -> Result<()> {
+        let output = tempfile::NamedTempFile::new()?;
+        let mut idle = Command::new("chrt");
+        idle.args(["--idle", "0"]).arg(command.get_program()).args(command.get_args());
+        idle.stdin(Stdio::null()).stdout(output.reopen()?).stderr(output.reopen()?);
+        if let Some(folder) = command.get_current_dir() {
+            idle.current_dir(folder);
+        }
+        eprintln!("\n=== {name}: begins, and runs beside what follows");
+        let child = idle.spawn().with_context(|| format!("cannot start {idle:?}"))?;
+        self.beside.push(Beside { name: name.to_owned(), began: Instant::now(), child, output });
+        Ok(())
+    }
+
+    /// Waits for all that was started beside, and notes how it went. What measures comes after it.
+    pub(crate) fn gather(&mut self) -> Result<bool> {
+        let mut all = true;
+        for mut job in std::mem::take(&mut self.beside) {
+            eprintln!("\n=== {}", job.name);
+            let success = job.child.wait()?.success();
+            print!("{}", std::fs::read_to_string(job.output.path())?);
+            self.note(&job.name, success, job.began.elapsed());
+            all &= success;
+        }
+        Ok(all)
     }
 
     /// Notes a check that the caller ran and judged.
@@ -119,6 +165,19 @@ fn summary(line: &str) -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_ran_beside_is_judged_when_it_is_gathered() {
+        let mut tally = Tally::default();
+        tally.beside("well", &Command::new("true")).unwrap();
+        assert!(tally.gather().unwrap());
+        tally.beside("well", &Command::new("true")).unwrap();
+        tally.beside("badly", &Command::new("false")).unwrap();
+        assert!(!tally.gather().unwrap());
+        assert!(tally.gather().unwrap(), "each is judged once");
+        assert_eq!((tally.passed, tally.failed), (2, 1));
+        assert!(!tally.close());
+    }
 
     #[test]
     fn the_summary_of_cargos_runner_reads() {

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Result, bail};
 
 use crate::run::{Tally, cargo};
-use crate::{bench, cluster, house, image, setup};
+use crate::{bench, cluster, house, image, outside, setup};
 
 /// What of it is to run.
 pub(crate) struct Choice {
@@ -23,7 +23,7 @@ pub(crate) struct Choice {
 impl Choice {
     /// Whether a tier is to run.
     fn takes(&self, tier: &str) -> bool {
-        // Compiling Kubernetes and half an hour of scenarios are for those who ask for them.
+        // Half an hour of scenarios is for those who ask for them.
         let asked = self.only.is_empty() && (tier != CLUSTER || self.full);
         asked || self.names(tier)
     }
@@ -42,7 +42,7 @@ pub(crate) const CLUSTER: &str = "cluster";
 const TIERS: &[(&str, &str, Run)] = &[
     ("lint", "formatting, clippy with warnings denied, the rules of the house", run_lint),
     ("unit", "unit, property and conformance tests of every crate, real Redis and etcd included", run_unit),
-    ("release", "the release build that the tiers below run, and 8,000 simulated worlds with it", run_release),
+    ("release", "the release build that the tiers below run, and 20,000 simulated worlds with it", run_release),
     ("e2e", "throng dev from outside: clients in two languages, the page in Chromium", run_e2e),
     ("bench", "the figures of the README, shortened: promises and bounds gate, times with slack", run_bench),
     ("autobahn", "conformance to RFC 6455: 298 OK, 0 NON-STRICT, 0 FAILED, 3 INFORMATIONAL", run_autobahn),
@@ -73,11 +73,17 @@ pub(crate) fn test(root: &Path, choice: &Choice) -> Result<bool> {
         setup::python()?;
     }
     let mut tally = Tally::default();
+    if choice.takes(CLUSTER) {
+        cluster::begin(root, choice, &mut tally)?;
+    }
     for (name, _, run) in TIERS {
-        if choice.takes(name) && !run(root, choice, &mut tally)? {
+        // The last two measure times.
+        let quiet = !matches!(*name, "bench" | CLUSTER) || tally.gather()?;
+        if choice.takes(name) && !(quiet && run(root, choice, &mut tally)?) {
             break;
         }
     }
+    tally.gather()?;
     Ok(tally.close())
 }
 
@@ -96,36 +102,36 @@ fn run_lint(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
             "clippy",
             &mut cargo(root, &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
         )?
+        & tally.run("clippy, tests from outside", &mut outside::clippy(root)?)?
         & tidy)
 }
 
 fn run_unit(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
-    let outside = ["--exclude", "throng-e2e", "--exclude", "throng-cluster"];
     let mut command = cargo(root, &["test", "--workspace", "--no-fail-fast"]);
-    command.args(outside);
     if choice.full {
         command.env("THRONG_TEST_FULL", "1");
     }
-    let tools = ["test", "-p", "throng-cluster", "--lib", "--test", "charts"];
-    Ok(tally.run("tests of every crate", &mut command)? & tally.run("images and charts", &mut cargo(root, &tools))?)
+    tally.run("tests of every crate", &mut command)
 }
 
 /// Arguments of `throng simulate`: how many worlds, and how often every fault and every step of the operator must be counted
 /// in them.
-const FULL_WORLDS: &[&str] = &["--seeds", "20000", "--at-least", "1000"];
-const WORLDS: &[&str] = &["--seeds", "8000", "--at-least", "400"];
+const WORLDS: &[&str] = &["simulate", "--seeds", "20000", "--at-least", "1000"];
 
-fn run_release(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
-    let mut simulate = Command::new(image::programs(root).join("throng"));
-    simulate.arg("simulate").args(if choice.full { FULL_WORLDS } else { WORLDS });
-    Ok(tally.step("release build", || image::build(root)).is_some()
-        && tally.run("echo server", &mut image::release(root, &["-p", "throng-ws", "--examples"]))?
-        && tally.run("simulated worlds", &mut simulate)?)
+fn run_release(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
+    if tally.step("release build", || image::build(root)).is_none()
+        || !tally.run("echo server", &mut image::release(root, &["-p", "throng-ws", "--examples"]))?
+    {
+        return Ok(false);
+    }
+    tally.beside("20,000 simulated worlds", Command::new(image::programs(root).join("throng")).args(WORLDS))?;
+    Ok(true)
 }
 
 fn run_e2e(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
     // One test at a time: each has a whole cluster, and two cores are all there is.
-    let mut command = cargo(root, &["test", "-p", "throng-e2e", "--no-fail-fast", "--", "--test-threads=1"]);
+    let mut command = outside::run(root, &outside::names(root, outside::PROCESSES)?);
+    command.args(["--", "--test-threads=1"]);
     command.env("THRONG_BIN", image::programs(root).join("throng")).env("THRONG_TEST_SLACK", choice.slack.to_string());
     if choice.full {
         command.env("THRONG_TEST_FULL", "1");
@@ -158,7 +164,8 @@ fn run_bench(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
         all &= passed;
     }
     let slack = choice.slack.to_string();
-    let planner = ["bench", "--quiet", "-p", "throng-plan", "--bench", "plan", "--", "--slack", &slack];
+    // As compiled for the tests, which is stricter: `cargo bench` would compile the planner and all it needs once more.
+    let planner = ["test", "--quiet", "--workspace", "--bench", "plan", "--", "--slack", &slack];
     Ok(tally.run("planner, 3 pools of 1,000 Pods", &mut cargo(root, &planner))? && all)
 }
 

@@ -26,8 +26,8 @@ pub(super) fn fetch(base: &str) -> anyhow::Result<String> {
     Ok(body.to_owned())
 }
 
-/// Sum of all series of a metric, whatever their labels; zero if there are none.
-pub(super) fn sum(text: &str, name: &str) -> f64 {
+/// Sum of all series of a metric, whatever their labels; none if there are none: what was renamed is not zero.
+pub(super) fn sum(text: &str, name: &str) -> Option<f64> {
     let series = |line: &str| {
         let rest = line.strip_prefix(name)?;
         let value = match rest.strip_prefix('{') {
@@ -36,7 +36,7 @@ pub(super) fn sum(text: &str, name: &str) -> f64 {
         };
         value.split_ascii_whitespace().next()?.parse::<f64>().ok()
     };
-    text.lines().filter_map(series).sum()
+    text.lines().filter_map(series).reduce(|sum, value| sum + value)
 }
 
 #[cfg(test)]
@@ -47,7 +47,12 @@ mod tests {
     fn all_series_of_a_name_are_summed() {
         let text =
             "# HELP a x\na_total{room=\"x\"} 3\na_total{room=\"} y\"} 4\na_total 0.5 17\nb_total 9\na_total_more 5\n";
-        assert!((sum(text, "a_total") - 7.5).abs() < 1e-9);
-        assert!(sum(text, "c").abs() < 1e-9);
+        assert!((sum(text, "a_total").unwrap() - 7.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_metric_that_is_not_there_is_not_zero() {
+        assert_eq!(sum("reads_total 0\n", "reads_total"), Some(0.0));
+        assert_eq!(sum("# TYPE reads_total counter\nreads_total_more 5\n", "reads_total"), None);
     }
 }

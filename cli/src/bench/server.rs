@@ -177,7 +177,8 @@ impl Server {
         Ok(sum)
     }
 
-    /// Sum of a metric over the Pods of a role; none if there are none whose metrics can be asked for.
+    /// Sum of a metric over the Pods of a role; none if there are none whose metrics can be asked for. A Pod that does not
+    /// have it is an error.
     pub(super) fn metric(&self, role: &str, name: &str) -> anyhow::Result<Option<f64>> {
         // Pods that share a process may share their metrics: each address counts once.
         let mut asked: Vec<&str> = Vec::new();
@@ -188,7 +189,9 @@ impl Server {
             }
             asked.push(&pod.http);
             let text = metrics::fetch(&pod.http).with_context(|| format!("no metrics of {}", pod.name))?;
-            sum = Some(sum.unwrap_or(0.0) + metrics::sum(&text, name));
+            let value = metrics::sum(&text, name);
+            let value = value.with_context(|| format!("{} has no metric {name}: is it called otherwise?", pod.name))?;
+            sum = Some(sum.unwrap_or(0.0) + value);
         }
         Ok(sum)
     }
@@ -242,6 +245,29 @@ mod tests {
         let begun = Instant::now();
         drop(server);
         assert!(begun.elapsed() < END_WITHIN);
+    }
+
+    #[test]
+    fn a_metric_that_no_pod_has_is_an_error() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let line = format!(
+            r#"{{"url":"ws://127.0.0.1:1/connect","token_secret":"s","pods":[{{"name":"c","role":"chatroom","pid":1,"http":"http://{}"}}]}}"#,
+            listener.local_addr().unwrap()
+        );
+        let answers = std::thread::spawn(move || {
+            for _ in 0..2 {
+                let mut socket = listener.accept().unwrap().0;
+                let mut asked = [0; 1024];
+                let _ = std::io::Read::read(&mut socket, &mut asked).unwrap();
+                std::io::Write::write_all(&mut socket, b"HTTP/1.0 200 OK\r\n\r\nreads_total 3\n").unwrap();
+            }
+        });
+        let server = shell(&format!("echo '{line}'; cat")).unwrap();
+        assert_eq!(server.metric("chatroom", "reads_total").unwrap(), Some(3.0));
+        let error = server.metric("chatroom", "reads").unwrap_err().to_string();
+        assert_eq!(error, "c has no metric reads: is it called otherwise?");
+        assert_eq!(server.metric("gateway", "reads").unwrap(), None);
+        answers.join().unwrap();
     }
 
     #[test]

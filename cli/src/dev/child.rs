@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use throng_core::{InstanceId, Role};
-use throng_node::service::Hooks;
+use throng_node::service::{Ending, Hooks};
 use throng_proto::key::PodKey;
 use throng_proto::link::{DescribeReply, DrainRequest, PressureSample};
 use throng_registry::{PipedRegistry, Registry};
@@ -73,6 +73,7 @@ pub(crate) fn run() -> Result<ExitCode> {
             page: axum::Router::new(),
             stop: CancellationToken::new(),
             cut: CancellationToken::new(),
+            ending: Ending::default(),
         };
         let running = assemble(Role::Gateway, &brief.config, parts)?;
         println!("{}", serde_json::to_string(&started)?);

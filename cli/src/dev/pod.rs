@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use throng_core::{InstanceId, Role};
 use throng_node::ownership::{Driver, Identity};
-use throng_node::service::Hooks;
+use throng_node::service::{Ending, Hooks};
 use throng_plan::status::Utc;
 use throng_proto::key::PodKey;
 use throng_registry::{Member, Registry};
@@ -126,6 +126,7 @@ impl Pod {
             page: with.page.clone(),
             stop: CancellationToken::new(),
             cut: CancellationToken::new(),
+            ending: Ending::default(),
         };
         let stop = parts.stop.clone();
         // Threads of a role that are not this one end by it too.

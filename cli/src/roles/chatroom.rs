@@ -20,7 +20,7 @@ use super::{Membership, Metrics, Parts, Running, cpu_of_one_thread, describe, po
 
 pub(super) fn assemble(options: Options, parts: Parts) -> Result<Running> {
     let Membership { driver, ownership, slots } = Membership::new(&parts);
-    let Parts { identity, registry, store, has_process, pod_key, grpc, http, stop, cut, .. } = parts;
+    let Parts { identity, registry, store, has_process, pod_key, grpc, http, stop, cut, ending, .. } = parts;
     let cpu = cpu_of_one_thread(has_process);
     let mut metrics = Metrics::default();
     throng_node::ownership::metrics::register(&ownership, &mut metrics);
@@ -28,7 +28,8 @@ pub(super) fn assemble(options: Options, parts: Parts) -> Result<Running> {
     let behind = log.behind().clone();
     throng_chatroom::queue_metrics::register(&log, &mut metrics);
     let hooks = Arc::new(Chatroom::default());
-    let node = InterceptedService::new(NodeService::server(Arc::clone(&hooks) as Arc<dyn Hooks>), pod_key.demand());
+    let node =
+        InterceptedService::new(NodeService::server(Arc::clone(&hooks) as Arc<dyn Hooks>, ending), pod_key.demand());
     let service = Service::new(
         Start {
             options,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use throng_core::{InstanceId, Millis, Role};
 use throng_node::config::{self, Sources};
 use throng_node::ownership::Identity;
-use throng_node::service::Hooks;
+use throng_node::service::{Ending, Hooks};
 use throng_proto::key::PodKey;
 use throng_proto::link::DrainRequest;
 use throng_registry::{EtcdRegistry, Member, Registry};
@@ -73,7 +73,7 @@ async fn serve(role: Role, node: &Node, config: Config) -> Result<ExitCode> {
     let (grpc, http) = (bind(node.grpc)?, bind(node.http)?);
     let identity = identity(role, node, grpc.local_addr()?.port(), http.local_addr()?.port())?;
     info!(%role, instance = %identity.instance, address = %identity.member.address, "starting");
-    let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
+    let (stop, cut, ending) = (CancellationToken::new(), CancellationToken::new(), Ending::default());
     let store = node.store(&identity.instance, &stop)?;
     if let Some(file) = node.pod_key_file.clone() {
         rotation::follow_pod_key(file, key_text, key.clone(), stop.clone());
@@ -91,6 +91,7 @@ async fn serve(role: Role, node: &Node, config: Config) -> Result<ExitCode> {
         page: axum::Router::new(),
         stop: stop.clone(),
         cut,
+        ending: ending.clone(),
     };
     let running = assemble(role, &config, parts)?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -99,6 +100,7 @@ async fn serve(role: Role, node: &Node, config: Config) -> Result<ExitCode> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        ending.begin();
         drain(&*running.hooks, Duration::from_millis(node.drain_ms)).await;
         stop.cancel();
         std::future::pending::<()>().await;

@@ -29,7 +29,7 @@ const HEALTH_SPAN: Duration = Duration::from_millis(throng_core::gateway::HEALTH
 
 pub(super) fn assemble(mut options: Options, parts: Parts) -> Result<Running> {
     let Membership { driver, ownership, slots: _ } = Membership::new(&parts);
-    let Parts { identity, registry, has_process, pod_key, grpc, http, public, page, stop, cut, .. } = parts;
+    let Parts { identity, registry, has_process, pod_key, grpc, http, public, page, stop, cut, ending, .. } = parts;
     if options.reactors == 0 {
         options.reactors = std::thread::available_parallelism().map_or(1, usize::from);
     }
@@ -71,7 +71,8 @@ pub(super) fn assemble(mut options: Options, parts: Parts) -> Result<Running> {
     let health = Mutex::new(Health::new(&handle));
     let cpu = cpu(&handle, has_process, reactors);
     let hooks = Arc::new(Gateway { identity, handle: handle.clone(), ownership, load: Mutex::default(), health, cpu });
-    let node = InterceptedService::new(NodeService::server(Arc::clone(&hooks) as Arc<dyn Hooks>), pod_key.demand());
+    let node =
+        InterceptedService::new(NodeService::server(Arc::clone(&hooks) as Arc<dyn Hooks>, ending), pod_key.demand());
     grpc.set_nonblocking(true)?;
     let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(grpc)?);
     let mut metrics = Metrics::default();

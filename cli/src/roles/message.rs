@@ -19,12 +19,13 @@ use super::{
 
 pub(super) fn assemble(options: Options, parts: Parts) -> Result<Running> {
     let Membership { driver, ownership, slots } = Membership::new(&parts);
-    let Parts { identity, registry, has_process, pod_key, grpc, http, stop, cut, .. } = parts;
+    let Parts { identity, registry, has_process, pod_key, grpc, http, stop, cut, ending, .. } = parts;
     let cpu = cpu_of_one_thread(has_process);
     let mut metrics = Metrics::default();
     throng_node::ownership::metrics::register(&ownership, &mut metrics);
     let hooks = Arc::new(Message::default());
-    let node = InterceptedService::new(NodeService::server(Arc::clone(&hooks) as Arc<dyn Hooks>), pod_key.demand());
+    let node =
+        InterceptedService::new(NodeService::server(Arc::clone(&hooks) as Arc<dyn Hooks>, ending), pod_key.demand());
     let dependencies = Dependencies {
         identity: throng_message::Identity {
             pod: identity.member.pod.to_string(),

@@ -23,7 +23,7 @@ use throng_node::config::{self, ConfigError, Sources};
 use throng_node::cpu::Meter;
 use throng_node::health;
 use throng_node::ownership::{Driver, Handle as Ownership, Identity};
-use throng_node::service::Hooks;
+use throng_node::service::{Ending, Hooks};
 use throng_proto::key::PodKey;
 use throng_proto::link::{DescribeReply, DrainRequest, PressureSample};
 use throng_registry::Registry;
@@ -96,6 +96,8 @@ pub(crate) struct Parts {
     pub(crate) stop: CancellationToken,
     /// Ends it at once.
     pub(crate) cut: CancellationToken,
+    /// Said before the last drain.
+    pub(crate) ending: Ending,
 }
 
 /// A role ready to run.
@@ -253,6 +255,7 @@ mod tests {
             page: axum::Router::new(),
             stop: CancellationToken::new(),
             cut: CancellationToken::new(),
+            ending: Ending::default(),
         }
     }
 

@@ -43,6 +43,9 @@ struct SavedRoom {
     keys: Vec<SavedKey>,
     #[prost(message, repeated, tag = "8")]
     stored: Vec<link::Cursor>,
+    /// Owners of earlier versions neither say nor read it: the room stays then.
+    #[prost(bool, tag = "9")]
+    fleeting: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -87,6 +90,7 @@ pub(crate) fn encode(state: &RoomState) -> Vec<Vec<u8>> {
     let head = SavedRoom {
         room: room.clone(),
         created_ms: state.created.map(|created| created.0),
+        fleeting: state.fleeting,
         settings: Some(convert::to_overrides(&state.overrides)),
         lists: state.lists.iter().map(list).collect(),
         ends: state.ends.iter().map(cursor).collect(),
@@ -119,6 +123,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<RoomState, BadFrame> {
     let saved = SavedRoom::decode(bytes)?;
     let mut state = RoomState::new(base::room(&saved.room)?);
     state.created = saved.created_ms.map(Millis);
+    state.fleeting = saved.fleeting;
     state.overrides = convert::overrides(saved.settings.unwrap_or_default());
     for list in saved.lists {
         let change = convert::list_change(list)?.map_err(|_| BadFrame::Missing("a known list"))?;
@@ -254,6 +259,7 @@ mod tests {
         let state = RoomState {
             room: RoomId::new("final").unwrap(),
             created: Some(Millis(5)),
+            fleeting: true,
             overrides: Overrides { mute_all: Some(true), ..Overrides::default() },
             lists: vec![(ListName::Block, ListEntry { user: user.clone(), until: Some(Millis(9)) })],
             ends: vec![(Epoch(7), Seqs([0, 0, 100, 0]))],

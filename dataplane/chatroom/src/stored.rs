@@ -188,7 +188,9 @@ fn unix_now() -> Millis {
 fn writes(write: Write, now: Millis) -> Vec<Stored> {
     let room = write.room;
     match write.record {
-        Record::Meta { created, overrides } => vec![Stored::PutRoom { room, meta: meta(created, &overrides) }],
+        Record::Meta { created, fleeting, overrides } => {
+            vec![Stored::PutRoom { room, meta: meta(created, fleeting, &overrides) }]
+        }
         Record::List(change) => {
             let Some(list) = list_of(change.list) else { return Vec::new() };
             let add = change.add.into_iter().map(|entry| Stored::SetEntry {
@@ -227,7 +229,7 @@ fn writes(write: Write, now: Millis) -> Vec<Stored> {
 
 /// A room as a new owner finds it.
 fn state(room: RoomId, image: &RoomImage) -> RoomState {
-    let (created, overrides) = read_meta(&image.meta);
+    let (created, fleeting, overrides) = read_meta(&image.meta);
     let mut ends: BTreeMap<Epoch, Seqs> = image.ends.clone();
     for sealed in &image.sealed {
         let end = ends.entry(sealed.epoch).or_default();
@@ -239,6 +241,7 @@ fn state(room: RoomId, image: &RoomImage) -> RoomState {
     };
     RoomState {
         created,
+        fleeting,
         overrides,
         lists: image.lists.iter().filter_map(|(key, until)| entry(key, until)).collect(),
         ends: ends.into_iter().collect(),
@@ -263,6 +266,8 @@ fn list_of(name: ListName) -> Option<List> {
 #[serde(default)]
 struct Meta {
     created: Millis,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    fleeting: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     messages_per_s: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -281,9 +286,10 @@ struct Meta {
     offline_after_messages: Option<u32>,
 }
 
-fn meta(created: Millis, overrides: &Overrides) -> Bytes {
+fn meta(created: Millis, fleeting: bool, overrides: &Overrides) -> Bytes {
     let meta = Meta {
         created,
+        fleeting,
         messages_per_s: overrides.messages_per_s,
         user_messages_per_s: overrides.user_messages_per_s,
         destroy_at: overrides.destroy_at,
@@ -297,8 +303,8 @@ fn meta(created: Millis, overrides: &Overrides) -> Bytes {
 }
 
 /// None for a room of which only messages were written.
-fn read_meta(bytes: &[u8]) -> (Option<Millis>, Overrides) {
-    let Ok(meta) = serde_json::from_slice::<Meta>(bytes) else { return (None, Overrides::default()) };
+fn read_meta(bytes: &[u8]) -> (Option<Millis>, bool, Overrides) {
+    let Ok(meta) = serde_json::from_slice::<Meta>(bytes) else { return (None, false, Overrides::default()) };
     let overrides = Overrides {
         messages_per_s: meta.messages_per_s,
         user_messages_per_s: meta.user_messages_per_s,
@@ -309,7 +315,7 @@ fn read_meta(bytes: &[u8]) -> (Option<Millis>, Overrides) {
         offline_after_ms: meta.offline_after_ms,
         offline_after_messages: meta.offline_after_messages,
     };
-    (Some(meta.created), overrides)
+    (Some(meta.created), meta.fleeting, overrides)
 }
 
 #[cfg(test)]
@@ -340,6 +346,13 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(5), events.recv()).await.expect("in time").expect("an event")
     }
 
+    #[test]
+    fn settings_of_earlier_versions_are_those_of_a_room_that_stays() {
+        let written = meta(Millis(5), false, &Overrides::default());
+        assert_eq!(written, &br#"{"created":5}"#[..]);
+        assert_eq!(read_meta(&written), (Some(Millis(5)), false, Overrides::default()));
+    }
+
     #[tokio::test]
     async fn what_an_owner_writes_the_next_one_finds() {
         let db = MemoryDb::default();
@@ -357,7 +370,7 @@ mod tests {
         let overrides = Overrides { messages_per_s: Some(50), mute_all: Some(true), ..Overrides::default() };
         let muted = ListEntry { user: user(), until: Some(Millis(99)) };
         let records = [
-            Record::Meta { created: Millis(5), overrides: overrides.clone() },
+            Record::Meta { created: Millis(5), fleeting: true, overrides: overrides.clone() },
             Record::List(ListChange { list: ListName::Mute, add: vec![muted.clone()], remove: vec![] }),
             message(Lane::Protected, 1),
             message(Lane::Low, 4),
@@ -377,7 +390,7 @@ mod tests {
         let rooms = successor.load(slot).await.unwrap();
         assert_eq!((log.reads().get(), successor.reads().get()), (1, 2), "the slot, and each of its rooms");
         let [found] = rooms.as_slice() else { panic!("one room") };
-        assert_eq!((found.created, &found.overrides), (Some(Millis(5)), &overrides));
+        assert_eq!((found.created, found.fleeting, &found.overrides), (Some(Millis(5)), true, &overrides));
         assert_eq!(found.lists, [(ListName::Mute, muted)]);
         assert_eq!(found.ends, [(Epoch(3), Seqs([1, 2, 3, 4])), (Epoch(7), Seqs([0, 1, 0, 4]))]);
         assert_eq!(found.messages.iter().map(|(_, message)| message.lane).collect::<Vec<_>>(), [Lane::Protected]);

@@ -166,7 +166,8 @@ impl Reactor {
         Ok((reactor, waker))
     }
 
-    /// Runs until told to stop. Then all connections are gone.
+    /// Runs until told to stop. Then all connections are gone. Who had not gone when a drain ends is told; a gateway that is
+    /// killed says nothing.
     pub(crate) fn run(mut self) {
         let mut events = Events::with_capacity(1024);
         self.wiring.thread.store(crate::service::thread_number(), Ordering::Relaxed);
@@ -184,6 +185,10 @@ impl Reactor {
             self.turn(&events);
             let turn_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
             self.wiring.counters.slowest_turn_us.fetch_max(turn_us, Ordering::Relaxed);
+        }
+        if !self.wiring.accepting.load(Ordering::Relaxed) {
+            self.shard.at(self.now());
+            self.shard.stop();
         }
     }
 

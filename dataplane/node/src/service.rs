@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use throng_proto::link::node_server::{Node, NodeServer};
@@ -33,15 +34,42 @@ pub trait Hooks: Send + Sync + 'static {
     fn describe(&self) -> DescribeReply;
 }
 
+/// Whether a process was told to end. From then on it empties itself within the time that it has for that, whatever others ask:
+/// a drain that is taken back a moment later, by who does not know yet, would cut off at its end whoever had stayed.
+#[derive(Clone, Debug, Default)]
+pub struct Ending(Arc<AtomicBool>);
+
+impl Ending {
+    /// It ends. There is no way back.
+    pub fn begin(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it ends.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// The service of a process.
 #[derive(Clone)]
-pub struct NodeService(Arc<dyn Hooks>);
+pub struct NodeService {
+    hooks: Arc<dyn Hooks>,
+    ending: Ending,
+}
 
 impl NodeService {
     /// The service over a role's answers; put it behind `PodKey::demand`.
     #[must_use]
-    pub fn server(hooks: Arc<dyn Hooks>) -> NodeServer<Self> {
-        NodeServer::new(Self(hooks))
+    pub fn server(hooks: Arc<dyn Hooks>, ending: Ending) -> NodeServer<Self> {
+        NodeServer::new(Self { hooks, ending })
+    }
+
+    /// Does it, unless the process ends. How much is left.
+    fn unless_ending(&self, change: impl FnOnce(&dyn Hooks) -> u64) -> Response<DrainReply> {
+        let left = if self.ending.has_begun() { self.hooks.sample().left } else { change(&*self.hooks) };
+        Response::new(DrainReply { left })
     }
 }
 
@@ -50,24 +78,76 @@ impl Node for NodeService {
     type PressureStream = Pin<Box<dyn Stream<Item = Result<PressureSample, Status>> + Send>>;
 
     async fn pressure(&self, _: Request<PressureRequest>) -> Result<Response<Self::PressureStream>, Status> {
-        let hooks = Arc::clone(&self.0);
+        let hooks = Arc::clone(&self.hooks);
         let ticks = IntervalStream::new(tokio::time::interval(SAMPLE_EVERY));
         Ok(Response::new(Box::pin(ticks.map(move |_| Ok(hooks.sample())))))
     }
 
     async fn drain(&self, request: Request<DrainRequest>) -> Result<Response<DrainReply>, Status> {
-        Ok(Response::new(DrainReply { left: self.0.drain(request.get_ref()) }))
+        Ok(self.unless_ending(|hooks| hooks.drain(request.get_ref())))
     }
 
     async fn undrain(&self, _: Request<DrainRequest>) -> Result<Response<DrainReply>, Status> {
-        Ok(Response::new(DrainReply { left: self.0.undrain() }))
+        Ok(self.unless_ending(Hooks::undrain))
     }
 
     async fn shed(&self, request: Request<ShedRequest>) -> Result<Response<DrainReply>, Status> {
-        Ok(Response::new(DrainReply { left: self.0.shed(request.get_ref()) }))
+        Ok(self.unless_ending(|hooks| hooks.shed(request.get_ref())))
     }
 
     async fn describe(&self, _: Request<DescribeRequest>) -> Result<Response<DescribeReply>, Status> {
-        Ok(Response::new(self.0.describe()))
+        Ok(Response::new(self.hooks.describe()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Ten users, and what was asked for.
+    #[derive(Default)]
+    struct Pod(Mutex<Vec<&'static str>>);
+
+    impl Pod {
+        fn note(&self, what: &'static str) -> u64 {
+            self.0.lock().unwrap().push(what);
+            10
+        }
+    }
+
+    impl Hooks for Pod {
+        fn sample(&self) -> PressureSample {
+            PressureSample { left: 10, ..PressureSample::default() }
+        }
+        fn drain(&self, _: &DrainRequest) -> u64 {
+            self.note("drain")
+        }
+        fn undrain(&self) -> u64 {
+            self.note("undrain")
+        }
+        fn shed(&self, _: &ShedRequest) -> u64 {
+            self.note("shed")
+        }
+        fn describe(&self) -> DescribeReply {
+            DescribeReply::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_changes_how_a_process_ends() {
+        let (pod, ending) = (Arc::new(Pod::default()), Ending::default());
+        let service = NodeService { hooks: Arc::clone(&pod) as Arc<dyn Hooks>, ending: ending.clone() };
+        for asked in [&["drain", "undrain", "shed"][..], &[]] {
+            let left = [
+                service.drain(Request::new(DrainRequest::default())).await,
+                service.undrain(Request::new(DrainRequest::default())).await,
+                service.shed(Request::new(ShedRequest::default())).await,
+            ];
+            assert!(left.into_iter().all(|reply| reply.unwrap().get_ref().left == 10));
+            assert_eq!(std::mem::take(&mut *pod.0.lock().unwrap()), asked);
+            ending.begin();
+        }
     }
 }

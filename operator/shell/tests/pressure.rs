@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use throng_core::{Role, Slot};
-use throng_node::service::{Hooks, NodeService};
+use throng_node::service::{Ending, Hooks, NodeService};
 use throng_operator::kube_api::Observer;
 use throng_operator::metrics::Metrics;
 use throng_operator::pressure::{Place, Streams};
@@ -48,7 +48,7 @@ async fn serve(address: &str) -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind(address).await.unwrap();
     let address = listener.local_addr().unwrap();
     let key = PodKey::new("house").unwrap();
-    let service = InterceptedService::new(NodeService::server(Arc::new(Pod)), key.demand());
+    let service = InterceptedService::new(NodeService::server(Arc::new(Pod), Ending::default()), key.demand());
     let serving = tokio::spawn(async move {
         Server::builder().add_service(service).serve_with_incoming(TcpIncoming::from(listener)).await.unwrap();
     });

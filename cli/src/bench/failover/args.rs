@@ -12,8 +12,11 @@ pub(in crate::bench) const EXAMPLES: &str = "Examples:
   throng bench failover --members 1000 --rate 100 --rooms 4000 --json
   throng bench failover --members 100 --rooms 400 --faults chatroom-kill,move
   throng bench failover --members 100 --rooms 400 --faults redis-kill,etcd-kill,links-cut --etcd-seconds 60
+  throng bench failover --members 100 --rooms 400 --faults etcd-leader,redis-failover
 
-Starts redis-server and etcd, two chatroom, two message and two gateway processes. As root each of them has a network
+Starts redis-server and etcd, two chatroom, two message and two gateway processes. With etcd-leader, etcd has three
+members; with redis-failover, Redis is a primary with two replicas under three Sentinels, and stored is what a replica has
+too (node.redis_wait_replicas=1). While the one that led is dead, those that are left must do their work. As root each of them has a network
 namespace of its own, so that links can be cut without a word; cuts are refused otherwise. Everything is removed at the end.";
 
 /// Arguments of `failover`.
@@ -37,10 +40,10 @@ pub(in crate::bench) struct FailoverArgs {
     /// The whole list so many times.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(super) times: u32,
-    /// How long a process stays stopped or cut off.
+    /// How long a process stays stopped or cut off, and the leader of etcd dead.
     #[arg(long, default_value_t = 10, value_name = "SECONDS")]
     pub(super) hold_seconds: u64,
-    /// How long Redis stays away, stalled or full.
+    /// How long Redis stays away, stalled or full, and its primary dead at least.
     #[arg(long, default_value_t = 10, value_name = "SECONDS")]
     pub(super) redis_seconds: u64,
     /// How long etcd stays away.

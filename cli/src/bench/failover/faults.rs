@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use throng_core::Role;
 
 use super::args::FailoverArgs;
+use super::stores::Harm;
 
 /// One thing that fails, or moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -32,10 +33,14 @@ pub(in crate::bench) enum Fault {
     RedisStall,
     /// It takes no more writes, and later does again.
     RedisFull,
+    /// SIGKILL of a primary; Sentinels promote one of its two replicas. Later it starts and follows.
+    RedisFailover,
     /// SIGKILL; later it starts on what it had.
     EtcdKill,
     /// SIGKILL; later it starts on nothing.
     EtcdEmpty,
+    /// SIGKILL of the leader of three members; later it starts on what it had.
+    EtcdLeader,
     /// The link between a gateway and a chatroom process is cut.
     GatewayChatroomCut,
     /// The link between a gateway and a message process is cut.
@@ -78,15 +83,6 @@ pub(super) enum Blow {
     Move,
 }
 
-/// What is done to a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Harm {
-    Kill,
-    Stall,
-    Full,
-    Empty,
-}
-
 impl Fault {
     /// As it stands on the command line and in the report.
     pub(super) fn name(self) -> &'static str {
@@ -102,8 +98,10 @@ impl Fault {
             Self::RedisKill => "redis-kill",
             Self::RedisStall => "redis-stall",
             Self::RedisFull => "redis-full",
+            Self::RedisFailover => "redis-failover",
             Self::EtcdKill => "etcd-kill",
             Self::EtcdEmpty => "etcd-empty",
+            Self::EtcdLeader => "etcd-leader",
             Self::GatewayChatroomCut => "gateway-chatroom-cut",
             Self::GatewayMessageCut => "gateway-message-cut",
             Self::ChatroomMessageCut => "chatroom-message-cut",
@@ -134,8 +132,10 @@ impl Fault {
             Self::RedisKill => Blow::Redis(Harm::Kill),
             Self::RedisStall => Blow::Redis(Harm::Stall),
             Self::RedisFull => Blow::Redis(Harm::Full),
+            Self::RedisFailover => Blow::Redis(Harm::Leader),
             Self::EtcdKill => Blow::Etcd(Harm::Kill),
             Self::EtcdEmpty => Blow::Etcd(Harm::Empty),
+            Self::EtcdLeader => Blow::Etcd(Harm::Leader),
             Self::GatewayChatroomCut | Self::LinksCut => Blow::Part(Role::Gateway, Role::Chatroom),
             Self::GatewayMessageCut => Blow::Part(Role::Gateway, Role::Message),
             Self::ChatroomMessageCut => Blow::Part(Role::Chatroom, Role::Message),
@@ -152,6 +152,12 @@ impl Fault {
         }
     }
 
+    /// How long it may be until every room has something stored again, in milliseconds; none: nothing is promised. Sentinels
+    /// take a primary for dead after one second here, agree, promote, and turn the other replica around.
+    pub(super) fn stored_bound_ms(self) -> Option<f64> {
+        (self == Self::RedisFailover).then_some(15_000.0)
+    }
+
     /// Whether clients lose their connections by it.
     pub(super) fn disconnects(self) -> bool {
         matches!(self.blow(), Blow::Kill(Role::Gateway) | Blow::Stop(Role::Gateway))
@@ -161,12 +167,20 @@ impl Fault {
     pub(super) fn lasts(self, args: &FailoverArgs) -> Duration {
         Duration::from_secs(match self.blow() {
             Blow::Kill(_) => 7,
-            Blow::Stop(_) | Blow::Isolate(_) | Blow::Part(..) => args.hold_seconds,
+            Blow::Stop(_) | Blow::Isolate(_) | Blow::Part(..) | Blow::Etcd(Harm::Leader) => args.hold_seconds,
             Blow::Redis(_) => args.redis_seconds,
             Blow::Etcd(Harm::Empty) => 2,
             Blow::Etcd(_) => args.etcd_seconds,
             Blow::Move => 0,
         })
+    }
+
+    /// Why these cannot be done in one run; none: they can.
+    pub(super) fn conflict(faults: &[Self]) -> Option<String> {
+        let other = |fault: &&Self| matches!(fault.blow(), Blow::Redis(_)) && **fault != Self::RedisFailover;
+        let other = faults.iter().find(other).filter(|_| faults.contains(&Self::RedisFailover))?;
+        // Sentinels would take it for the loss of a primary too.
+        Some(format!("redis-failover and {} are each about another Redis: run them one by one", other.name()))
     }
 
     /// Whether it needs namespaces, and stores that are the bench's own.
@@ -185,5 +199,13 @@ mod tests {
         for fault in Fault::value_variants() {
             assert_eq!(Fault::from_str(fault.name(), false), Ok(*fault));
         }
+    }
+
+    #[test]
+    fn a_redis_with_replicas_has_no_other_fault() {
+        assert_eq!(Fault::conflict(&[Fault::RedisKill, Fault::RedisFull, Fault::EtcdLeader]), None);
+        assert_eq!(Fault::conflict(&[Fault::RedisFailover, Fault::EtcdKill]), None);
+        let why = Fault::conflict(&[Fault::RedisFailover, Fault::Move, Fault::RedisStall]).unwrap();
+        assert!(why.contains("redis-stall"), "{why}");
     }
 }

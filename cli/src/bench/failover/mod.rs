@@ -3,7 +3,7 @@
 //! [`world`] starts the real thing, every process for itself: [`stores`] (Redis and etcd), two Pods of each role, and the
 //! [`operator`]'s part, which places slots. As root each [`child`] lives in a namespace of its [`net`]. The [`crowd`] talks
 //! in one hot room and comes back when it is cut off; [`probes`] ask every room once a second whether it lives. [`faults`]
-//! says what is done and promised, [`outcome`] what came of it. All messages are checked as in every bench.
+//! says what is done and promised, [`prove`] what is seen of those that are left, [`outcome`] what came of it. All messages are checked as in every bench.
 
 mod args;
 mod child;
@@ -13,6 +13,7 @@ mod net;
 mod operator;
 mod outcome;
 mod probes;
+mod prove;
 mod stores;
 mod world;
 
@@ -136,9 +137,8 @@ impl Bench<'_> {
         self.world.strike(fault)?;
         if fault == Fault::Move {
             self.turns(SETTLED_WITHIN, |bench| bench.world.operator.look().settled)?;
-        } else {
-            self.turns(fault.lasts(self.args), |_| false)?;
         }
+        let proof = self.prove(fault, struck_us)?;
         self.world.heal(fault)?;
         if fault == Fault::Move {
             self.turns(SETTLED_WITHIN, |bench| bench.world.operator.look().settled)?;
@@ -152,7 +152,7 @@ impl Bench<'_> {
         }
         self.fleet.shared.silence.room = None;
         let gap_ms = self.fleet.shared.silence.times.percentiles();
-        let mut found = FaultReport::new(fault, self.probes.outcome(), gap_ms);
+        let mut found = FaultReport::new(fault, self.probes.outcome(), gap_ms, proof);
         found.disconnects = self.crowd.disconnects - ended;
         for odd in self.probes.take_odd() {
             eprintln!("bench: {}: {odd}", fault.name());
@@ -187,7 +187,10 @@ impl Bench<'_> {
         if seen.members.iter().any(|count| *count != world::PODS) {
             return Some(format!("there are {:?} Pods", seen.members));
         }
-        (!self.crowd.is_complete(&self.fleet)).then(|| "clients are not back in their rooms".to_owned())
+        if !self.crowd.is_complete(&self.fleet) {
+            return Some("clients are not back in their rooms".to_owned());
+        }
+        self.world.stores_not_restored()
     }
 
     /// Lets everything run until `done`, at most for `most`.

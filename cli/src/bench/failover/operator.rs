@@ -52,9 +52,10 @@ pub(super) struct Seen {
 
 impl Operator {
     /// Begins to lead the cluster and places slots on the Pods that are about to start: `first`, names by role.
-    pub(super) fn start(etcd: &str, namespace: &str, cluster: &str, first: Names) -> anyhow::Result<Self> {
+    pub(super) fn start(etcd: Vec<String>, namespace: &str, cluster: &str, first: Names) -> anyhow::Result<Self> {
         let shared = Arc::new(Shared::default());
-        let options = EtcdOptions::new(vec![etcd.to_owned()], namespace, cluster);
+        let at = etcd.join(", ");
+        let options = EtcdOptions::new(etcd, namespace, cluster);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mine = Arc::clone(&shared);
         let (say, started) = std::sync::mpsc::channel();
@@ -72,7 +73,7 @@ impl Operator {
         });
         let this = Self { shared, thread: Some(thread) };
         let started = started.recv().context("the operator's thread has ended")?;
-        started.map_err(|error| anyhow::anyhow!("cannot use etcd at {etcd}: {error}"))?;
+        started.map_err(|error| anyhow::anyhow!("cannot use etcd at {at}: {error}"))?;
         Ok(this)
     }
 

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::faults::Fault;
 use super::probes::Outcome;
+use super::prove::Proof;
 use crate::bench::bounds::Slack;
 use crate::bench::report::Report;
 use crate::bench::stats::Percentiles;
@@ -31,6 +32,16 @@ pub(crate) struct FaultReport {
     pub(crate) never_received: u64,
     /// Receipts that are missing, of publishes that were acknowledged as stored.
     pub(crate) lost_after_stored: u64,
+    /// Messages that were acknowledged as stored and that the new primary does not have; absent: nothing failed over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) missing_in_store: Option<u64>,
+    /// From the blow until the servers of the store that are left had shown that they work: slots moved and a Pod registered, or
+    /// every room had something stored. Absent: none are left, or they have not within the time allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) proved_after_ms: Option<f64>,
+    /// Whether some were to be left.
+    #[serde(skip)]
+    to_prove: bool,
     /// Receipts that a client had to ask for.
     pub(crate) pulled: u64,
     /// Connections that ended.
@@ -43,7 +54,7 @@ pub(crate) struct FaultReport {
 }
 
 impl FaultReport {
-    pub(super) fn new(fault: Fault, outcome: Outcome, gap_ms: Option<Percentiles>) -> Self {
+    pub(super) fn new(fault: Fault, outcome: Outcome, gap_ms: Option<Percentiles>, proof: Option<Proof>) -> Self {
         Self {
             fault: fault.name(),
             bound_ms: fault.bound_ms(),
@@ -55,6 +66,9 @@ impl FaultReport {
             never_stored: outcome.never_stored,
             never_received: outcome.never_received,
             lost_after_stored: outcome.lost_after_stored,
+            missing_in_store: proof.filter(|_| fault == Fault::RedisFailover).map(|proof| proof.missing),
+            proved_after_ms: proof.and_then(|proof| proof.after_ms),
+            to_prove: proof.is_some(),
             pulled: outcome.pulled,
             disconnects: 0,
             settled_after_ms: None,
@@ -80,6 +94,13 @@ impl FaultReport {
         report.promise(never + unstored == 0, || {
             format!("{name}: {unstored} publishes were never stored, however often they were repeated; {never} receipts of them are missing")
         });
+        let missing = self.missing_in_store.unwrap_or(0);
+        report.promise(missing == 0, || format!("{name}: {missing} stored messages are not at the new primary"));
+        let proved = !self.to_prove || self.proved_after_ms.is_some();
+        report.promise(proved, || format!("{name}: the servers that are left were not seen to do their work"));
+        if let Some(bound_ms) = fault.stored_bound_ms() {
+            report.at_most(format!("{name}: proved_after_ms"), self.proved_after_ms, bound_ms, slack);
+        }
         let ended = self.disconnects;
         report.promise(ended == 0 || fault.disconnects(), || format!("{name}: {ended} connections ended"));
         report.promise(self.settled_after_ms.is_some(), || format!("{name}: not all is as it was: {}", self.unsettled));
@@ -92,7 +113,7 @@ mod tests {
     use crate::bench::bounds::Bound;
 
     fn broken(fault: Fault, change: impl FnOnce(&mut FaultReport)) -> Vec<String> {
-        let mut found = FaultReport::new(fault, Outcome::default(), None);
+        let mut found = FaultReport::new(fault, Outcome::default(), None, None);
         found.settled_after_ms = Some(1.0);
         change(&mut found);
         let mut report = Report::default();
@@ -114,5 +135,21 @@ mod tests {
         assert_eq!(broken(Fault::RedisKill, |found| found.lost_after_stored = 1).len(), 1);
         assert_eq!(broken(Fault::RedisKill, |found| found.never_stored = 1).len(), 1);
         assert_eq!(broken(Fault::EtcdKill, |found| found.settled_after_ms = None).len(), 1);
+    }
+
+    #[test]
+    fn servers_that_are_left_must_do_their_work() {
+        let proved = |fault, after_ms, missing| {
+            broken(fault, |found| {
+                *found = FaultReport::new(fault, Outcome::default(), None, Some(Proof { after_ms, missing }));
+                found.settled_after_ms = Some(1.0);
+            })
+        };
+        assert!(proved(Fault::EtcdLeader, Some(90_000.0), 0).is_empty());
+        assert_eq!(proved(Fault::EtcdLeader, None, 0).len(), 1);
+        assert!(proved(Fault::RedisFailover, Some(14_999.0), 0).is_empty());
+        assert_eq!(proved(Fault::RedisFailover, Some(15_001.0), 0).len(), 1);
+        assert_eq!(proved(Fault::RedisFailover, Some(1.0), 1).len(), 1);
+        assert_eq!(proved(Fault::RedisFailover, None, 0).len(), 2);
     }
 }

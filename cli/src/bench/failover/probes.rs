@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use throng_core::{Lane, Stamp};
 
 use super::crowd::Rooms;
+use super::stores::Wanted;
 use crate::bench::clock::now_us;
 use crate::bench::commands;
 use crate::bench::conn::ConnId;
@@ -64,6 +65,8 @@ struct Room {
     members: Vec<ConnId>,
     last: Option<usize>,
     turn: usize,
+    /// When the newest of its probes that are stored was begun.
+    stored_begun_us: u64,
 }
 
 struct Probe {
@@ -105,8 +108,13 @@ pub(super) struct Outcome {
 impl Probes {
     /// Rooms without a probe.
     pub(super) fn new(rooms: &Rooms) -> Self {
-        let room =
-            |(key, members): &(RoomKey, Vec<ConnId>)| Room { key: *key, members: members.clone(), last: None, turn: 0 };
+        let room = |(key, members): &(RoomKey, Vec<ConnId>)| Room {
+            key: *key,
+            members: members.clone(),
+            last: None,
+            turn: 0,
+            stored_begun_us: 0,
+        };
         Self {
             rooms: rooms.quiet.iter().map(room).collect(),
             sent: Vec::new(),
@@ -143,6 +151,22 @@ impl Probes {
     /// Every probe is stored, and every member has it.
     pub(super) const fn is_done(&self) -> bool {
         self.unfinished == 0
+    }
+
+    /// Every room has a probe that is stored and was begun after this.
+    pub(super) fn stored_since(&self, us: u64) -> bool {
+        self.rooms.iter().all(|room| room.stored_begun_us > us)
+    }
+
+    /// What was acknowledged as stored since [`Self::begin`], by room.
+    pub(super) fn stored(&self, fleet: &Fleet) -> Wanted {
+        let mut stored = Wanted::new();
+        for probe in self.sent.iter().skip(self.judged).filter(|probe| probe.stored_us > 0) {
+            if let (Some(room), Some(stamp)) = (self.rooms.get(probe.room), probe.stamp) {
+                stored.entry(fleet.shared.parser.name(room.key).to_owned()).or_default().push(stamp);
+            }
+        }
+        stored
     }
 
     /// Sends what is due.
@@ -231,6 +255,9 @@ impl Probes {
         }
         if answer.stored {
             probe.stored_us = now_us();
+            if let Some(room) = self.rooms.get_mut(probe.room) {
+                room.stored_begun_us = room.stored_begun_us.max(probe.begun_us);
+            }
             let done = probe.missing == 0;
             self.finish(number, done);
         } else {

@@ -13,7 +13,7 @@ use super::child::{Child, Place};
 use super::faults::{Blow, Fault};
 use super::net::Net;
 use super::operator::{Names, Operator};
-use super::stores::{self, Kind, Store};
+use super::stores::{self, Etcd, PRIMARY, Redis};
 use crate::bench::fleet::Endpoint;
 
 /// Pods of each role.
@@ -27,13 +27,14 @@ pub(super) struct World {
     pods: Vec<Pod>,
     /// Places of Pods that were killed.
     graves: Vec<Place>,
-    redis: Option<Store>,
-    etcd: Option<Store>,
+    redis: Option<Redis>,
+    etcd: Option<Etcd>,
     net: Option<Net>,
     config: PathBuf,
     sets: Vec<String>,
     logs: PathBuf,
     started: u32,
+    cluster: String,
     /// Signs tokens.
     pub(super) secret: String,
     _folder: Folder,
@@ -72,22 +73,22 @@ impl World {
         let logs = args.logs.clone().unwrap_or_else(|| folder.0.join("logs"));
         fs::create_dir_all(&folder.0)?;
         fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
-        let mut store = |kind, url: &Option<String>| match url {
-            Some(_) => Ok(None),
-            None => Store::start(kind, net.as_mut(), &folder.0, &logs).map(Some),
-        };
-        let redis = store(Kind::Redis, &args.redis)?;
-        let etcd = store(Kind::Etcd, &args.etcd)?;
-        let url = |given: &Option<String>, own: &Option<Store>| {
-            given.clone().or_else(|| own.as_ref().map(Store::url)).unwrap_or_default()
-        };
-        let (redis_url, etcd_url) = (url(&args.redis, &redis), url(&args.etcd, &etcd));
+        let (mut redis, mut etcd) = (None, None);
+        if args.redis.is_none() {
+            let watched = faults.contains(&Fault::RedisFailover);
+            redis = Some(Redis::start(watched, net.as_mut(), &folder.0, &logs)?);
+        }
+        if args.etcd.is_none() {
+            let members = if faults.contains(&Fault::EtcdLeader) { 3 } else { 1 };
+            etcd = Some(Etcd::start(members, net.as_mut(), &folder.0, &logs)?);
+        }
+        let etcd_urls = etcd.as_ref().map_or_else(|| args.etcd.iter().cloned().collect(), Etcd::urls);
         let cluster = format!("failover-{}", uuid::Uuid::new_v4().simple());
         let secret = uuid::Uuid::new_v4().to_string();
         let config = folder.0.join("throng.yaml");
-        fs::write(&config, configuration(args, &cluster, &redis_url, &etcd_url, &secret).to_string())?;
+        fs::write(&config, configuration(args, &cluster, redis.as_ref(), &etcd_urls, &secret).to_string())?;
         let mut world = Self {
-            operator: Operator::start(&etcd_url, NAMESPACE, &cluster, first_names())?,
+            operator: Operator::start(etcd_urls, NAMESPACE, &cluster, first_names())?,
             pods: Vec::new(),
             graves: Vec::new(),
             redis,
@@ -97,6 +98,7 @@ impl World {
             sets: args.set.clone(),
             logs,
             started: 0,
+            cluster,
             secret,
             _folder: folder,
         };
@@ -119,7 +121,24 @@ impl World {
         for pod in &mut self.pods {
             pod.child.check(&pod.log).with_context(|| format!("{} broke down", pod.name))?;
         }
-        [&mut self.redis, &mut self.etcd].into_iter().flatten().try_for_each(Store::check)
+        self.redis.as_mut().map_or(Ok(()), Redis::check)?;
+        self.etcd.as_mut().map_or(Ok(()), Etcd::check)
+    }
+
+    /// Why the stores are not as they were; none if they are.
+    pub(super) fn stores_not_restored(&self) -> Option<String> {
+        let redis = self.redis.as_ref().and_then(Redis::not_restored);
+        redis.or_else(|| self.etcd.as_ref().and_then(Etcd::not_restored))
+    }
+
+    /// Where Redis, or the Sentinels, of the bench's own are reached.
+    pub(super) fn redis_urls(&self) -> Vec<String> {
+        self.redis.as_ref().map(Redis::urls).unwrap_or_default()
+    }
+
+    /// Namespace and name of the cluster in the stores.
+    pub(super) fn names(&self) -> (&str, &str) {
+        (NAMESPACE, &self.cluster)
     }
 
     /// Does it.
@@ -178,7 +197,13 @@ impl World {
         Ok(())
     }
 
-    fn add(&mut self, role: Role) -> anyhow::Result<()> {
+    /// Kills the Pod that was started last.
+    pub(super) fn remove_newest(&mut self) {
+        self.pods.pop();
+    }
+
+    /// Starts one more Pod.
+    pub(super) fn add(&mut self, role: Role) -> anyhow::Result<()> {
         let name = name(role, self.started);
         self.started += 1;
         let place = Place::new(self.net.as_mut())?;
@@ -213,8 +238,8 @@ impl World {
     /// Places of all other processes.
     fn others(&self, name: &str) -> Vec<&Place> {
         let pods = self.pods.iter().filter(|pod| pod.name != name).map(|pod| &pod.place);
-        let stores = [&self.redis, &self.etcd].into_iter().flatten().map(|store| &store.place);
-        pods.chain(stores).collect()
+        let redis = self.redis.iter().flat_map(Redis::places);
+        pods.chain(redis).chain(self.etcd.iter().flat_map(Etcd::places)).collect()
     }
 }
 
@@ -233,6 +258,9 @@ fn first_names() -> Names {
 fn net(given: bool, faults: &[Fault]) -> anyhow::Result<Option<Net>> {
     stores::installed("redis-server", "redis-server")?;
     stores::installed("etcd", "etcd-server")?;
+    if let Some(conflict) = Fault::conflict(faults) {
+        bail!("{conflict}");
+    }
     if given && let Some(fault) = faults.iter().find(|fault| fault.needs() != (false, false)) {
         bail!("{} needs stores of the bench's own: leave --redis and --etcd away", fault.name());
     }
@@ -252,12 +280,22 @@ fn net(given: bool, faults: &[Fault]) -> anyhow::Result<Option<Net>> {
 }
 
 /// One file for all roles.
-fn configuration(args: &FailoverArgs, cluster: &str, redis: &str, etcd: &str, secret: &str) -> serde_json::Value {
+fn configuration(
+    args: &FailoverArgs,
+    cluster: &str,
+    redis: Option<&Redis>,
+    etcd: &[String],
+    secret: &str,
+) -> serde_json::Value {
+    let redis_urls = redis.map_or_else(|| args.redis.iter().cloned().collect(), Redis::urls);
+    // What is stored is on a replica too then, so that a failover may lose nothing of it.
+    let (mode, replicas) = if redis.is_some_and(Redis::is_watched) { (PRIMARY, 1) } else { ("standalone", 0) };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate")]
     let room_rate = (args.rate * 2.0) as u32 + 200;
     json!({
         "node": {
-            "namespace": NAMESPACE, "cluster": cluster, "etcd": [etcd], "redis": [redis],
+            "namespace": NAMESPACE, "cluster": cluster, "etcd": etcd, "redis": redis_urls,
+            "redis_mode": mode, "redis_wait_replicas": replicas,
             "pod_key": uuid::Uuid::new_v4().to_string(),
         },
         "gateway": {

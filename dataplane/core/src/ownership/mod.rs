@@ -172,7 +172,8 @@ pub struct Status {
     pub lease: bool,
     /// The grace is held.
     pub grace: bool,
-    /// The store answers.
+    /// The store answers: it did when it was last asked, and when it was last asked for the grace. Not before its first
+    /// answer, then. Without one that all processes share, always.
     pub store: bool,
     /// The largest incarnation that is known, 0 if none.
     pub incarnation: u64,
@@ -418,7 +419,7 @@ impl Ownership {
             moving: count(|place| place.tenure.as_ref().is_some_and(|tenure| tenure.moving.is_some())),
             lease: now < self.lease.until(),
             grace: now < self.grace.until(),
-            store: self.store_ok,
+            store: self.store_ok && (self.grace.answered || !self.config.fences()),
             incarnation: self.known_incarnation,
         }
     }

@@ -151,6 +151,8 @@ pub enum Record {
     Meta {
         /// Since when, Unix time.
         created: Millis,
+        /// A join made it, and nothing was listed or set since, nor said when this was written.
+        fleeting: bool,
         /// Its settings.
         overrides: Overrides,
     },

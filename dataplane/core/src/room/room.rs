@@ -112,7 +112,8 @@ impl Room {
     /// A room from what is known of it; `unheard` are the gateways that may have members of it.
     pub(super) fn open(state: RoomState, unheard: Vec<GatewayNo>, desk: &mut Desk<'_>) -> Self {
         let (now, options) = (desk.now, desk.options);
-        let RoomState { room: id, created, overrides, lists, ends, messages, keys, stored } = state;
+        let fleeting = state.is_fleeting();
+        let RoomState { room: id, created, fleeting: said, overrides, lists, ends, messages, keys, stored } = state;
         let settings = overrides.over(&options.defaults);
         let start = desk.slot.start;
         let mut room = Self {
@@ -132,7 +133,7 @@ impl Room {
             flush_at: None,
             ordered: 0,
             idle_since: now.mono,
-            fleeting: created.is_none() && messages.is_empty() && lists.is_empty(),
+            fleeting,
             unheard,
             ask_at: now.mono + ASK_AGAIN_MS,
             opened: desk.slot.opened,
@@ -153,7 +154,7 @@ impl Room {
             room.seals.learn(epoch, last);
         }
         room.ask_for_lists(desk.out);
-        if created.is_none() {
+        if created.is_none() || said != fleeting {
             room.persist_meta(desk);
         }
         for epoch in room.seals.epochs().collect::<Vec<_>>() {

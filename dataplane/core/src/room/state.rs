@@ -13,6 +13,8 @@ pub struct RoomState {
     pub room: RoomId,
     /// Since when it exists, Unix time; none: the source does not know.
     pub created: Option<Millis>,
+    /// A join made it, and nothing was said, listed or set since, as far as the source knows that says `created`.
+    pub fleeting: bool,
     /// Its own settings.
     pub overrides: Overrides,
     /// Its lists.
@@ -34,6 +36,7 @@ impl RoomState {
         Self {
             room,
             created: None,
+            fleeting: false,
             overrides: Overrides::default(),
             lists: Vec::new(),
             ends: Vec::new(),
@@ -47,11 +50,19 @@ impl RoomState {
     /// (`created` is set); ends, messages and keys add up.
     pub fn merge(&mut self, other: Self) {
         if other.created.is_some() {
-            (self.created, self.overrides, self.lists) = (other.created, other.overrides, other.lists);
+            (self.created, self.fleeting) = (other.created, other.fleeting);
+            (self.overrides, self.lists) = (other.overrides, other.lists);
         }
         self.ends.extend(other.ends);
         self.messages.extend(other.messages);
         self.keys.extend(other.keys);
         self.stored.extend(other.stored);
+    }
+
+    /// Whether the next join would make the same room again: what `fleeting` says, unless something is here that was said or
+    /// listed. The store learns that only with the room's next settings.
+    pub(super) fn is_fleeting(&self) -> bool {
+        let silent = self.messages.is_empty() && self.ends.iter().all(|(_, last)| *last == Seqs::ZERO);
+        (self.created.is_none() || self.fleeting) && silent && self.lists.is_empty()
     }
 }

@@ -21,6 +21,8 @@ const OUTBOX_LOOK_MS: u64 = 1000;
 const SWEEP_MS: u64 = 500;
 /// How often what waits for slow clients is summed up.
 const SUM_MS: u64 = 2000;
+/// What those are told who have not gone before the gateway does.
+const STOPS: &str = "this gateway stops: resume with your token";
 /// How long an empty room stays subscribed, for those who come back.
 const ROOM_LINGER_MS: u64 = 5000;
 
@@ -37,6 +39,15 @@ impl<T: Transport> Shard<T> {
                 self.last_frame(conn, frame::close(code.number(), reason));
             }
         }
+    }
+
+    /// The gateway ends now: everybody who is still here is told so. What does not go out at once is lost.
+    pub fn stop(&mut self) {
+        let all: Vec<u32> = self.conns.iter().filter_map(|(number, _)| u32::try_from(number).ok()).collect();
+        for conn in all {
+            self.close(conn, CloseCode::GoingAway, STOPS);
+        }
+        self.close_failed();
     }
 
     /// Sends the last frame, after which nothing but the end of the stream follows.
@@ -180,7 +191,7 @@ impl<T: Transport> Shard<T> {
                 self.drop_conn(conn);
                 return None;
             }
-            self.close(conn, CloseCode::GoingAway, "this gateway stops: resume with your token");
+            self.close(conn, CloseCode::GoingAway, STOPS);
             return None;
         }
         let end = if record.end_step == 0 { Millis(u64::MAX) } else { at(record.end_step) };

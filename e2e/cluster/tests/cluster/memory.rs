@@ -15,7 +15,7 @@ use throng_core::placement::Placement;
 use throng_core::{InstanceId, Millis, Role, Slot};
 use throng_e2e::cluster::Cluster;
 use throng_e2e::dev::{binary, memory_bytes};
-use throng_node::service::{Hooks, NodeService};
+use throng_node::service::{Ending, Hooks, NodeService};
 use throng_proto::key::PodKey;
 use throng_proto::link::{DescribeReply, DrainRequest, PressureSample};
 use throng_registry::{ClaimKey, EtcdOptions, EtcdRegistry, Holder, Lease, MAX_BATCH, Member, Registry as _};
@@ -141,7 +141,7 @@ impl Hooks for Says {
 async fn answer(key: &str) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let service = NodeService::server(Arc::new(Says));
+    let service = NodeService::server(Arc::new(Says), Ending::default());
     let service = InterceptedService::new(service, PodKey::new(key).unwrap().demand());
     tokio::spawn(Server::builder().add_service(service).serve_with_incoming(TcpIncoming::from(listener)));
     address

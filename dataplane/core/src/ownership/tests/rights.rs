@@ -44,6 +44,25 @@ fn grace_carries_on_when_the_lease_lapses_and_ends_when_it_breaks() {
 }
 
 #[test]
+fn a_store_that_was_never_heard_does_not_answer() {
+    // Its lease is there, and with it the grace was asked for; it has no slot.
+    let mut bench = Bench::new(Duty::Rooms, true, 0);
+    let call = |at| StoreCall::CreateGrace { asked: Millis(at), mine: vec![] };
+    assert!(!bench.machine.status(Millis(10)).store, "it is being asked");
+    bench.put(500, Input::Store { call: call(0), reply: StoreReply::Unreachable });
+    assert!(!bench.machine.status(Millis(500)).store);
+    let out = bench.put(750, Input::Timer);
+    assert_eq!(store_calls(&out), [call(750)], "and again");
+    bench.put(760, Input::Store { call: call(750), reply: StoreReply::Grace(vec![]) });
+    assert!(bench.machine.status(Millis(760)).store);
+
+    for (duty, shared) in [(Duty::Rooms, false), (Duty::Users, true)] {
+        let bench = Bench::new(duty, shared, 0);
+        assert!(bench.machine.status(Millis(0)).store, "{duty:?} does not need it");
+    }
+}
+
+#[test]
 fn a_larger_mark_revokes_and_a_smaller_one_does_not() {
     for (mark, ends) in [(E12, true), (E11, false), (Epoch::of_claim(1, 5), false)] {
         let mut bench = Bench::open(Duty::Rooms, true);

@@ -14,7 +14,7 @@ use super::*;
 use crate::room::life::Overrides;
 use crate::room::lists::{ListChange, ListName};
 use crate::room::members::{Change, ChangeKind};
-use crate::room::output::{Asker, Record};
+use crate::room::output::{Asker, Record, Write};
 use crate::room::publish::{Ack, Publish, Receipt};
 use crate::{Cursor, Lane, Segment, Seqs, SessionId, Stamp, UserId};
 

@@ -61,6 +61,9 @@ impl Room {
 
     /// Others add what they know; settings and lists of this owner stay.
     pub(in crate::room) fn absorb(&mut self, state: RoomState, desk: &mut Desk<'_>) {
+        if !state.is_fleeting() {
+            self.stays(desk);
+        }
         self.inherit(state.messages, state.keys, &state.stored, desk);
         for (epoch, last) in state.ends {
             self.learn_end(epoch, last, desk);
@@ -112,6 +115,7 @@ impl Room {
         RoomState {
             room: self.id.clone(),
             created: Some(self.created),
+            fleeting: self.fleeting,
             overrides: self.overrides.clone(),
             lists: lists
                 .into_iter()

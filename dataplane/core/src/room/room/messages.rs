@@ -88,6 +88,7 @@ impl Room {
         self.window.push(message.clone(), publish.key.clone(), now.unix);
         self.ordered += 1;
         self.idle_since = now.mono;
+        // Not written: the numbers of what was said are.
         self.fleeting = false;
         message
     }

@@ -110,7 +110,7 @@ impl Room {
 
     pub(in crate::room) fn change_list(&mut self, change: ListChange, desk: &mut Desk<'_>) -> Result<(), Refusal> {
         self.lists.change(&change)?;
-        self.fleeting = false;
+        self.stays(desk);
         match change.list {
             ListName::Block => {
                 let blocked = |entry: &&ListEntry| entry.until.is_none_or(|until| until > desk.now.unix);
@@ -141,7 +141,14 @@ impl Room {
     }
 
     pub(super) fn persist_meta(&self, desk: &mut Desk<'_>) {
-        let record = Record::Meta { created: self.created, overrides: self.overrides.clone() };
-        desk.persist(&self.id, record);
+        let (created, fleeting) = (self.created, self.fleeting);
+        desk.persist(&self.id, Record::Meta { created, fleeting, overrides: self.overrides.clone() });
+    }
+
+    /// It is more than what the next join would make, also when what made it so is gone.
+    pub(super) fn stays(&mut self, desk: &mut Desk<'_>) {
+        if std::mem::take(&mut self.fleeting) {
+            self.persist_meta(desk);
+        }
     }
 }

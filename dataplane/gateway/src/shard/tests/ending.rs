@@ -40,6 +40,22 @@ fn time_pings_the_silent_and_closes_the_dead_and_the_expired() {
 }
 
 #[test]
+fn who_is_left_when_the_gateway_ends_is_told() {
+    let mut shard = shard_with(options());
+    let there = shard.enter("ana", "r", 0);
+    let silent = shard.connect();
+    let asked = shard.enter("ben", "r", 0);
+    shard.drain(0, 0);
+    for conn in [there, asked] {
+        assert!(shard.lines(conn).iter().any(|line| line.get("goaway").is_some()));
+    }
+    shard.stop();
+    for conn in [there, silent, asked] {
+        assert!(shard.lines(conn).iter().any(|line| line["close"] == 1001), "{conn}");
+    }
+}
+
+#[test]
 fn a_client_that_never_reads_costs_bounded_memory_and_is_closed_as_slow() {
     let mut options = options();
     options.limits.queue_bytes = 4000;

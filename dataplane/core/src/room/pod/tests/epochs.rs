@@ -100,6 +100,87 @@ fn a_room_in_which_nothing_was_said_listed_or_set_ends_soon_after_its_last_membe
     }
 }
 
+#[test]
+fn a_room_that_was_only_joined_ends_as_soon_at_its_next_owner() {
+    type Touch = fn(&mut Scene);
+    let touches: [(&str, Touch, u64); 4] = [
+        ("nothing", |_| {}, 10_000),
+        ("a like", |scene| assert!(scene.say(&Publish { wish: Lane::Low, ..text("ana") }).is_ok()), 3_600_000),
+        (
+            "a list that is empty again",
+            |scene| {
+                block(scene, "eve");
+                unblock(scene, "eve");
+            },
+            3_600_000,
+        ),
+        (
+            "settings",
+            |scene| assert!(scene.pod.create(scene.now, &scene.room.clone(), Overrides::default()).is_ok()),
+            3_600_000,
+        ),
+    ];
+    for (what, touch, kept_ms) in touches {
+        let mut scene = Scene::new();
+        scene.join("ana");
+        touch(&mut scene);
+        // Handed over, and by what was last written of its settings: an owner that dies leaves no more.
+        let (_, handed) = scene.pod.slot_state(scene.now, Slot::of("final")).unwrap();
+        let outputs = scene.pod.take_output();
+        let written = outputs.iter().rev().find_map(|output| match output {
+            Output::Persist { write: Write { record: Record::Meta { created, fleeting, .. }, .. }, .. } => {
+                Some((*created, *fleeting))
+            }
+            _ => None,
+        });
+        let mut stored = handed[0].clone();
+        // A touch takes the outputs with it; what it left is not written again.
+        let (created, fleeting) = written.unwrap_or((scene.now.unix, true));
+        (stored.created, stored.fleeting) = (Some(created), fleeting);
+        for (how, state) in [("handed over", handed[0].clone()), ("stored", stored)] {
+            let mut next = Scene::young();
+            next.pod = Pod::new(RoomOptions::default());
+            next.gateway = next.pod.gateway_opened(next.now, &InstanceId::new("g-0").unwrap());
+            next.pod.open(next.now, Slot::of("final"), Epoch(9), vec![state]);
+            next.join("ana");
+            next.batch(
+                true,
+                vec![Change { user: user("ana"), session: session("ana"), conn_epoch: 1, kind: ChangeKind::Join }],
+            );
+            next.pass(60_000);
+            next.change("ana", ChangeKind::Leave);
+            next.pass(kept_ms - 1_000);
+            assert_eq!(next.pod.rooms_total(), 1, "{what}, {how}");
+            next.pass(1_000);
+            assert_eq!(next.pod.rooms_total(), 0, "{what}, {how}");
+        }
+    }
+}
+
+#[test]
+fn a_room_that_others_know_more_of_stays() {
+    let mut scene = Scene::new();
+    scene.join("ana");
+    let _ = scene.pod.take_output();
+    let known = RoomState { created: Some(Millis(1)), ..RoomState::new(scene.room.clone()) };
+    scene.pod.absorb_stored(scene.now, Slot::of("final"), Epoch(7), vec![known]);
+    let stays = |output: &Output| {
+        matches!(output, Output::Persist { write: Write { record: Record::Meta { fleeting: false, .. }, .. }, .. })
+    };
+    assert!(scene.pod.take_output().iter().any(stays));
+    scene.change("ana", ChangeKind::Leave);
+    scene.pass(60_000);
+    assert_eq!(scene.pod.rooms_total(), 1);
+}
+
+fn unblock(scene: &mut Scene, name: &str) {
+    let remove = vec![user(name)];
+    scene
+        .pod
+        .change_list(scene.now, &scene.room.clone(), ListChange { list: ListName::Block, add: vec![], remove })
+        .unwrap();
+}
+
 fn block(scene: &mut Scene, name: &str) {
     let add = vec![ListEntry { user: user(name), until: None }];
     scene
