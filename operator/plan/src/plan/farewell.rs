@@ -13,6 +13,10 @@ use crate::status::{DrainCause, DrainStatus, MAX_COUNT, Utc};
 /// Pods that were told to end have so long beyond the deadline until the finalizer waits for them no more.
 const GRACE_MS: u64 = 60_000;
 
+/// What a Pod without connections says counts this long after its end began: moves of slots that were under way then are over, and
+/// the users that came with them are counted.
+const SETTLED_MS: u64 = 5_000;
+
 /// The finalizer waits so long for a registry that does not answer, counted from the deletion.
 const REGISTRY_MS: u64 = 300_000;
 
@@ -98,8 +102,8 @@ fn end(seat: &mut Seat<'_>, look: &Look<'_>, (since, pace): (Utc, Option<u32>), 
     drain.deadline = Utc(drain.since.0 + world.spec.drain.deadline_ms);
     drain.users_left = load.users.min(MAX_COUNT);
     let gateway = seat.pod.role == Role::Gateway;
-    // What it said before says nothing of who came until its gateways were told.
-    let heard = world.samples.get(&seat.pod.uid).is_none_or(|sample| sample.at > drain.since);
+    let settled = drain.since.0 + SETTLED_MS;
+    let heard = world.samples.get(&seat.pod.uid).is_none_or(|sample| sample.at.0 > settled);
     let nobody = load.known && load.users == 0;
     if world.now >= drain.deadline {
         draft.deletes.push(delete(Because::Deadline, if load.known { load.users } else { MAX_COUNT }));
