@@ -53,6 +53,8 @@ pub(crate) fn pod(role: &str, revision: u64, index: u32, more: Value) -> Value {
             "name": name, "namespace": "show", "uid": format!("u-{name}"),
             "creationTimestamp": "2026-12-29T12:00:00Z",
             "labels": {
+                "app.kubernetes.io/name": "throng", "app.kubernetes.io/instance": "live",
+                "app.kubernetes.io/managed-by": "throng-operator", "app.kubernetes.io/component": role,
                 "throng.dev/cluster": "live", "throng.dev/role": role, "throng.dev/revision": revision.to_string(),
                 "throng.dev/index": index.to_string(), "throng.dev/zone": zone, "throng.dev/serving": "true",
             },
