@@ -92,10 +92,10 @@ fn operations(world: &World) -> Result<Vec<String>> {
     if world.own().is_some() {
         let node = now.first().and_then(|pod| pod["spec"]["nodeName"].as_str()).context("it runs on a node")?;
         kubectl(&format!("label node {node} pool=old --overwrite"))?;
-        let left = carry_out("leave-old-nodes", &as_it_is).and_then(|()| nobody_on(node));
+        let went = carry_out("leave-old-nodes", &as_it_is).and_then(|()| nobody_on(node));
         kubectl("delete chatroomoperation leave-old-nodes --ignore-not-found")?;
         kubectl(&format!("label node {node} pool-"))?;
-        left?;
+        went?;
         let zone =
             kubectl(&format!("get node {node} -o jsonpath={{.metadata.labels.topology\\.kubernetes\\.io/zone}}"))?;
         carry_out("leave-zone-a", &|text| text.replace("eu-west-1a", zone.trim()))?;

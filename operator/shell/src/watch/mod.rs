@@ -427,7 +427,7 @@ mod tests {
 
     use super::*;
 
-    fn pod(uid: &str, labels: Value, owner: &str) -> Arc<Pod> {
+    fn pod(uid: &str, labels: &Value, owner: &str) -> Arc<Pod> {
         let owner = json!({"apiVersion": "throng.dev/v1alpha1", "kind": owner, "name": "live", "uid": "c1", "controller": true});
         let metadata =
             json!({"name": "p", "namespace": "show", "uid": uid, "labels": labels, "ownerReferences": [owner]});
@@ -436,7 +436,7 @@ mod tests {
 
     #[test]
     fn an_object_concerns_the_cluster_that_owns_it_whatever_its_labels_say() {
-        let of = |labels, owner| concerned(&*pod("u", labels, owner)).map(|key| key.to_string());
+        let of = |labels: Value, owner| concerned(&*pod("u", &labels, owner)).map(|key| key.to_string());
         assert_eq!(of(json!({}), "ChatroomCluster").as_deref(), Some("show/live"));
         assert_eq!(of(json!({"throng.dev/cluster": "other"}), "ChatroomCluster").as_deref(), Some("show/live"));
         assert_eq!(of(json!({"throng.dev/cluster": "other"}), "ReplicaSet").as_deref(), Some("show/other"));
@@ -445,9 +445,9 @@ mod tests {
 
     #[test]
     fn who_lost_the_label_is_seen_and_nobody_twice() {
-        let labels = || json!({"throng.dev/cluster": "live"});
-        let found = vec![pod("a", labels(), "ChatroomCluster")];
-        let lost = vec![pod("a", json!({}), "ChatroomCluster"), pod("b", json!({}), "ChatroomCluster")];
+        let (none, labels) = (json!({}), json!({"throng.dev/cluster": "live"}));
+        let found = vec![pod("a", &labels, "ChatroomCluster")];
+        let lost = vec![pod("a", &none, "ChatroomCluster"), pod("b", &none, "ChatroomCluster")];
         let both = both(found, lost);
         let seen: Vec<_> = both
             .iter()
