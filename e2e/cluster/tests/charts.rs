@@ -331,8 +331,9 @@ fn the_monitor_of_pods_selects_the_pods_that_the_operator_makes() {
 /// Lines of the code blocks of the documents that begin with a word, with the document.
 fn commands(word: &str) -> Vec<(String, String)> {
     let mut documents = vec!["README.md".to_owned(), "examples/gitops/README.md".to_owned()];
-    let docs = std::fs::read_dir(repository().join("docs")).unwrap().map(|entry| entry.unwrap().file_name());
-    documents.extend(docs.map(|name| format!("docs/{}", name.to_str().unwrap())).filter(|name| name.ends_with(".md")));
+    let docs = std::fs::read_dir(repository().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let pages = docs.filter(|path| path.extension().is_some_and(|end| end == "md"));
+    documents.extend(pages.map(|path| format!("docs/{}", path.file_name().unwrap().to_str().unwrap())));
     let mut found = Vec::new();
     for document in documents {
         let text = std::fs::read_to_string(repository().join(&document)).unwrap();

