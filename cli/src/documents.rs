@@ -13,8 +13,9 @@ const CALLS: [&str; 3] = ["cargo run --release -- ", "kubectl throng ", "throng 
 fn commands() -> Vec<(String, String)> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut documents = vec!["README.md".to_owned(), "examples/gitops/README.md".to_owned()];
-    let docs = std::fs::read_dir(repository.join("docs")).unwrap().map(|entry| entry.unwrap().file_name());
-    documents.extend(docs.map(|name| format!("docs/{}", name.to_str().unwrap())).filter(|name| name.ends_with(".md")));
+    let docs = std::fs::read_dir(repository.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let pages = docs.filter(|path| path.extension().is_some_and(|end| end == "md"));
+    documents.extend(pages.map(|path| format!("docs/{}", path.file_name().unwrap().to_str().unwrap())));
     let mut found = Vec::new();
     for document in documents {
         let text = std::fs::read_to_string(repository.join(&document)).unwrap();

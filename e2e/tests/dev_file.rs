@@ -8,6 +8,7 @@
     reason = "a test says so by failing"
 )]
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -252,10 +253,8 @@ fn operations_of_the_file_hold_a_rollout_go_on_with_it_end_it_and_empty_a_pod() 
     let mut asked = text.replace("throng:0.1.0", "throng:0.2.0");
     file.write(&asked);
     let mut ask = |name: &str, what: &str| {
-        asked += &format!(
-            "---\napiVersion: throng.dev/v1alpha1\nkind: ChatroomOperation\nmetadata: {{name: {name}}}\n\
-             spec: {{cluster: live, {what}}}\n"
-        );
+        asked.push_str("---\napiVersion: throng.dev/v1alpha1\nkind: ChatroomOperation\n");
+        writeln!(asked, "metadata: {{name: {name}}}\nspec: {{cluster: live, {what}}}").unwrap();
         file.write(&asked);
     };
     dev.until("some users are on the canary", MOVES, |state| on_canary(state) >= 6).unwrap();

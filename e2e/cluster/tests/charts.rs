@@ -1,6 +1,6 @@
 //! What the charts say agrees with the rest of the repository. Whether Helm and Kubernetes take them is tested on a cluster.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -275,7 +275,7 @@ fn every_expression_is_whole_and_asks_for_labels_that_its_metrics_have() {
             let has = |row: &&str| {
                 row.split(|letter: char| !letter.is_alphanumeric() && letter != '_').any(|word| word == label)
             };
-            assert!(described.iter().any(|row| has(&row)), "{who}: {metrics:?} have no label {label}: {expression}");
+            assert!(described.iter().any(|row| has(row)), "{who}: {metrics:?} have no label {label}: {expression}");
         }
     }
 }
