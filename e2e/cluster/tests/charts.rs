@@ -275,7 +275,7 @@ fn every_expression_is_whole_and_asks_for_labels_that_its_metrics_have() {
             let has = |row: &&str| {
                 row.split(|letter: char| !letter.is_alphanumeric() && letter != '_').any(|word| word == label)
             };
-            assert!(described.iter().any(|row| has(row)), "{who}: {metrics:?} have no label {label}: {expression}");
+            assert!(described.iter().any(has), "{who}: {metrics:?} have no label {label}: {expression}");
         }
     }
 }
