@@ -3,10 +3,68 @@
 use throng_core::Role;
 use throng_plan::plan::{Action, Reason};
 use throng_plan::status::Utc;
-use throng_plan::world::{Edited, Object};
+use throng_plan::world::{Edited, Object, Registry};
 
 use crate::model::{DEADLINE_MS, Model};
 use crate::stories::condition;
+
+#[test]
+fn a_deleted_cluster_drains_its_gateways_then_the_rest_and_then_goes() {
+    let mut model = Model::at_rest([3, 2, 2], 90);
+    model.world.spec.paused = true;
+    model.world.cluster.deleted_at = Some(model.world.now);
+    let since = model.world.now;
+    while model.world.cluster.finalizer {
+        let plan = model.step();
+        let other = |pod: &&throng_plan::world::Pod| pod.role != Role::Gateway && pod.terminating.is_some();
+        if !model.names(Role::Gateway).is_empty() {
+            assert_eq!(model.world.pods.values().filter(other).count(), 0, "{:?}", plan.actions);
+            // Sessions end with their connections.
+            continue;
+        }
+        model.users.clear();
+        model.say_again();
+    }
+    assert!(model.world.pods.is_empty());
+    assert_eq!(model.world.registry, Some(Registry::default()), "its keys are gone");
+    assert!(model.world.now < Utc(since.0 + DEADLINE_MS));
+    assert!(model.broken_promises.is_empty(), "{:?}", model.broken_promises);
+    assert_eq!(model.plan().actions, []);
+}
+
+#[test]
+fn a_deleted_cluster_goes_after_its_deadline_or_at_once_if_it_is_let_go() {
+    let mut model = Model::at_rest([2, 2, 2], 50);
+    model.pace = 0;
+    model.world.cluster.deleted_at = Some(model.world.now);
+    let mut let_go = model.clone();
+    let mut seconds = 0;
+    while model.world.cluster.finalizer {
+        model.step();
+        seconds += 1;
+        assert!(seconds < 200);
+    }
+    assert!(seconds * 1000 >= DEADLINE_MS && model.broken_promises.is_empty());
+    let_go.world.cluster.let_go = true;
+    assert_eq!(let_go.plan().actions, [Action::RemoveFinalizer]);
+}
+
+#[test]
+fn gateways_of_a_deleted_cluster_share_the_pace_of_the_spec() {
+    let mut model = Model::at_rest([4, 2, 2], 10);
+    model.world.spec.drain.users_per_s = Some(10);
+    model.world.cluster.deleted_at = Some(model.world.now);
+    let paces: Vec<_> = model
+        .plan()
+        .actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::DrainPod { users_per_s, .. } => *users_per_s,
+            _ => None,
+        })
+        .collect();
+    assert_eq!(paces, [3, 3, 3, 3]);
+}
 
 #[test]
 fn a_deleted_cluster_waits_for_the_registry_but_not_for_ever() {

@@ -8,7 +8,7 @@ use throng_plan::plan::{Action, Because, Reason};
 use throng_plan::spec::ShapeHash;
 use throng_plan::status::{Condition, DrainCause, Holds, Utc};
 use throng_plan::world::sample::FRESH_MS;
-use throng_plan::world::{Object, Phase, Registry};
+use throng_plan::world::{Object, Phase};
 
 use crate::model::{DEADLINE_MS, Model};
 
@@ -296,23 +296,6 @@ fn while_the_registry_is_out_of_reach_nobody_is_drained_or_deleted() {
 }
 
 #[test]
-fn gateways_of_a_deleted_cluster_share_the_pace_of_the_spec() {
-    let mut model = Model::at_rest([4, 2, 2], 10);
-    model.world.spec.drain.users_per_s = Some(10);
-    model.world.cluster.deleted_at = Some(model.world.now);
-    let paces: Vec<_> = model
-        .plan()
-        .actions
-        .iter()
-        .filter_map(|action| match action {
-            Action::DrainPod { users_per_s, .. } => *users_per_s,
-            _ => None,
-        })
-        .collect();
-    assert_eq!(paces, [3, 3, 3, 3]);
-}
-
-#[test]
 fn a_pod_that_somebody_evicts_stands_among_the_drains_with_its_users() {
     let mut model = Model::at_rest([4, 2, 2], 10);
     let now = model.world.now;
@@ -358,47 +341,6 @@ fn a_paused_cluster_is_reported_and_left_alone() {
     assert_eq!(condition(&plan.conditions, "Paused").status, Holds::True);
     assert_eq!(condition(&plan.conditions, "Ready").status, Holds::False);
     assert!(plan.why[0].contains("paused"));
-}
-
-#[test]
-fn a_deleted_cluster_drains_its_gateways_then_the_rest_and_then_goes() {
-    let mut model = Model::at_rest([3, 2, 2], 90);
-    model.world.spec.paused = true;
-    model.world.cluster.deleted_at = Some(model.world.now);
-    let since = model.world.now;
-    while model.world.cluster.finalizer {
-        let plan = model.step();
-        let other = |pod: &&throng_plan::world::Pod| pod.role != Role::Gateway && pod.terminating.is_some();
-        if !model.names(Role::Gateway).is_empty() {
-            assert_eq!(model.world.pods.values().filter(other).count(), 0, "{:?}", plan.actions);
-            // Sessions end with their connections.
-            continue;
-        }
-        model.users.clear();
-        model.say_again();
-    }
-    assert!(model.world.pods.is_empty());
-    assert_eq!(model.world.registry, Some(Registry::default()), "its keys are gone");
-    assert!(model.world.now < Utc(since.0 + DEADLINE_MS));
-    assert!(model.broken_promises.is_empty(), "{:?}", model.broken_promises);
-    assert_eq!(model.plan().actions, []);
-}
-
-#[test]
-fn a_deleted_cluster_goes_after_its_deadline_or_at_once_if_it_is_let_go() {
-    let mut model = Model::at_rest([2, 2, 2], 50);
-    model.pace = 0;
-    model.world.cluster.deleted_at = Some(model.world.now);
-    let mut let_go = model.clone();
-    let mut seconds = 0;
-    while model.world.cluster.finalizer {
-        model.step();
-        seconds += 1;
-        assert!(seconds < 200);
-    }
-    assert!(seconds * 1000 >= DEADLINE_MS && model.broken_promises.is_empty());
-    let_go.world.cluster.let_go = true;
-    assert_eq!(let_go.plan().actions, [Action::RemoveFinalizer]);
 }
 
 #[test]
