@@ -89,7 +89,9 @@ pub(crate) fn release(root: &Path, what: &[&str]) -> Command {
     // machine are taken out, so that others get the same bytes.
     let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned(), renamed(root, "/throng")];
     flags.extend(cargo_home().map(|home| renamed(&home, "/cargo")));
-    command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")).env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo");
+    command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+    // Nobody debugs in an image: not made for our own crates, taken out of what comes compiled.
+    command.env("CARGO_PROFILE_RELEASE_DEBUG", "false").env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo");
     command
 }
 

@@ -18,6 +18,15 @@ metadata: {name: on-nobody}
 spec: {cluster: nobody, pause: {}, ttl: 5s}
 ";
 
+/// A Secret whose key is too short to sign with.
+const WEAK: &str = "
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: weak-auth}
+stringData: {main: short}
+";
+
 /// Each wrong thing, the condition that shows it, and a word of its message.
 pub(crate) fn shown(world: &World) -> Result<Said> {
     set_pools([2, 2, 2])?;
@@ -32,12 +41,12 @@ pub(crate) fn shown(world: &World) -> Result<Said> {
             good.replace("apiKeysSecretRef: {name: live-api}", "apiKeysSecretRef: {name: nobody}"),
         ),
         ("RegistryUnreachable", "http://nowhere:2379", good.replace("http://etcd:2379", "http://nowhere:2379")),
+        // Its chatroom Pods tell it, and never serve.
+        ("StoreUnreachable", "redis://nowhere:6379", good.replace("redis://redis:6379", "redis://nowhere:6379")),
         (
-            "StoreUnreachable",
-            "redis://nowhere:6379",
-            // Its message Pods tell it; no node takes its chatroom Pods, so that nobody gets onto it whatever the others say.
-            good.replace("redis://redis:6379", "redis://nowhere:6379")
-                .replace("  chatroom: {", "  chatroom: {template: {nodeSelector: {throng.test/node: none}}, "),
+            "SecretUnusable",
+            "weak-auth",
+            good.replace("secretRef: {name: live-auth}", "secretRef: {name: weak-auth}") + WEAK,
         ),
     ];
     let before = names_and_uids("live")?;
@@ -60,6 +69,7 @@ pub(crate) fn shown(world: &World) -> Result<Said> {
         let now = names_and_uids("live")?;
         ensure!(before == now, "after {reason} Pods are others: {before:?}, now {now:?}");
     }
+    kubectl("delete secret weak-auth")?;
     apply(ON_NOBODY)?;
     until("the operation on no cluster fails", SOON, || {
         let status = get("cro/on-nobody")?["status"].clone();

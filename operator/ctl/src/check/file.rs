@@ -4,9 +4,10 @@ use std::io::Read as _;
 
 use serde_json::Value;
 use throng_crds::admit::{Problem, admit, kind_of};
+use throng_crds::cluster::template::Template;
 use throng_crds::rules::Kind;
 use throng_crds::validate;
-use throng_crds::{ChatroomCluster, ChatroomOperation};
+use throng_crds::{ChatroomCluster, ChatroomClusterSpec, ChatroomOperation};
 use throng_plan::status::Utc;
 
 use super::finding::Finding;
@@ -150,7 +151,30 @@ fn of_cluster(place: &str, cluster: &ChatroomCluster, now: Utc) -> Vec<Finding> 
     if all.is_empty() {
         all.push(Finding::fine(place, "valid"));
     }
+    let hungry = no_cpu(&cluster.spec).join(", ");
+    if !hungry.is_empty() {
+        let said = format!("Pods that ask for no CPU ({hungry}) starve first where a node is busy");
+        all.push(Finding::warning(
+            place,
+            said,
+            "write template.resources.requests, such as {cpu: 500m, memory: 512Mi}",
+        ));
+    }
     all
+}
+
+/// Pools whose Pods are promised no CPU. A limit alone is a request too.
+fn no_cpu(spec: &ChatroomClusterSpec) -> Vec<&'static str> {
+    let pools = [
+        ("gateway", &spec.gateway.template),
+        ("chatroom", &spec.chatroom.template),
+        ("message", &spec.message.template),
+    ];
+    let asks = |template: &Template| {
+        let both = [&template.resources.requests, &template.resources.limits];
+        both.into_iter().flatten().any(|quantities| quantities.contains_key("cpu"))
+    };
+    pools.into_iter().filter(|(_, template)| !asks(template)).map(|(name, _)| name).collect()
 }
 
 #[cfg(test)]

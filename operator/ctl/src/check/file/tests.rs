@@ -59,8 +59,25 @@ fn an_event_that_is_over_is_a_warning() {
         "  events: [{name: final, start: \"2026-12-30T20:00:00\", timeZone: UTC, hold: 1h, floor: {gateway: 4}}]\n";
     let read = objects("new.yaml", &minimal(past)).unwrap();
     let found = findings("new.yaml", &read[0], worlds::now());
-    assert_eq!((found[0].level, found.len(), is_broken(&found)), (Level::Warning, 1, false));
+    assert_eq!((found[0].level, is_broken(&found)), (Level::Warning, false));
     assert_eq!(found[0].found, "the event final is over, 15h ago: it changes nothing");
+}
+
+#[test]
+fn pools_that_ask_for_no_cpu_are_named() {
+    let asks = |what: &str| format!("  gateway: {{template: {{resources: {{{what}: {{cpu: 500m}}}}}}}}\n");
+    for (more, pools) in [
+        (String::new(), "gateway, chatroom, message"),
+        (asks("requests"), "chatroom, message"),
+        // A limit alone is a request too.
+        (asks("limits"), "chatroom, message"),
+    ] {
+        let told = told(&minimal(&more));
+        let said = format!("Pods that ask for no CPU ({pools}) starve first where a node is busy");
+        assert_eq!(told.get(1), Some(&format!("Warning new.yaml: ChatroomCluster live: {said}")), "{told:?}");
+    }
+    let told = told(include_str!("../../../../../examples/event.yaml"));
+    assert!(!told.iter().any(|line| line.contains("no CPU")), "{told:?}");
 }
 
 #[test]
@@ -76,6 +93,7 @@ fn what_is_no_yaml_or_not_for_throng_says_so() {
 #[test]
 fn other_objects_beside_ours_are_left_out_and_lists_are_opened() {
     let several = format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: a}}\n---\n{}", minimal(""));
+    let told = |text: &str| told(text).into_iter().filter(|line| !line.starts_with("Warning")).collect::<Vec<_>>();
     assert_eq!(told(&several), ["Fine new.yaml: ChatroomCluster live: valid"]);
     let pause = "{apiVersion: throng.dev/v1alpha1, kind: ChatroomOperation, metadata: {generateName: pause-}, spec: {cluster: live, pause: {}}}";
     let list = format!("apiVersion: v1\nkind: List\nitems: [{pause}]\n");
