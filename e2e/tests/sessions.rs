@@ -32,7 +32,7 @@ const TOLD: Duration = Duration::from_millis(250);
 struct World {
     cluster: Cluster,
     gateways: Vec<Pod>,
-    _others: [Pod; 2],
+    others: Vec<Pod>,
     _etcd: Process,
 }
 
@@ -46,9 +46,9 @@ impl World {
             pod.wait_ready(PATIENCE).unwrap_or_else(|error| panic!("{error}: {}", cluster.log(name)));
             pod
         };
-        let others = [start("chatroom", "chatroom", chatroom), start("message", "message", message)];
+        let others = vec![start("chatroom", "chatroom", chatroom), start("message", "message", message)];
         let gateways = ["gateway-0", "gateway-1"].map(|name| start("gateway", name, &[])).into();
-        Self { cluster, gateways, _others: others, _etcd: etcd }
+        Self { cluster, gateways, others, _etcd: etcd }
     }
 
     fn token(&self, user: &str) -> String {
@@ -167,4 +167,27 @@ async fn where_one_session_is_allowed_the_newest_closes_the_older_at_any_gateway
     assert!(answer["ok"].is_object(), "{answer}");
     watcher.ask(json!({"ping": {}})).await.unwrap();
     assert_eq!(world.members(), names(["ana", "watcher"]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_session_that_comes_while_nobody_is_its_home_closes_the_first_once_there_is_one() {
+    const ONE: &str = "message.sessions=newest_wins";
+    let mut world = World::start(&[], &[ONE]);
+    let mut watcher = world.joined("watcher", 0).await;
+    let (urls, token) = (world.gateways.iter().map(Pod::url).collect::<Vec<_>>(), world.token("ana"));
+    let (mut first, _) = Raw::hello(&urls[0], &token).await.unwrap();
+    tokio::time::sleep(TOLD).await;
+    // The only message Pod is killed, and nobody hears of the second session.
+    drop(world.others.pop());
+    tokio::time::sleep(TOLD).await;
+    let (mut second, _) = Raw::hello(&urls[1], &token).await.unwrap();
+    tokio::time::sleep(TOLD).await;
+    let next = world.cluster.start_with("message", "message-1", &[ONE.to_owned()]).unwrap();
+    next.wait_ready(PATIENCE).unwrap();
+    let (code, reason) = first.closed(PATIENCE).await.expect("the older is closed");
+    assert_eq!((code, reason.as_str()), (4008, "replaced"));
+    second.text(r#"{"id":9,"ping":{}}"#).await.unwrap();
+    let answer = second.json(SOON).await.unwrap();
+    assert_eq!((&answer["id"], answer["ok"].is_object()), (&json!(9), true), "{answer}");
+    watcher.ask(json!({"ping": {}})).await.unwrap();
 }

@@ -42,7 +42,7 @@ pub(crate) const CLUSTER: &str = "cluster";
 const TIERS: &[(&str, &str, Run)] = &[
     ("lint", "formatting, clippy with warnings denied, the rules of the house", run_lint),
     ("unit", "unit, property and conformance tests of every crate, real Redis and etcd included", run_unit),
-    ("release", "the release build that the tiers below run, and 16,000 simulated worlds with it", run_release),
+    ("release", "the release build that the tiers below run, and 20,000 simulated worlds with it", run_release),
     ("e2e", "throng dev from outside: clients in two languages, the page in Chromium", run_e2e),
     ("bench", "the figures of the README, shortened: promises and bounds gate, times with slack", run_bench),
     ("autobahn", "conformance to RFC 6455: 298 OK, 0 NON-STRICT, 0 FAILED, 3 INFORMATIONAL", run_autobahn),
@@ -116,17 +116,15 @@ fn run_unit(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
 
 /// Arguments of `throng simulate`: how many worlds, and how often every fault and every step of the operator must be counted
 /// in them.
-const FULL_WORLDS: &[&str] = &["simulate", "--seeds", "20000", "--at-least", "1000"];
-const WORLDS: &[&str] = &["simulate", "--seeds", "16000", "--at-least", "700"];
+const WORLDS: &[&str] = &["simulate", "--seeds", "20000", "--at-least", "1000"];
 
-fn run_release(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
+fn run_release(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
     if tally.step("release build", || image::build(root)).is_none()
         || !tally.run("echo server", &mut image::release(root, &["-p", "throng-ws", "--examples"]))?
     {
         return Ok(false);
     }
-    let worlds = if choice.full { FULL_WORLDS } else { WORLDS };
-    tally.beside("simulated worlds", Command::new(image::programs(root).join("throng")).args(worlds))?;
+    tally.beside("simulated worlds", Command::new(image::programs(root).join("throng")).args(WORLDS))?;
     Ok(true)
 }
 

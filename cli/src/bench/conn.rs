@@ -75,6 +75,8 @@ pub(super) struct Tally {
     /// When anything was last heard, or the connection was last opened.
     pub(super) heard_us: u64,
     segment_us: u64,
+    /// It has changed to another gateway, and nothing came over that yet.
+    moved: bool,
     second: u64,
     in_second: u64,
 }
@@ -438,6 +440,9 @@ impl Conn {
                 let silent_us = now_us.saturating_sub(self.tally.segment_us);
                 shared.silence.times.record_us(silent_us);
                 shared.silence.long += u64::from(silent_us > shared.silence.bound_us);
+                if std::mem::take(&mut self.tally.moved) {
+                    shared.silence.moved.record_us(silent_us);
+                }
             }
             self.tally.segment_us = now_us;
         }

@@ -61,6 +61,8 @@ pub(super) struct Silence {
     /// Since then.
     pub(super) since_us: u64,
     pub(super) times: Latency,
+    /// Of these, the one in which a client changed to another gateway.
+    pub(super) moved: Latency,
     /// What counts as long.
     pub(super) bound_us: u64,
     /// So many were longer.

@@ -188,6 +188,9 @@ pub(crate) struct Report {
     /// Times between two segments of the lively room at one client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) gap_ms: Option<Percentiles>,
+    /// The same while a client changed to another gateway, because its own was going.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) moved_gap_ms: Option<Percentiles>,
     /// Sessions cut off: closed without a warning, not resumed whole, or silent for over two seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cut_off: Option<u64>,

@@ -21,6 +21,9 @@ pub struct Options {
     pub ring_bytes: usize,
     /// Bytes of lanes 2-3 that a client which comes back is given at most; the rest is declared. Default 256 KiB.
     pub catch_up_bytes: usize,
+    /// Bytes of segments with lanes 0-1 that it is given at most, the newest; older ones are declared, `recovered` is false, and
+    /// it may pull them. Default 1 MiB.
+    pub catch_up_lossless_bytes: usize,
     /// Bytes on the way to one gateway; beyond that it waits and goes on from its cursor. Default 8 MiB.
     pub gateway_bytes: usize,
     /// How long a room that no gateway takes stays subscribed, in milliseconds. Default 5,000.
@@ -45,6 +48,7 @@ impl Default for Options {
             quiet_room_bytes: limits.quiet_bytes,
             ring_bytes: relay.ring_bytes,
             catch_up_bytes: limits.catch_up_bytes,
+            catch_up_lossless_bytes: limits.catch_up_lossless_bytes,
             gateway_bytes: relay.window_bytes,
             linger_ms: relay.linger_ms,
             sessions: homes.sessions,
@@ -64,6 +68,7 @@ impl Options {
                 room_bytes: self.room_bytes,
                 quiet_bytes: self.quiet_room_bytes,
                 catch_up_bytes: self.catch_up_bytes,
+                catch_up_lossless_bytes: self.catch_up_lossless_bytes,
             },
             ring_bytes: self.ring_bytes,
             window_bytes: self.gateway_bytes,

@@ -58,6 +58,7 @@ impl Conn {
                 self.partial.clear();
                 self.out.clear();
                 self.phase = Phase::Greeting;
+                self.tally.moved = true;
                 // The new one may be told to go as well, even before it is in its rooms.
                 self.leaving = false;
                 let hello = self.hello(shared);

@@ -198,8 +198,12 @@ impl Crowd {
     fn look(&mut self, id: ConnId, fleet: &mut Fleet, now_us: u64) {
         fleet.give_up_next(id, now_us, DEAD_AFTER_US);
         let Some(conn) = fleet.conns().get(id).filter(|conn| !conn.is_away()) else { return };
-        let (ready, silent_us) = (conn.is_ready(), now_us.saturating_sub(conn.tally.heard_us));
-        if silent_us > DEAD_AFTER_US {
+        let (ready, heard_us) = (conn.is_ready(), conn.tally.heard_us);
+        let silent_us = now_us.saturating_sub(heard_us);
+        // It was asked in this silence, and had its time to answer: a bench that could not run for seconds hears of the past first.
+        let asked_us = self.asked.get(&id).copied().filter(|asked_us| *asked_us >= heard_us);
+        let in_vain = asked_us.is_some_and(|asked_us| now_us > asked_us + (DEAD_AFTER_US - ASK_AFTER_US));
+        if silent_us > DEAD_AFTER_US && (in_vain || !ready) {
             fleet.cut(id);
             if ready {
                 self.disconnects += 1;
@@ -207,12 +211,9 @@ impl Crowd {
                     .get_or_insert_with(|| "nothing was heard for three seconds, not even an answer to a ping".into());
             }
             self.away(id, None, fleet);
-        } else if ready && silent_us > ASK_AFTER_US {
-            let asked = self.asked.entry(id).or_default();
-            if now_us > *asked + ASK_AFTER_US {
-                *asked = now_us;
-                fleet.send(id, &commands::ping(PING_ID));
-            }
+        } else if ready && silent_us > ASK_AFTER_US && asked_us.is_none() {
+            self.asked.insert(id, now_us);
+            fleet.send(id, &commands::ping(PING_ID));
         }
     }
 

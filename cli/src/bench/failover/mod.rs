@@ -77,7 +77,7 @@ pub(super) fn scenario(args: &FailoverArgs, progress: &Progress) -> anyhow::Resu
     let mut report = Report { scenario: "failover", ..Report::default() };
     for fault in &faults {
         let found = bench.play(*fault)?;
-        let worst_ms = found.worst_ms(*fault);
+        let worst_ms = found.worst_ms(*fault).unwrap_or(f64::NAN);
         // Told at once: a run that is interrupted has shown something all the same.
         eprintln!("bench: {}: worst {worst_ms:.0} ms: {}", found.fault, serde_json::to_string(&found)?);
         report.faults.push(found);
@@ -243,7 +243,7 @@ impl Bench<'_> {
         report.lost_after_accepted = Some(self.lost_after_accepted());
         let worst = |moves: bool| {
             let chosen = faults.iter().zip(&report.faults).filter(|(fault, _)| (**fault == Fault::Move) == moves);
-            chosen.map(|(fault, found)| found.worst_ms(*fault)).reduce(f64::max)
+            chosen.filter_map(|(fault, found)| found.worst_ms(*fault)).reduce(f64::max)
         };
         (report.outage_ms_max, report.move_gap_ms_max) = (worst(false), worst(true));
         self.judge(faults, report);

@@ -76,18 +76,17 @@ impl FaultReport {
         }
     }
 
-    /// The worst outage; of a move the longest silence too.
-    pub(super) fn worst_ms(&self, fault: Fault) -> f64 {
-        let worst = |times: Option<Percentiles>| times.map_or(0.0, |times| times.max);
-        let gap = if fault == Fault::Move { worst(self.gap_ms) } else { 0.0 };
-        worst(self.outage_ms).max(gap)
+    /// The worst outage; of a move the longest silence too. None: nothing was measured.
+    pub(super) fn worst_ms(&self, fault: Fault) -> Option<f64> {
+        let outage = self.outage_ms?.max;
+        if fault == Fault::Move { Some(outage.max(self.gap_ms?.max)) } else { Some(outage) }
     }
 
     /// Holds it against the promises.
     pub(super) fn judge(&self, fault: Fault, slack: Slack, report: &mut Report) {
         let name = self.fault;
         let figure = if fault == Fault::Move { "move_gap_ms" } else { "outage_ms" };
-        report.at_most(format!("{name}: {figure}"), Some(self.worst_ms(fault)), self.bound_ms, slack);
+        report.at_most(format!("{name}: {figure}"), self.worst_ms(fault), self.bound_ms, slack);
         let lost = self.lost_after_stored;
         report.promise(lost == 0, || format!("{name}: {lost} receipts of stored messages are missing"));
         let (never, unstored) = (self.never_received, self.never_stored);
@@ -113,7 +112,8 @@ mod tests {
     use crate::bench::bounds::Bound;
 
     fn broken(fault: Fault, change: impl FnOnce(&mut FaultReport)) -> Vec<String> {
-        let mut found = FaultReport::new(fault, Outcome::default(), None, None);
+        let times = Some(Percentiles { p50: 1.0, p99: 1.0, p999: 1.0, max: 1.0 });
+        let mut found = FaultReport::new(fault, Outcome { outage: times, ..Outcome::default() }, times, None);
         found.settled_after_ms = Some(1.0);
         change(&mut found);
         let mut report = Report::default();
@@ -127,6 +127,8 @@ mod tests {
         let times = |max| Some(Percentiles { p50: 1.0, p99: 1.0, p999: 1.0, max });
         assert!(broken(Fault::ChatroomKill, |found| found.outage_ms = times(4999.0)).is_empty());
         assert_eq!(broken(Fault::ChatroomKill, |found| found.outage_ms = times(5001.0)).len(), 1);
+        assert_eq!(broken(Fault::ChatroomKill, |found| found.outage_ms = None).len(), 1, "nothing was measured");
+        assert_eq!(broken(Fault::Move, |found| found.gap_ms = None).len(), 1);
         assert!(broken(Fault::GatewayKill, |found| found.outage_ms = times(9999.0)).is_empty());
         assert_eq!(broken(Fault::Move, |found| found.gap_ms = times(501.0)).len(), 1);
         assert!(broken(Fault::ChatroomKill, |found| found.gap_ms = times(501.0)).is_empty());

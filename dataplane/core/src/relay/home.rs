@@ -7,6 +7,7 @@
 //! Nothing here is stored: after a restart, or when a slot moves, gateways send their full lists again. A session belongs to
 //! the connection with the largest `conn_epoch`, whatever the order in which gateways report.
 
+mod newest;
 mod telling;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -146,6 +147,8 @@ struct Session {
     gateway: GatewayKey,
     conn_epoch: u64,
     online: bool,
+    /// When it connected last.
+    since: Millis,
     /// When it is forgotten, while it is offline.
     forget_at: Millis,
     rooms: SmallVec<[RoomKey; 2]>,
@@ -302,6 +305,7 @@ impl<W: Clone> Homes<W> {
         if known.is_none() {
             self.enter(key, change, now);
         }
+        let connected = self.connected(key, change);
         let Some(session) = self.sessions.get_mut(&change.session) else { return };
         if session.gateway != key {
             if let Some(before) = self.gateways.get_mut(&session.gateway) {
@@ -330,8 +334,9 @@ impl<W: Clone> Homes<W> {
             session.forget_at = Millis::ZERO;
         }
         session.online = change.online;
-        if connects && !full && self.options.sessions == SessionPolicy::NewestWins {
-            self.replace_others(&change.user, change.session);
+        if connects {
+            session.since = connected.unwrap_or(now);
+            self.newest_wins(change, full);
         }
         if change.online {
             self.tell_late(key, change, now);
@@ -350,22 +355,11 @@ impl<W: Clone> Homes<W> {
             gateway: key,
             conn_epoch: change.conn_epoch,
             online: change.online,
+            since: now,
             forget_at: Millis::ZERO,
             rooms: SmallVec::new(),
         };
         self.sessions.insert(change.session, session);
-    }
-
-    fn replace_others(&mut self, user: &UserId, newest: SessionId) {
-        let others: SmallVec<[SessionId; 4]> = self.sessions_of(user).filter(|session| *session != newest).collect();
-        for session in others {
-            let Some((stream, true)) = self.sessions.get(&session).map(|s| (self.stream(s.gateway), s.online)) else {
-                continue;
-            };
-            if let Some(gateway) = stream {
-                self.out.push(HomeEffect::Replace { gateway, user: user.clone(), session });
-            }
-        }
     }
 
     fn sessions_of(&self, user: &UserId) -> impl Iterator<Item = SessionId> {

@@ -96,7 +96,28 @@ fn the_newest_session_replaces_the_others_where_one_is_allowed() {
     homes.apply(&gateway("g2"), 2, false, &[online("ana", 2, 1, &["r"])], Millis(0));
     assert_eq!(homes.effects().count(), 0, "a join is no new connection");
     homes.apply(&gateway("g2"), 3, true, &[online("ana", 2, 1, &["r"])], Millis(0));
-    assert_eq!(homes.effects().count(), 0, "a full list says nothing of who came last");
+    assert_eq!(homes.effects().count(), 0, "it is in the full list too");
+}
+
+#[test]
+fn a_home_that_takes_over_leaves_the_session_that_connected_last() {
+    // By the clocks of the gateways, which are a minute apart: g1's session is the older one.
+    let listed = |(name, lag): (&str, u64), session, connected: u64| {
+        let change = SessionChange { connected: Some(Millis(connected + lag)), ..online("ana", session, 1, &[]) };
+        (gateway(name), change, Millis(5_000 + lag))
+    };
+    let (older, newer) = (listed(("g1", 0), 1, 3_000), listed(("g2", 60_000), 2, 4_000));
+    for order in [[&older, &newer], [&newer, &older]] {
+        for (policy, replaced) in [(SessionPolicy::NewestWins, 1), (SessionPolicy::Many, 0)] {
+            let mut homes = homes(policy);
+            for (instance, change, sent) in order {
+                homes.heard(instance, *sent, Millis(5_000));
+                homes.apply(instance, 1, true, std::slice::from_ref(change), Millis(5_000));
+            }
+            let replace = HomeEffect::Replace { gateway: GatewayId(1), user: user("ana"), session: SessionId(1) };
+            assert_eq!(homes.effects().collect::<Vec<_>>(), vec![replace; replaced], "{policy:?}");
+        }
+    }
 }
 
 #[test]

@@ -9,7 +9,8 @@ use crate::{Cursor, Epoch, Gap, Lane, Message, Seqs};
 /// Most messages of one history or pull.
 pub const MAX_MESSAGES: usize = 200;
 /// Most bytes of one history or pull, as messages weigh; a single message is given whatever it weighs. What is asked for and
-/// not read waits in a gateway: this, and not what a room holds, is what it may cost there.
+/// not read waits in a gateway: this, and not what a room holds, is what it may cost there. [`Ring::catch_up`] has bounds of
+/// its own.
 pub const MAX_BYTES: usize = 128 * 1024;
 /// Histories kept: joins of one tick ask for the same one.
 const CACHED_HISTORIES: usize = 4;
@@ -92,7 +93,7 @@ impl Ring {
     /// Walks the log from newest to oldest, so that the newest of lanes 2-3 are the ones delivered. Says whether lanes
     /// 0-1 of the segments are complete.
     fn collect<C: Codec>(&mut self, placed: &Placed, until: Cursor, found: &mut CaughtUp, codec: &C) -> bool {
-        let mut left = self.limits.catch_up_bytes;
+        let (mut left, mut lossless_left) = (self.limits.catch_up_bytes, self.limits.catch_up_lossless_bytes);
         let mut complete = true;
         let skip = usize::try_from(placed.id - self.first).unwrap_or(usize::MAX);
         let mut sealed = Vec::new();
@@ -102,12 +103,12 @@ impl Ring {
                 Item::Sealed(_) => {}
                 Item::Segment { packed, complete: known, deleted } => {
                     let Some((from, to)) = span(packed, placed.cursor, until) else { continue };
-                    if !packed.has_lossless() {
-                        left = left.saturating_sub(packed.body.len());
-                        if left == 0 {
-                            found.gaps.extend(gaps(packed.epoch, from.max(packed.after), lesser(packed.last, to)));
-                            continue;
-                        }
+                    // Whoever does not read what it asked for holds it in a gateway: that must not be all that a room has.
+                    let left = if packed.has_lossless() { &mut lossless_left } else { &mut left };
+                    *left = left.saturating_sub(packed.body.len());
+                    if *left == 0 {
+                        found.gaps.extend(gaps(packed.epoch, from.max(packed.after), lesser(packed.last, to)));
+                        continue;
                     }
                     complete &= *known.get_or_insert_with(|| {
                         let content = Self::content(packed, codec);

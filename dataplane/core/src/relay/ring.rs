@@ -35,11 +35,14 @@ pub struct Limits {
     pub quiet_bytes: usize,
     /// Bytes of lanes 2-3 that one catch-up delivers at most, the newest; the rest is declared.
     pub catch_up_bytes: usize,
+    /// Bytes of segments with lanes 0-1 that one catch-up delivers at most, the newest; older ones are declared, and can be
+    /// pulled.
+    pub catch_up_lossless_bytes: usize,
 }
 
 impl Default for Limits {
     /// 10 minutes or 4 MiB of lanes 0-1, 60 s of lanes 2-3 (10 minutes below 64 KiB), 16 MiB a room; 256 KiB of lanes 2-3
-    /// for a reader that comes back.
+    /// and 1 MiB with lanes 0-1 for a reader that comes back.
     fn default() -> Self {
         Self {
             lossless_ms: 600_000,
@@ -48,6 +51,7 @@ impl Default for Limits {
             room_bytes: 16 << 20,
             quiet_bytes: 64 << 10,
             catch_up_bytes: 256 << 10,
+            catch_up_lossless_bytes: 1 << 20,
         }
     }
 }

@@ -145,7 +145,8 @@ impl Lists {
     pub fn change(&mut self, change: &ListChange) -> Result<(), ListError> {
         let entries = self.by_name.entry(change.list).or_default();
         let new = change.add.iter().filter(|entry| !entries.contains_key(&entry.user)).count();
-        if entries.len() + new > MAX_LIST_ENTRIES {
+        let gone = change.remove.iter().filter(|user| entries.contains_key(*user)).count();
+        if (entries.len() + new).saturating_sub(gone) > MAX_LIST_ENTRIES {
             return Err(ListError::Full);
         }
         for entry in &change.add {
@@ -244,5 +245,8 @@ mod tests {
         lists.change(&full).unwrap();
         assert_eq!(lists.change(&add(ListName::Block, "more", None)), Err(ListError::Full));
         assert_eq!(lists.change(&add(ListName::Block, "u1", Some(5))), Ok(()));
+        let exchange = |remove: &str| ListChange { remove: vec![user(remove)], ..add(ListName::Block, "more", None) };
+        assert_eq!(lists.change(&exchange("nobody")), Err(ListError::Full));
+        assert_eq!(lists.change(&exchange("u2")), Ok(()), "whoever goes makes room");
     }
 }

@@ -139,15 +139,16 @@ pub enum Refusal {
 /// are lifted out of the normal lane; roles and allow-listed users may ask for lane 1.
 #[must_use]
 pub fn lane_of(publish: &Publish, lists: &Lists, settings: &Settings, unix: Millis) -> Lane {
+    let is_protected = settings.protected_types.contains(&publish.kind);
     if publish.session.is_none() {
-        return publish.wish.max(publish.best);
+        let lane = publish.wish.max(publish.best);
+        return if lane == Lane::Normal && is_protected { Lane::Protected } else { lane };
     }
     let allowed = lists.has(ListName::Allow, &publish.user, unix);
     let trusted = allowed || lists.role(&publish.user, unix).is_some();
     let best = if trusted { publish.best.min(Lane::Protected) } else { publish.best };
     let lane = publish.wish.max(best);
-    let lifted = allowed || settings.protected_types.contains(&publish.kind);
-    if lane == Lane::Normal && lifted { Lane::Protected } else { lane }
+    if lane == Lane::Normal && (allowed || is_protected) { Lane::Protected } else { lane }
 }
 
 /// Whether the lists let a user write.
@@ -205,11 +206,26 @@ mod tests {
         assert_eq!(lane("ana", Lane::Control, Lane::Protected, "text"), Lane::Protected);
         assert_eq!(lane("ana", Lane::Normal, Lane::Normal, "gift"), Lane::Protected);
         assert_eq!(lane("ana", Lane::Low, Lane::Control, "like"), Lane::Low);
+        assert_eq!(lane("ana", Lane::Low, Lane::Control, "gift"), Lane::Low);
         assert_eq!(lane("vip", Lane::Normal, Lane::Normal, "text"), Lane::Protected);
         assert_eq!(lane("vip", Lane::Low, Lane::Normal, "like"), Lane::Low);
         assert_eq!(lane("host", Lane::Protected, Lane::Normal, "text"), Lane::Protected);
         assert_eq!(lane("host", Lane::Normal, Lane::Normal, "text"), Lane::Normal);
         assert_eq!(lane("host", Lane::Control, Lane::Normal, "text"), Lane::Protected);
+    }
+
+    #[test]
+    fn what_a_backend_says_has_the_lane_that_it_asks_for_and_protected_types_theirs() {
+        let settings = Settings { protected_types: [Arc::from("gift")].into(), ..Settings::default() };
+        let lane = |wish, kind| {
+            let publish = Publish { session: None, ..publish("shop", wish, Lane::Control, kind) };
+            lane_of(&publish, &Lists::default(), &settings, UNIX)
+        };
+        assert_eq!(Lane::ALL.map(|wish| lane(wish, "text")), Lane::ALL);
+        assert_eq!(
+            Lane::ALL.map(|wish| lane(wish, "gift")),
+            [Lane::Control, Lane::Protected, Lane::Protected, Lane::Low]
+        );
     }
 
     #[test]

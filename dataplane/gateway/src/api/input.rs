@@ -4,8 +4,8 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use throng_core::room::{ListName, Role};
 use throng_core::{RoomId, UserId};
 use throng_proto::by_name::ByName;
@@ -117,6 +117,11 @@ impl<T: DeserializeOwned> FromRequest<Api> for Body<T> {
         read.map(|ByName(body)| Self(body))
             .map_err(|error| ApiError::bad_request(format!("the body: {}", for_people(&error))))
     }
+}
+
+/// A field that is `null` counts as left out.
+pub(super) fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 /// Most rows of a page.

@@ -21,9 +21,9 @@ const MAX_TIME_MS: u64 = (1 << 53) - 1;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Change {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "input::or_default")]
     add: Vec<ByName<Add>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "input::or_default")]
     remove: Vec<String>,
 }
 
@@ -154,6 +154,12 @@ mod tests {
     fn an_entry_ends_at_a_time_after_a_span_or_never() {
         let change = read(r#"{"add":[{"user":"a"},{"user":"b","until_ms":1001},{"user":"c","for_ms":500}]}"#).unwrap();
         assert_eq!(change.add.iter().map(|add| add.until_ms).collect::<Vec<_>>(), [0, 1001, 1500]);
+    }
+
+    #[test]
+    fn what_is_null_counts_as_left_out() {
+        assert_eq!(read(r#"{"add":null,"remove":["a"]}"#).unwrap().remove, ["a"]);
+        assert_eq!(read(r#"{"add":[{"user":"a","until_ms":null}],"remove":null}"#).unwrap().add.len(), 1);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use throng_proto::link::{self, AnnounceRequest};
 use super::Api;
 use super::content::Content;
 use super::error::ApiError;
-use super::input::{Body, Nothing, Params, Query};
+use super::input::{self, Body, Nothing, Params, Query};
 
 /// How safe a message must be before the call is answered.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +46,7 @@ pub(super) struct Publish {
     data: Option<Box<RawValue>>,
     lane: Option<Lane>,
     key: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "input::or_default")]
     ack: Ack,
 }
 

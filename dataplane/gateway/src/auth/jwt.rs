@@ -7,7 +7,7 @@
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use throng_core::{Lane, UserId};
 
 use super::{AuthError, Rights};
@@ -48,9 +48,20 @@ pub struct BadKey {
 #[derive(Deserialize)]
 struct Claims {
     sub: String,
+    #[serde(deserialize_with = "seconds")]
     exp: u64,
     rooms: Option<Vec<String>>,
     lane: Option<u8>,
+}
+
+/// A `NumericDate`, which may have fractions (RFC 7519, section 2): seconds since 1970, rounded down.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a number out of range becomes the nearest one"
+)]
+fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    f64::deserialize(from).map(|seconds| seconds as u64)
 }
 
 impl Verifier {
@@ -153,6 +164,12 @@ mod tests {
         assert_eq!(got.user.as_str(), "ana");
         assert_eq!(got.expires_s, NOW_S + 60);
         assert_eq!(got.rights, Rights { rooms: Some(vec!["game-*".into()]), best_lane: Lane::Protected });
+    }
+
+    #[test]
+    fn a_time_may_have_fractions() {
+        assert_eq!(plain(&json!({"sub": "ana", "exp": NOW_S as f64 + 60.7})).unwrap().expires_s, NOW_S + 60);
+        assert!(matches!(plain(&json!({"sub": "ana", "exp": "soon"})), Err(AuthError::Claim(_))));
     }
 
     #[test]

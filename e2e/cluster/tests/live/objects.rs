@@ -101,6 +101,8 @@ pub(crate) fn two_clusters(world: &World) -> Result<Said> {
         Ok(())
     })?;
     let took = began.elapsed();
+    let (asked, unasked) = (there.count("goaways"), there.count("disconnects"));
+    ensure!(asked >= 250 && unasked == 0, "{asked} were asked to go, {unasked} were not: {}", there.now());
     drop(there);
     let left = in_etcd("other")?;
     ensure!(left.is_empty(), "keys are left in etcd: {left:?}");

@@ -107,11 +107,12 @@ impl Drop for People {
 /// The figures of a report that every scenario tells.
 pub(crate) fn words(report: &Value) -> String {
     format!(
-        "{} people, {} said, {} heard, lost {}, doubled {}, cut off {}, asked to move {}, longest silence {} ms",
+        "{} people, {} said, {} heard, lost {}, declared missing {}, doubled {}, cut off {}, asked to move {}, longest silence {} ms",
         report["subscribers"],
         report["published"],
         report["delivered"],
         report["lost"],
+        report["declared_gaps"],
         report["duplicated"],
         report["cut_off"],
         report["goaways"],

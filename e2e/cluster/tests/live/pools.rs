@@ -13,6 +13,8 @@ use crate::world::{EVERYBODY, POOLS, World, apply, get, metric, set_pools, spec,
 const PEOPLE: [&str; 3] = ["throng_gateway_connections", "throng_chatroom_members", "throng_message_users"];
 /// A Pod that goes should have so many.
 const ENOUGH: f64 = 50.0;
+/// Of a hundred people whose gateway goes, one may hear nothing for longer while they change to another.
+const MOVED: Duration = Duration::from_millis(500);
 /// Names of rooms are tried until every chatroom Pod owns one.
 const TRIES: u32 = 6;
 
@@ -38,8 +40,15 @@ pub(crate) fn scale_in(world: &World) -> Result<Said> {
     kills::one(world, "scale-in")?;
     set_pools([2, 2, 2])?;
     let second = people.leave()?;
+    let mut gaps = Vec::new();
+    for report in [&first, &second] {
+        let gap = report["moved_gap_ms"]["p99"].as_f64().context("nobody has changed to another gateway")?;
+        let bound = world.within(MOVED).as_secs_f64() * 1e3;
+        ensure!(gap <= bound, "who changed to another gateway heard nothing for {gap} ms (p99): {report:#}");
+        gaps.push(gap);
+    }
     Ok(Said::Well(format!(
-        "one Pod of each pool, with at least {fewest:?} people: {}; half of all: {}",
+        "one Pod of each pool, with at least {fewest:?} people: {}; half of all: {}; silence of who changed gateways, p99: {gaps:?} ms",
         words(&first),
         words(&second)
     )))

@@ -119,6 +119,8 @@ enum Step {
     Starting,
     /// It has a share of the users.
     Canary,
+    /// Somebody holds it there.
+    Held,
     /// Everybody moves to it.
     Promoting,
     /// It had everybody for a while.
@@ -127,9 +129,9 @@ enum Step {
 
 /// A release is taken back at each step, fast and gently, while its manifest is applied again and again.
 pub(crate) fn rollbacks(world: &World) -> Result<Said> {
-    use Step::{Canary, Done, Promoting, Starting};
-    let short = [(Starting, "fast"), (Starting, "gentle"), (Canary, "fast"), (Promoting, "gentle"), (Done, "fast")];
-    let all = [Starting, Canary, Promoting, Done].into_iter().flat_map(|step| [(step, "fast"), (step, "gentle")]);
+    use Step::{Canary, Done, Held, Promoting, Starting};
+    let short = [(Starting, "fast"), (Canary, "fast"), (Held, "gentle"), (Promoting, "gentle"), (Done, "fast")];
+    let all = [Starting, Canary, Held, Promoting, Done].into_iter().flat_map(|step| [(step, "fast"), (step, "gentle")]);
     let cases: Vec<_> = if world.full { all.collect() } else { short.to_vec() };
     set_pools([2, 2, 2])?;
     let people = world.people(Wish { cluster: "live", count: EVERYBODY, name: "back", may_cut: false })?;
@@ -144,18 +146,19 @@ pub(crate) fn rollbacks(world: &World) -> Result<Said> {
 
 /// One of them: how long from the command to the last user back.
 fn taken_back(world: &World, people: &People, step: Step, pace: &str) -> Result<Duration> {
-    let hold = if matches!(step, Step::Canary | Step::Starting) { "1h" } else { "1s" };
+    let hold = if matches!(step, Step::Canary | Step::Held | Step::Starting) { "1h" } else { "1s" };
     let mut manifest = release(NEXT, &steps(world, hold).replace("warmRollback: 0s", "warmRollback: 10m"));
     if step == Step::Starting {
         // No node takes its chatroom Pods, so that nothing of it may be used, and it starts until somebody ends it.
-        manifest =
-            manifest.replace("  chatroom: {", "  chatroom: {template: {nodeSelector: {throng.test/node: none}}, ");
+        let (head, tail) = manifest.split_once("  chatroom: {").context("it has no chatroom Pods")?;
+        let nowhere = tail.replacen("template: {", "template: {nodeSelector: {throng.test/node: none}, ", 1);
+        manifest = format!("{head}  chatroom: {{{nowhere}");
     }
     let asked_to_move = people.count("goaways");
     apply(&manifest)?;
     until("the release is where it is taken back", world.within(STEP), || match step {
         Step::Starting => starting(),
-        Step::Canary => reached(NEXT),
+        Step::Canary | Step::Held => reached(NEXT),
         // Somebody has moved, not only the word.
         Step::Promoting => phase_is("Promoting").and_then(|()| {
             let share = share()?;
@@ -164,6 +167,10 @@ fn taken_back(world: &World, people: &People, step: Step, pace: &str) -> Result<
         }),
         Step::Done => is_done(NEXT),
     })?;
+    if step == Step::Held {
+        succeeds(&operate("pause")?)?;
+        phase_is("Paused")?;
+    }
     let again = Repeat::start(AGAIN, move || apply(&manifest));
     let began = Instant::now();
     let operation = roll_back(pace)?;

@@ -107,7 +107,9 @@ pub(crate) fn make_namespace() -> Result<()> {
 
 /// A cluster of the example, with so many Pods and a port on every node; `more` is further YAML of its spec.
 pub(crate) fn spec(name: &str, [gateway, chatroom, message]: [u32; 3], port: u16, more: &str) -> String {
-    let pool = |pods: u32| format!("replicas: {{min: {pods}, max: {pods}}}");
+    // Without a request a Pod gets what processor time others leave, and nothing where somebody compiles beside it.
+    let asks = "template: {resources: {requests: {cpu: 100m, memory: 64Mi}}}";
+    let pool = |pods: u32| format!("replicas: {{min: {pods}, max: {pods}}}, {asks}");
     let secrets = std::fs::read_to_string(repository().join("examples/quickstart.yaml")).unwrap_or_default();
     let secrets = secrets.split("---").filter(|part| part.contains("kind: Secret")).collect::<Vec<_>>().join("---");
     format!(

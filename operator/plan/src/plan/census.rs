@@ -155,7 +155,8 @@ impl<'a> Seat<'a> {
             _ => State::Live,
         };
         let unfit = unfit(world, node.flatten());
-        let healthy = pod.ready && member.map_or(world.registry.is_none(), |member| member.ready);
+        // What a process was told is in etcd: while that does not answer, nobody gets new users who did not before.
+        let healthy = pod.ready && member.map_or(world.registry.is_none() && pod.serving, |member| member.ready);
         let load = load(world, pod, state, answers);
         let (part, keep, routed) = (Part::Main, false, true);
         Self { name, pod, state, member, load, unfit, drain: None, part, keep, routed, healthy }

@@ -1,7 +1,8 @@
 //! The cluster that is asked for.
 
-use throng_core::Role;
+use throng_core::{Millis, Role};
 use throng_plan::pools::Pools;
+use throng_plan::spec::event::Event;
 use throng_plan::spec::pool::{Change, Policy, Scaling, Select, Target};
 use throng_plan::spec::rollout::HaltWhen;
 use throng_plan::spec::{ClusterSpec, Drain, PoolSpec, Rollout, Rooms, ShapeHash};
@@ -38,6 +39,8 @@ pub(crate) const WARM: &str = "spec.warm";
 pub(crate) const PROGRESS: &str = "spec.progress";
 /// Path of the restarts that halt a rollout; empty: signs are not looked at.
 pub(crate) const HALT: &str = "spec.halt";
+/// Path of an event: when its floor begins and ends to count, in milliseconds, and the gateways that it asks for; empty: none.
+pub(crate) const EVENT: &str = "spec.event";
 /// Messages that take so long are too slow, in milliseconds.
 pub(crate) const SLOW_MS: u32 = 500;
 
@@ -85,7 +88,7 @@ pub(crate) fn read(cluster: &Object) -> ClusterSpec {
             taints: vec![TAINT.to_owned()],
         },
         rollout: rollout(cluster),
-        events: vec![],
+        events: event(cluster).into_iter().collect(),
         rooms: Rooms {
             messages_per_s: 200,
             user_messages_per_s: 10,
@@ -97,6 +100,16 @@ pub(crate) fn read(cluster: &Object) -> ClusterSpec {
             protected_types: vec![],
         },
     }
+}
+
+/// When many people are expected.
+fn event(cluster: &Object) -> Option<Event> {
+    let numbers: Vec<u64> = cluster.field(EVENT).split(',').filter_map(|number| number.parse().ok()).collect();
+    let [ramp_at, ends_at, gateways] = numbers[..] else { return None };
+    let gateway = u32::try_from(gateways).ok()?;
+    let (ramp_at, ends_at) = (Millis(ramp_at), Millis(ends_at));
+    let floor = Pools { gateway, chatroom: 0, message: 0 };
+    Some(Event { name: "final".to_owned(), ramp_at, starts_at: ramp_at, ends_at, floor })
 }
 
 /// How a new revision takes over.

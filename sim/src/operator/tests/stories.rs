@@ -4,14 +4,20 @@
 use throng_core::{Millis, Role};
 
 use super::*;
+use crate::operator::ground::spec::EVENT;
 use crate::operator::tally::{Fault, Transition};
 use crate::operator::weather::Weather;
 
+/// What goes wrong once has happened by then.
+const SOON_S: u64 = 8;
+/// Views stay old for as long as the story takes, but not for longer.
+const LONG_S: u64 = 60;
+
 /// Tells a story in all its variants; `begin` is what happens to the cluster.
 pub(super) fn tell(start: &Sim, begin: impl Fn(&mut Sim)) -> Sim {
-    let finish = |mut sim: Sim, variant: &str| {
+    let finish = |mut sim: Sim, seconds: u64, variant: &str| {
         begin(&mut sim);
-        for _ in 0..8 {
+        for _ in 0..seconds {
             sim.step();
         }
         sim.weather = Weather { missed_write: sim.weather.missed_write, ..Weather::default() };
@@ -19,23 +25,24 @@ pub(super) fn tell(start: &Sim, begin: impl Fn(&mut Sim)) -> Sim {
         assert_eq!(sim.broken, [], "{variant}");
         sim
     };
-    let plain = finish(start.clone(), "as it is");
+    let plain = finish(start.clone(), SOON_S, "as it is");
+    let whole_s = (plain.ground.now.0 - start.ground.now.0).div_ceil(1000).clamp(SOON_S, LONG_S);
     for at in start.requests + 1..=plain.rested.0 {
         for done in [false, true] {
             let mut sim = start.clone();
             sim.crash_at = Some((at, done));
-            finish(sim, &format!("dies at request {at}, which is done: {done}"));
+            finish(sim, SOON_S, &format!("dies at request {at}, which is done: {done}"));
         }
     }
     for behind in 1..=20 {
         let mut sim = start.clone();
         sim.weather = Weather { old_view: 1000, behind, ..Weather::default() };
-        finish(sim, &format!("views are {behind} writes old"));
+        finish(sim, whole_s, &format!("views are {behind} writes old"));
     }
     for write in start.ground.api.revision() + 1..=plain.rested.1 {
         let mut sim = start.clone();
         sim.weather.missed_write = Some(write);
-        finish(sim, &format!("watches miss write {write}"));
+        finish(sim, SOON_S, &format!("watches miss write {write}"));
     }
     plain
 }
@@ -63,6 +70,19 @@ fn pools_shrink_and_nobody_is_cut() {
     assert_eq!(Role::ALL.map(|role| sim.ground.serving(role)), [2, 1, 1]);
     assert_eq!(Role::ALL.map(|role| sim.ground.users_of(role)), [60; 3]);
     assert_eq!(count(&sim, Transition::DeletedEmptied), 4);
+}
+
+#[test]
+fn an_event_asks_for_gateways_and_is_over() {
+    let sim = tell(&installed([2, 1, 1], 60), |sim| {
+        let now = sim.ground.now.0;
+        let key = (Kind::Cluster, CLUSTER.to_owned());
+        let event = format!("{now},{},5", now + 40_000);
+        let change = |cluster: &mut api::Object| cluster.set_field(EVENT, &event);
+        sim.ground.api.edit(&key, &Expected::default(), change).unwrap();
+    });
+    assert_eq!((count(&sim, Transition::PodCreated), count(&sim, Transition::DeletedEmptied)), (7, 3));
+    assert_eq!(Role::ALL.map(|role| sim.ground.serving(role)), [2, 1, 1]);
 }
 
 #[test]

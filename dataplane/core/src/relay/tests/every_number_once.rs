@@ -25,7 +25,7 @@ proptest! {
         events in story(), step in 0u64..9_000, picks in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
         skew in prop::array::uniform4(0u64..3), deleted in 0u64..20, small in any::<bool>(),
     ) {
-        let limits = if small { Limits { room_bytes: 3_000, quiet_bytes: 0, catch_up_bytes: 100, ..Limits::default() } } else { Limits::default() };
+        let limits = if small { Limits { room_bytes: 3_000, quiet_bytes: 0, catch_up_bytes: 100, catch_up_lossless_bytes: 400, ..Limits::default() } } else { Limits::default() };
         let mut feed = Feed::new(1);
         let mut ring = Ring::new(room("r"), at(1, [0; 4]), limits);
         let mut heads = vec![ring.head()];
@@ -106,4 +106,23 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn of_much_that_must_not_be_lost_a_reader_gets_the_newest_and_may_pull_the_rest() {
+    let mut feed = Feed::new(1);
+    let said: Vec<Packed> = (0..9).map(|_| feed.next(&[1])).collect();
+    let each = said[0].body.len();
+    let limits = Limits { catch_up_lossless_bytes: 3 * each + 1, ..Limits::default() };
+    let mut ring = Ring::new(room("r"), at(1, [0; 4]), limits);
+    for segment in said {
+        assert_eq!(ring.take(segment, Millis(1), &Plain), Taken::New);
+    }
+    let found = ring.catch_up(at(1, [0; 4]), None, &Plain).unwrap();
+    assert_eq!((found.segments.len(), found.recovered), (3, false));
+    assert_eq!(found.gaps, [Gap { epoch: Epoch(1), lane: Lane::Protected, from: 1, to: 6 }]);
+    let page = ring.pull(Epoch(1), Lane::Protected, 0, 200, &Plain).unwrap();
+    assert_eq!(page.content.messages.len(), 9);
+    let recent = ring.catch_up(at(1, [0, 6, 0, 0]), None, &Plain).unwrap();
+    assert_eq!((recent.segments.len(), recent.recovered), (3, true));
 }

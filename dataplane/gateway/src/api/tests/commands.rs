@@ -61,6 +61,8 @@ async fn a_message_is_translated_with_all_rights_and_on_one_line() {
     };
     let path = "/v1/rooms/final/messages";
     assert_eq!(sent("POST", path, "{}").await, publish(2, "", false, "null"));
+    let nulls = r#"{"from":null,"type":null,"data":null,"lane":null,"key":null,"ack":null}"#;
+    assert_eq!(sent("POST", path, nulls).await, publish(2, "", false, "null"));
     let body = "{\"lane\":0,\"key\":\"k\",\"ack\":\"stored\",\"data\":{ \"a\":\n\t[1.50, \"b c\"] }}";
     assert_eq!(sent("POST", path, body).await, publish(0, "k", true, r#"{"a":[1.50,"b c"]}"#));
 }

@@ -34,6 +34,22 @@ fn a_warm_pod_counts_as_serving_only_once_it_was_told_to_stay() {
 }
 
 #[test]
+fn a_warm_pod_gets_nobody_while_nobody_can_say_what_it_was_told() {
+    let mut model = state_of("the one before is warm");
+    model.world.registry = None;
+    let opened = |model: &Model| {
+        let on = |action: &Action| matches!(action, Action::LabelServing { serving: true, .. });
+        model.plan().actions.into_iter().filter(on).collect::<Vec<_>>()
+    };
+    assert_eq!(opened(&model), []);
+    // It would be the only one left: the others are of the revision that is blocked.
+    model.ask("back", Asks::Rollback { to: None, pace: Pace::Fast });
+    let closed = |action: &Action| matches!(action, Action::LabelServing { serving: false, .. });
+    let closed = model.plan().actions.into_iter().filter(closed).collect::<Vec<_>>();
+    assert_eq!((opened(&model), closed), (vec![], vec![]));
+}
+
+#[test]
 fn a_blocked_pod_that_must_wait_for_another_gets_no_more_slots() {
     let mut model = careful(80);
     release(&mut model, "shape-2");
