@@ -149,6 +149,12 @@ impl Raw {
         let _ = tokio::time::timeout(SOON, self.stream.write_all(bytes)).await;
     }
 
+    /// Writes bytes, and that nothing more comes, with nothing between the two.
+    pub async fn last(&mut self, bytes: &[u8]) -> Result<()> {
+        tokio::time::timeout(SOON, self.stream.write_all(bytes)).await??;
+        Ok(self.stream.shutdown().await?)
+    }
+
     /// Sends a text message.
     pub async fn text(&mut self, text: &str) -> Result<()> {
         Ok(tokio::time::timeout(SOON, self.stream.write_all(&masked(TEXT, text.as_bytes()))).await??)

@@ -201,7 +201,7 @@ impl Reactor {
         self.shard.at(now);
         self.mind_listener();
         for conn in std::mem::take(&mut self.again) {
-            self.read(conn);
+            self.read(conn, true);
         }
         for event in events {
             match event.token() {
@@ -298,18 +298,19 @@ impl Reactor {
             self.shard.writable(conn);
         }
         if event.is_readable() || event.is_error() {
-            self.read(conn);
+            self.read(conn, event.is_read_closed() || event.is_error());
         }
     }
 
-    fn read(&mut self, conn: u32) {
+    /// `to_the_end`: the peer has closed as well, and no event will tell that again.
+    fn read(&mut self, conn: u32, to_the_end: bool) {
         for _ in 0..READS_A_TURN {
             let Some(mut stream) = self.shard.io.stream(conn) else { return };
             match stream.read(&mut self.scratch) {
                 Ok(0) => return self.shard.closed(conn),
                 Ok(read) => {
                     self.shard.bytes(conn, self.scratch.get_mut(..read).unwrap_or_default());
-                    if read < SCRATCH_BYTES {
+                    if read < SCRATCH_BYTES && !to_the_end {
                         return;
                     }
                 }

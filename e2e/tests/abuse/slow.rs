@@ -8,7 +8,7 @@ use throng_e2e::raw::{Raw, TEXT, handshake, masked, rest, tcp};
 use throng_e2e::talk::Talk;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::{SOON, hello, strict};
+use crate::{SOON, hello, plain, strict};
 
 const CONNECTIONS: usize = 250;
 /// Between two bytes.
@@ -80,4 +80,18 @@ async fn who_does_not_say_hello_in_time_is_closed_with_4000() {
         assert!(after > Duration::from_secs(1) && after < Duration::from_secs(4), "after {after:?}");
     }
     println!("{}", talk.undisturbed().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_hangs_up_right_behind_a_frame_that_needs_no_answer_is_noticed_at_once() {
+    let dev = plain();
+    let ended = join_all((0..50).map(|number| async move {
+        let (mut raw, _) = Raw::hello(&dev.ready.url, &dev.token(&format!("brief-{number}")).unwrap()).await.unwrap();
+        // A pong, and in the same moment the end: no ping of the server is due for a long time.
+        raw.last(&masked(0x8a, b"")).await.unwrap();
+        raw.closed(SOON).await.unwrap()
+    }));
+    for (code, reason) in ended.await {
+        assert_eq!((code, reason.as_str()), (0, ""), "nobody is there to be told anything");
+    }
 }
