@@ -7,15 +7,15 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-/// What a run came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a run came to, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// All was kept and met.
     Passed,
     /// A bound on cost or time was missed, and nothing else: the machine may have been busy.
-    Missed,
+    Missed(Vec<String>),
     /// A promise was broken.
-    Broken,
+    Broken(Vec<String>),
 }
 
 /// Reads the verdict of a report.
@@ -24,10 +24,13 @@ pub(crate) fn judge(report: &str) -> Result<Verdict> {
     let broken = report.get("broken").and_then(Value::as_array).context("the report has no `broken`")?;
     let bounds = report.get("bounds").and_then(Value::as_array).context("the report has no `bounds`")?;
     ensure!(!bounds.is_empty(), "the run has no bounds: its load is not the stated one");
-    let met = bounds.iter().all(|bound| bound.get("met").and_then(Value::as_bool) == Some(true));
-    Ok(match (broken.is_empty(), met) {
-        (false, _) => Verdict::Broken,
-        (true, false) => Verdict::Missed,
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let broken: Vec<String> = broken.iter().map(text).collect();
+    let met = |bound: &&Value| bound.get("met").and_then(Value::as_bool) == Some(true);
+    let missed: Vec<String> = bounds.iter().filter(|bound| !met(bound)).map(Value::to_string).collect();
+    Ok(match (broken.is_empty(), missed.is_empty()) {
+        (false, _) => Verdict::Broken([broken, missed].concat()),
+        (true, false) => Verdict::Missed(missed),
         (true, true) => Verdict::Passed,
     })
 }
@@ -75,10 +78,11 @@ mod tests {
         let report = |broken: &str, met: bool| {
             format!(r#"{{"bounds":[{{"name":"x","met":true}},{{"name":"y","met":{met}}}],"broken":[{broken}]}}"#)
         };
+        let missed = r#"{"met":false,"name":"y"}"#.to_owned();
         assert_eq!(judge(&report("", true)).unwrap(), Verdict::Passed);
-        assert_eq!(judge(&report("", false)).unwrap(), Verdict::Missed);
-        assert_eq!(judge(&report(r#""lost""#, true)).unwrap(), Verdict::Broken);
-        assert_eq!(judge(&report(r#""lost""#, false)).unwrap(), Verdict::Broken);
+        assert_eq!(judge(&report("", false)).unwrap(), Verdict::Missed(vec![missed.clone()]));
+        assert_eq!(judge(&report(r#""lost""#, true)).unwrap(), Verdict::Broken(vec!["lost".to_owned()]));
+        assert_eq!(judge(&report(r#""lost""#, false)).unwrap(), Verdict::Broken(vec!["lost".to_owned(), missed]));
     }
 
     #[test]

@@ -39,9 +39,18 @@ pub(crate) struct Tally {
     passed: u64,
     failed: u64,
     skipped: u64,
-    rows: Vec<(String, bool, f64)>,
+    rows: Vec<Row>,
     not_run: Vec<String>,
     beside: Vec<Beside>,
+}
+
+/// A step and how it went.
+struct Row {
+    name: String,
+    success: bool,
+    seconds: f64,
+    /// What is wrong, line by line: whoever sees only the end of the output must know what failed.
+    wrong: Vec<String>,
 }
 
 /// A command that runs while others wait.
@@ -60,6 +69,7 @@ impl Tally {
         let began = Instant::now();
         let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start {command:?}"))?;
         let (mut passed, mut failed) = (0, 0);
+        let mut wrong = Vec::new();
         if let Some(stdout) = child.stdout.take() {
             for line in BufReader::new(stdout).lines() {
                 let line = line?;
@@ -68,6 +78,7 @@ impl Tally {
                     passed += p;
                     failed += f;
                 }
+                wrong.extend(failed_test(&line));
             }
         }
         let success = child.wait()?.success();
@@ -79,7 +90,7 @@ impl Tally {
         }
         self.passed += passed;
         self.failed += failed;
-        self.rows.push((name.to_owned(), success, began.elapsed().as_secs_f64()));
+        self.rows.push(Row { name: name.to_owned(), success, seconds: began.elapsed().as_secs_f64(), wrong });
         Ok(success)
     }
 
@@ -105,18 +116,20 @@ impl Tally {
         for mut job in std::mem::take(&mut self.beside) {
             eprintln!("\n=== {}", job.name);
             let success = job.child.wait()?.success();
-            print!("{}", std::fs::read_to_string(job.output.path())?);
-            self.note(&job.name, success, job.began.elapsed());
+            let said = std::fs::read_to_string(job.output.path())?;
+            print!("{said}");
+            let last = said.lines().last().map(str::to_owned).filter(|_| !success);
+            self.note(&job.name, success, job.began.elapsed(), Vec::from_iter(last));
             all &= success;
         }
         Ok(all)
     }
 
-    /// Notes a check that the caller ran and judged.
-    pub(crate) fn note(&mut self, name: &str, success: bool, took: Duration) {
+    /// Notes a check that the caller ran and judged, with what is wrong.
+    pub(crate) fn note(&mut self, name: &str, success: bool, took: Duration, wrong: Vec<String>) {
         self.passed += u64::from(success);
         self.failed += u64::from(!success);
-        self.rows.push((name.to_owned(), success, took.as_secs_f64()));
+        self.rows.push(Row { name: name.to_owned(), success, seconds: took.as_secs_f64(), wrong });
     }
 
     /// Does one step that is no command; its result if it went well.
@@ -124,10 +137,11 @@ impl Tally {
         eprintln!("\n=== {name}");
         let began = Instant::now();
         let done = work();
-        if let Err(error) = &done {
-            println!("{error:#}");
+        let wrong = done.as_ref().err().map(|error| format!("{error:#}"));
+        if let Some(wrong) = &wrong {
+            println!("{wrong}");
         }
-        self.note(name, done.is_ok(), began.elapsed());
+        self.note(name, done.is_ok(), began.elapsed(), Vec::from_iter(wrong));
         done.ok()
     }
 
@@ -140,8 +154,11 @@ impl Tally {
     /// Prints a row for each step and the closing line; true if all passed.
     pub(crate) fn close(&self) -> bool {
         println!();
-        for (name, success, seconds) in &self.rows {
+        for Row { name, success, seconds, wrong } in &self.rows {
             println!("{} {seconds:7.1} s  {name}", if *success { "ok    " } else { "FAILED" });
+            for line in wrong.iter().filter(|_| !success) {
+                println!("                   {line}");
+            }
         }
         for line in &self.not_run {
             println!("{line}");
@@ -162,9 +179,26 @@ fn summary(line: &str) -> Option<(u64, u64)> {
     Some((number_before(" passed")?, number_before(" failed")?))
 }
 
+/// Reads "test some::name ... FAILED".
+fn failed_test(line: &str) -> Option<String> {
+    let name = line.trim().strip_prefix("test ")?.strip_suffix(" ... FAILED")?;
+    Some(name.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_failed_is_named_again_at_the_end() {
+        let mut tally = Tally::default();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo 'test a::b ... ok'; echo 'test a::c ... FAILED'; exit 1"]);
+        assert!(!tally.run("tests", &mut command).unwrap());
+        assert!(tally.step("build", || -> Result<()> { anyhow::bail!("no compiler") }).is_none());
+        let wrong: Vec<_> = tally.rows.iter().map(|row| row.wrong.clone()).collect();
+        assert_eq!(wrong, [vec!["a::c".to_owned()], vec!["no compiler".to_owned()]]);
+    }
 
     #[test]
     fn what_ran_beside_is_judged_when_it_is_gathered() {

@@ -1,5 +1,6 @@
 //! The tiers of the test command, fast ones first, so that a failure shows early.
 
+use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -96,7 +97,7 @@ pub(crate) fn lint(root: &Path) -> Result<bool> {
 
 fn run_lint(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
     let tidy = house::check(root)?;
-    tally.note("rules of the house", tidy, std::time::Duration::ZERO);
+    tally.note("rules of the house", tidy, std::time::Duration::ZERO, Vec::new());
     Ok(tally.run("formatting", &mut cargo(root, &["fmt", "--all", "--check"]))?
         & tally.run(
             "clippy",
@@ -153,14 +154,18 @@ fn run_bench(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
         let began = std::time::Instant::now();
         let mut name = format!("bench {args}");
         let mut verdict = measure(&throng, &args)?;
-        if verdict == bench::Verdict::Missed {
+        if matches!(verdict, bench::Verdict::Missed(_)) {
             // Costs and times may be those of a machine that is busy for a moment. A broken promise is never measured away:
             // what was lost once was lost.
             name += " (second attempt)";
             verdict = measure(&throng, &args)?;
         }
-        let passed = verdict == bench::Verdict::Passed;
-        tally.note(&name, passed, began.elapsed());
+        let wrong = match verdict {
+            bench::Verdict::Passed => Vec::new(),
+            bench::Verdict::Missed(wrong) | bench::Verdict::Broken(wrong) => wrong,
+        };
+        let passed = wrong.is_empty();
+        tally.note(&name, passed, began.elapsed(), wrong);
         all &= passed;
     }
     let slack = choice.slack.to_string();
@@ -173,17 +178,31 @@ fn run_bench(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
 fn measure(throng: &Path, args: &str) -> Result<bench::Verdict> {
     eprintln!("\n=== throng bench {args}");
     let mut command = Command::new(throng);
-    let output = command.arg("bench").args(args.split(' ')).arg("--json").stderr(Stdio::inherit()).output()?;
+    command.arg("bench").args(args.split(' ')).arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    let said = child.stderr.take();
+    let progress = std::thread::spawn(move || pass_on(said));
+    let output = child.wait_with_output()?;
+    let last = progress.join().unwrap_or_default();
     let report = String::from_utf8_lossy(&output.stdout);
     println!("{report}");
-    match bench::judge(&report) {
-        Ok(bench::Verdict::Passed) if !output.status.success() => Ok(bench::Verdict::Broken),
-        Ok(verdict) => Ok(verdict),
-        Err(error) => {
-            println!("{error:#}");
-            Ok(bench::Verdict::Broken)
+    Ok(match bench::judge(&report) {
+        Ok(bench::Verdict::Passed) if !output.status.success() => bench::Verdict::Broken(vec![last]),
+        Ok(verdict) => verdict,
+        Err(error) => bench::Verdict::Broken(vec![format!("{error:#}"), last]),
+    })
+}
+
+/// Passes on what a bench says of itself; its last line, which tells why it gave up.
+fn pass_on(said: Option<impl Read>) -> String {
+    let mut last = String::new();
+    for line in said.into_iter().flat_map(|said| BufReader::new(said).lines()).map_while(Result::ok) {
+        eprintln!("{line}");
+        if !line.trim().is_empty() {
+            last = line;
         }
     }
+    last
 }
 
 fn run_autobahn(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {

@@ -189,8 +189,9 @@ impl Conn {
         self.flush(id, shared);
     }
 
-    /// The socket can be read from: reads until it is empty. `scratch` is lent to whoever reads.
-    pub(super) fn readable(&mut self, id: ConnId, scratch: &mut Vec<u8>, shared: &mut Shared) {
+    /// The socket can be read from: reads until it is empty, or `to_the_end` if the server has closed as well, for no event
+    /// tells that again. `scratch` is lent to whoever reads.
+    pub(super) fn readable(&mut self, id: ConnId, to_the_end: bool, scratch: &mut Vec<u8>, shared: &mut Shared) {
         while self.reading
             && let Some(stream) = &mut self.stream
         {
@@ -214,7 +215,7 @@ impl Conn {
                         }
                         Err(closing) => return self.close(id, closing, shared),
                     }
-                    if !full {
+                    if !full && !to_the_end {
                         // Less than asked for: the socket is empty, and the next edge comes with the next bytes.
                         return;
                     }

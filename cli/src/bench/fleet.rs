@@ -186,14 +186,15 @@ impl Fleet {
                 // Two sockets have this token: whichever it was.
                 conn.pump_next(id, &mut self.shared);
                 conn.writable(id, &mut self.shared);
-                conn.readable(id, &mut self.scratch, &mut self.shared);
+                conn.readable(id, true, &mut self.scratch, &mut self.shared);
                 continue;
             }
             if event.is_writable() {
                 conn.writable(id, &mut self.shared);
             }
-            if event.is_readable() || event.is_read_closed() || event.is_error() {
-                conn.readable(id, &mut self.scratch, &mut self.shared);
+            let ended = event.is_read_closed() || event.is_error();
+            if event.is_readable() || ended {
+                conn.readable(id, ended, &mut self.scratch, &mut self.shared);
             }
         }
         Ok(())
@@ -240,7 +241,33 @@ fn connect(to: SocketAddr, from: Option<Ipv4Addr>, receive_bytes: Option<usize>)
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+
     use super::*;
+
+    #[test]
+    fn a_server_that_ends_right_behind_its_last_bytes_is_noticed() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut fleet = Fleet::new(vec![Endpoint::from(listener.local_addr().unwrap())]).unwrap();
+        fleet.shared.bare = true;
+        let id = fleet.add(Identity::default());
+        fleet.open(id).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        let mut turns = 0..100;
+        while !fleet.is_ready(id) {
+            assert!(turns.next().is_some());
+            fleet.turn(Duration::from_millis(20)).unwrap();
+        }
+        server.read_exact(&mut [0]).unwrap();
+        // The beginning of a frame, and the end: both are there before anybody looks.
+        server.write_all(&[0x81]).unwrap();
+        drop(server);
+        std::thread::sleep(Duration::from_millis(50));
+        while !fleet.take_notes().iter().any(|note| matches!(note, Note::Closed { .. })) {
+            assert!(turns.next().is_some(), "the connection counts as open");
+            fleet.turn(Duration::from_millis(20)).unwrap();
+        }
+    }
 
     #[test]
     fn urls_are_read() {
