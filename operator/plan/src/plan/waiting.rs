@@ -68,7 +68,7 @@ impl Waiting {
         if let Some((first, others)) = blocked.split_first() {
             let Waits { name, why, after, floor, users } = first;
             let what_for = if *users { " for the users that are there" } else { "" };
-            let trouble = coming.trouble.iter().map(|trouble| format!("; {trouble}")).collect::<String>();
+            let trouble = coming.trouble.as_ref().map_or_else(String::new, |trouble| format!("; {trouble}"));
             let line = format!(
                 "{pool}: {name} should go ({why}) but stays: {} would serve without it, {floor} are needed{what_for}{trouble}{}",
                 pods(*after),
