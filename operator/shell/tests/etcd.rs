@@ -149,11 +149,12 @@ async fn what_becomes_of_a_secret_closes_no_way_that_is_open() {
     let missing = |secrets: &mut Secrets| secrets.learn_missing("etcd-user");
     let incomplete = |secrets: &mut Secrets| secrets.learn(user(&[("password", "tangerine")]));
     let empty = |secrets: &mut Secrets| secrets.learn(user(&[("username", "throng"), ("password", "")]));
-    for (spoil, says) in [
-        (&missing as &dyn Fn(&mut Secrets), "names etcd-user: create that Secret"),
+    let spoils: [(&dyn Fn(&mut Secrets), &str); 3] = [
+        (&missing, "names etcd-user: create that Secret"),
         (&incomplete, "names etcd-user, which lacks the entry username: add it"),
         (&empty, "names etcd-user, whose entry password is empty"),
-    ] {
+    ];
+    for (spoil, says) in spoils {
         spoil(&mut secrets);
         let error = keep(&mut etcd, &secrets).unwrap_err();
         assert!(error.contains(says) && error.contains("what was read before stays in force"), "{error}");

@@ -91,7 +91,8 @@ fn kinds_are_installed_by_helm_first_which_would_not_take_over_what_kubectl_appl
     let (helm, kubectl) = found.remedy.split_once(", or if nobody here uses Helm: ").unwrap();
     assert!(helm.starts_with("helm upgrade --install throng-crds") && kubectl.starts_with("throng crds |"));
     let told = Error::KindsMissing("chatroomclusters".into()).to_string();
-    assert!(told.find("helm upgrade --install throng-crds") < told.find("kubectl apply"), "{told}");
+    let (helm, kubectl) = (told.find("helm upgrade --install throng-crds"), told.find("kubectl apply"));
+    assert!(helm.is_some() && helm < kubectl, "{told}");
 }
 
 #[test]
