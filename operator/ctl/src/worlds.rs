@@ -106,7 +106,7 @@ fn at_rest_status() -> Value {
 pub(crate) fn seen(status: &Value, pods: Vec<Value>, operations: Vec<Value>) -> Seen {
     let pods = pods.into_iter().map(|pod| serde_json::from_value(pod).unwrap()).collect();
     let operations = operations.into_iter().map(|operation| serde_json::from_value(operation).unwrap()).collect();
-    Seen { now: now(), cluster: cluster(status), pods: Ok(pods), operations: Ok(operations) }
+    Seen { now: now(), cluster: cluster(status), pods: Ok(pods), operations: Ok(operations), nodes: Ok(vec![]) }
 }
 
 pub(crate) fn cluster(status: &Value) -> ChatroomCluster {

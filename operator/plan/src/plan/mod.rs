@@ -33,7 +33,7 @@ pub use action::{Action, Because};
 use census::Census;
 use course::Course;
 use draft::Draft;
-pub use operations::{refused, stray};
+pub use operations::{ENDS, End, refused, stray};
 pub use reason::Reason;
 use serde::{Deserialize, Serialize};
 use size::Wanted;

@@ -53,6 +53,26 @@ fn pods_are_spread_over_the_zones() {
 }
 
 #[test]
+fn a_zone_whose_nodes_refuse_the_pods_of_a_pool_gets_none_of_them() {
+    let mut model = Model::at_rest([3, 3, 3], 0);
+    for node in model.world.nodes.values_mut().filter(|node| node.zone == "a") {
+        node.refuses.gateway = true;
+    }
+    model.world.spec.pools.gateway.min = 7;
+    model.world.spec.pools.chatroom.min = 4;
+    let made = |of: Role| {
+        let plan = model.plan();
+        let zones = plan.actions.iter().filter_map(|action| match action {
+            Action::CreatePod { role, zone, .. } if *role == of => Some(zone.clone()),
+            _ => None,
+        });
+        zones.collect::<Vec<_>>()
+    };
+    assert_eq!(made(Role::Gateway), ["b", "c", "b", "c"]);
+    assert_eq!(made(Role::Chatroom), ["a"], "another pool's Pods are taken");
+}
+
+#[test]
 fn a_budget_leaves_one_pod_to_evictions() {
     let model = Model::at_rest([3, 1, 2], 0);
     let budget =
