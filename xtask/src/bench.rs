@@ -36,17 +36,20 @@ pub(crate) fn judge(report: &str) -> Result<Verdict> {
 /// time are `slack` times as wide as promised.
 pub(crate) fn figures(full: bool, slack: f64, cuts: bool) -> Vec<String> {
     let (fanout_s, joins_s) = if full { (20, 30) } else { (10, 10) };
-    // The move of all slots by itself: straight after six faults two full cores are still busy with what the faults left.
+    // The move of all slots and the cut of a chatroom Pod by themselves: straight after other faults two full cores are still
+    // busy with what those left.
     let blows = if cuts {
-        "chatroom-kill,chatroom-stop,chatroom-cut,message-kill,message-stop,message-cut"
+        "chatroom-kill,chatroom-stop,message-kill,message-stop,message-cut"
     } else {
         "chatroom-kill,chatroom-stop,message-kill,message-stop"
     };
+    let cut = cuts.then_some("chatroom-cut");
     let failover = |faults: &str| format!("failover --members 1000 --rate 100 --rooms 4000 --faults {faults}");
     let failovers = if full {
-        vec![failover(&format!("{blows},move")) + " --times 5"]
+        let all: Vec<&str> = [blows].into_iter().chain(cut).chain(["move"]).collect();
+        vec![failover(&all.join(",")) + " --times 5"]
     } else {
-        vec![failover(blows), failover("move")]
+        [blows].into_iter().chain(cut).chain(["move"]).map(failover).collect()
     };
     let fanout = format!("fanout --subscribers 5000 --seconds {fanout_s} --gateways 1");
     let runs = [

@@ -111,10 +111,16 @@ mod tests {
     use super::*;
     use crate::bench::bounds::Bound;
 
-    fn broken(fault: Fault, change: impl FnOnce(&mut FaultReport)) -> Vec<String> {
+    /// Something was measured, and nothing is wrong with it.
+    fn fine(fault: Fault, proof: Option<Proof>) -> FaultReport {
         let times = Some(Percentiles { p50: 1.0, p99: 1.0, p999: 1.0, max: 1.0 });
-        let mut found = FaultReport::new(fault, Outcome { outage: times, ..Outcome::default() }, times, None);
+        let mut found = FaultReport::new(fault, Outcome { outage: times, ..Outcome::default() }, times, proof);
         found.settled_after_ms = Some(1.0);
+        found
+    }
+
+    fn broken(fault: Fault, change: impl FnOnce(&mut FaultReport)) -> Vec<String> {
+        let mut found = fine(fault, None);
         change(&mut found);
         let mut report = Report::default();
         found.judge(fault, Slack(1.0), &mut report);
@@ -141,12 +147,8 @@ mod tests {
 
     #[test]
     fn servers_that_are_left_must_do_their_work() {
-        let proved = |fault, after_ms, missing| {
-            broken(fault, |found| {
-                *found = FaultReport::new(fault, Outcome::default(), None, Some(Proof { after_ms, missing }));
-                found.settled_after_ms = Some(1.0);
-            })
-        };
+        let proved =
+            |fault, after_ms, missing| broken(fault, |found| *found = fine(fault, Some(Proof { after_ms, missing })));
         assert!(proved(Fault::EtcdLeader, Some(90_000.0), 0).is_empty());
         assert_eq!(proved(Fault::EtcdLeader, None, 0).len(), 1);
         assert!(proved(Fault::RedisFailover, Some(14_999.0), 0).is_empty());
