@@ -238,6 +238,44 @@ mod tests {
         assert_eq!(read.gateway.auth.check(), Ok(()));
     }
 
+    /// Puts what is given over what is there, field by field.
+    fn put_over(there: &mut Value, given: Value) {
+        match given {
+            Value::Object(fields) if there.is_object() => {
+                fields.into_iter().for_each(|(name, field)| put_over(&mut there[name.as_str()], field));
+            }
+            other => *there = other,
+        }
+    }
+
+    #[test]
+    fn what_the_page_on_installing_writes_into_a_cluster_is_admitted_and_its_settings_are_read() {
+        let page = include_str!("../../../docs/install.md");
+        let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let mut settings = std::collections::BTreeSet::new();
+        for block in blocks.filter(|block| block.starts_with("spec:\n")) {
+            let mut cluster = serde_yaml::from_str(include_str!("../../../examples/minimal.yaml")).unwrap();
+            put_over(&mut cluster, serde_yaml::from_str(block).unwrap());
+            let stored = throng_crds::admit::admit(cluster, None).unwrap_or_else(|flaws| panic!("{block}: {flaws:?}"));
+            let cluster: throng_crds::ChatroomCluster = serde_json::from_value(stored).unwrap();
+            throng_crds::validate::cluster(&cluster.spec).unwrap();
+            for (key, value) in &cluster.spec.gateway.settings {
+                let sets = vec![format!("gateway.{key}={value}")];
+                let read: File = config::load(&Sources { file: None, sets }).unwrap();
+                assert_ne!(
+                    serde_json::to_value(read).unwrap(),
+                    serde_json::to_value(File::default()).unwrap(),
+                    "{key}"
+                );
+                settings.insert(key.clone());
+            }
+        }
+        let both = ["limits.connections_per_address", "proxy_protocol"];
+        assert_eq!(settings.iter().map(String::as_str).collect::<Vec<_>>(), both);
+        // The Service that an Ingress leads to, and its port.
+        assert!(page.contains("service: {name: live-gateway, port: {name: public}}"));
+    }
+
     #[test]
     fn what_the_operator_starts_pods_with_reads() {
         use throng_operator::render::pod::{Birth, pod};

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use throng_cluster::api::repository;
 use throng_core::secrets::{Algorithm, Algorithms, Content, check as check_secret};
 
@@ -114,7 +114,44 @@ fn alerts_on_conditions_name_types_statuses_and_reasons_that_there_are() {
         }
         alerts.push(rule["alert"].as_str().unwrap());
     }
-    assert_eq!(alerts, ["ThrongClusterDegraded", "ThrongPoolDown", "ThrongInputWrong"]);
+    let of_stores = ["ThrongClusterDegraded", "ThrongPoolDown", "ThrongInputWrong"];
+    let of_work = ["ThrongDrainBlocked", "ThrongMetricsStale", "ThrongRoomTooHot", "ThrongRolledBack"];
+    assert_eq!(alerts, [&of_stores[..], &of_work[..]].concat());
+}
+
+/// Two releases may share a namespace; each must have somebody who leads.
+#[test]
+fn a_release_that_nobody_leads_is_not_hidden_by_another() {
+    let rules = expressions();
+    let (_, leaderless) = rules.iter().find(|(who, _)| who == "ThrongOperatorLeaderless").unwrap();
+    assert_eq!(leaderless, "sum by (namespace, job) (throng_operator_leads) == 0");
+    // A job is called as the Service that it was found by, and that after its release.
+    let network = read("throng/templates/network.yaml");
+    let service = network.split("kind: Service\n").nth(1).unwrap();
+    assert!(service.starts_with("metadata:\n  name: {{ include \"throng.name\" . }}"), "{service}");
+}
+
+/// Several clusters in one picture are of use to nobody.
+#[test]
+fn panels_about_pods_show_the_clusters_that_one_chooses() {
+    let dashboard: Value = serde_json::from_str(&read("throng/files/dashboard.json")).unwrap();
+    let variables = dashboard["templating"]["list"].as_array().unwrap();
+    let queries = variables.iter().filter(|one| one["type"] == "query");
+    let chosen: Vec<_> = queries.map(|one| (one["name"].as_str().unwrap(), &one["allValue"])).collect();
+    // Where nothing gives Pods a label, all of them match.
+    assert_eq!(chosen, [("namespace", &json!(".*")), ("cluster", &json!(".*"))]);
+    let filter = r#"{namespace=~"$namespace", throng_dev_cluster=~"$cluster""#;
+    let mut filtered = 0;
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().unwrap() {
+            let expression = target["expr"].as_str().unwrap();
+            let metrics = expression.matches("throng_").count() - expression.matches("throng_dev_").count();
+            let of_operators = expression.matches("throng_operator_").count();
+            assert_eq!(expression.matches(filter).count(), metrics - of_operators, "{expression}");
+            filtered += metrics - of_operators;
+        }
+    }
+    assert!(filtered > 10, "{filtered}");
 }
 
 #[test]
@@ -244,8 +281,8 @@ fn every_expression_is_whole_and_asks_for_labels_that_its_metrics_have() {
         let begin = format!("| `{metric}` |");
         pages.lines().filter(|row| row.starts_with(&begin)).collect::<Vec<_>>()
     };
-    // Every target has these, and every histogram its bounds.
-    let scraped = ["namespace", "pod", "le"];
+    // Every target has these, every histogram its bounds, and Pods the label that their monitor takes over.
+    let scraped = ["namespace", "pod", "job", "le", "throng_dev_cluster"];
     let all = expressions();
     assert!(all.len() > 30, "{}", all.len());
     for (who, expression) in all {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use throng_plan::spec::ShapeHash;
 
 use crate::ChatroomClusterSpec;
+use crate::cluster::template::Spread;
 use crate::rules::Kind;
 use crate::schema::{self, node};
 
@@ -47,7 +48,8 @@ pub const HOT: &[&str] = &[
 /// Hash of the fields that shape Pods.
 ///
 /// Values that equal their default do not count, so that a field that a later version adds, with a default, makes no new
-/// revision of clusters that do not use it: upgrading the operator changes no Pod.
+/// revision of clusters that do not use it: upgrading the operator changes no Pod. Where a default has changed, what does not
+/// count is the first one: API servers have stored it in the clusters of that time, and Pods were made by it.
 #[must_use]
 pub fn hash(spec: &ChatroomClusterSpec) -> ShapeHash {
     let spec = serde_json::to_value(spec).unwrap_or_default();
@@ -59,7 +61,7 @@ fn canonical_text(spec: &Value) -> String {
     for path in SHAPING {
         let value = path.split('.').try_fold(spec, |at, name| at.get(name));
         let described = node(schema::schema(Kind::Cluster), &format!("spec.{path}"));
-        if let Some(value) = value.and_then(|value| essence(value, described)) {
+        if let Some(value) = value.and_then(|value| essence(value, described, None)) {
             text.push_str(path);
             text.push('=');
             write(&value, &mut text);
@@ -69,9 +71,23 @@ fn canonical_text(spec: &Value) -> String {
     text
 }
 
+/// The first default of a field of this name, if it was another than now.
+fn first_default(name: &str) -> Option<Value> {
+    (name == "topologySpread").then(|| {
+        let zones = Spread::over("topology.kubernetes.io/zone");
+        serde_json::to_value([zones]).unwrap_or_default()
+    })
+}
+
+/// Whether a default of a described object holds another than the first one of a field.
+fn has_changed(default: &Value) -> bool {
+    default.as_object().is_some_and(|fields| fields.keys().any(|name| first_default(name).is_some()))
+}
+
 /// The value without what says nothing: nulls, defaults, and what is empty where empty is the default.
-fn essence(value: &Value, schema: Option<&Value>) -> Option<Value> {
-    let default = schema.and_then(|schema| schema.get("default"));
+fn essence(value: &Value, schema: Option<&Value>, first: Option<&Value>) -> Option<Value> {
+    let default = schema.and_then(|schema| schema.get("default")).filter(|default| !has_changed(default));
+    let default = first.or(default);
     if value.is_null() || default == Some(value) {
         return None;
     }
@@ -80,7 +96,8 @@ fn essence(value: &Value, schema: Option<&Value>) -> Option<Value> {
             let mut left = Map::new();
             for (name, child) in map {
                 let properties = schema.and_then(|schema| schema.get("properties"));
-                if let Some(child) = essence(child, properties.and_then(|properties| properties.get(name))) {
+                let described = properties.and_then(|properties| properties.get(name));
+                if let Some(child) = essence(child, described, first_default(name).as_ref()) {
                     left.insert(name.clone(), child);
                 }
             }
@@ -89,7 +106,7 @@ fn essence(value: &Value, schema: Option<&Value>) -> Option<Value> {
         Value::Array(items) if items.is_empty() && default.is_none() => None,
         Value::Array(items) => {
             let described = schema.and_then(|schema| schema.get("items"));
-            let items = items.iter().map(|item| essence(item, described).unwrap_or_else(|| item.clone()));
+            let items = items.iter().map(|item| essence(item, described, None).unwrap_or_else(|| item.clone()));
             Some(Value::Array(items.collect()))
         }
         other => Some(other.clone()),

@@ -40,7 +40,7 @@ pub enum Error {
     Denied(Denied),
     /// The kinds are not installed.
     #[error(
-        "this cluster does not know {0}: install the kinds with `throng crds | kubectl apply --server-side -f -`, or the chart throng-crds"
+        "this cluster does not know {0}: install the kinds with `helm upgrade --install throng-crds helm/throng-crds`, or if nobody here uses Helm with `throng crds | kubectl apply --server-side -f -`"
     )]
     KindsMissing(String),
     /// There is no such object.

@@ -1,6 +1,6 @@
 //! What was read of one cluster, at one instant: all that an overview is made of.
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use throng_crds::{ChatroomCluster, ChatroomOperation};
 use throng_plan::status::Utc;
 
@@ -18,6 +18,8 @@ pub struct Seen {
     pub pods: Readable<Pod>,
     /// Operations of its namespace that name it.
     pub operations: Readable<ChatroomOperation>,
+    /// All nodes: they say in which zone a Pod runs.
+    pub nodes: Readable<Node>,
 }
 
 impl Seen {
@@ -27,6 +29,7 @@ impl Seen {
         cluster: &ChatroomCluster,
         pods: &Readable<Pod>,
         operations: &Readable<ChatroomOperation>,
+        nodes: &Readable<Node>,
         now: Utc,
     ) -> Self {
         let metadata = &cluster.metadata;
@@ -47,6 +50,7 @@ impl Seen {
                 .as_ref()
                 .map(|operations| operations.iter().filter(named).cloned().collect())
                 .map_err(Clone::clone),
+            nodes: nodes.clone(),
         }
     }
 }

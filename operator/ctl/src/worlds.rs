@@ -1,5 +1,9 @@
-//! Clusters in several states, for tests: as an API server would give them.
+//! Clusters in several states, for tests: as an API server would give them. What stands in them as said by the operator its
+//! planner says ([`said`]).
 
+mod said;
+
+use said::{by_the_planner, planned};
 use serde_json::{Value, json};
 use throng_crds::ChatroomCluster;
 use throng_plan::status::Utc;
@@ -102,7 +106,7 @@ fn at_rest_status() -> Value {
 pub(crate) fn seen(status: &Value, pods: Vec<Value>, operations: Vec<Value>) -> Seen {
     let pods = pods.into_iter().map(|pod| serde_json::from_value(pod).unwrap()).collect();
     let operations = operations.into_iter().map(|operation| serde_json::from_value(operation).unwrap()).collect();
-    Seen { now: now(), cluster: cluster(status), pods: Ok(pods), operations: Ok(operations) }
+    Seen { now: now(), cluster: cluster(status), pods: Ok(pods), operations: Ok(operations), nodes: Ok(vec![]) }
 }
 
 pub(crate) fn cluster(status: &Value) -> ChatroomCluster {
@@ -115,7 +119,7 @@ pub(crate) fn cluster(status: &Value) -> ChatroomCluster {
 
 /// Nothing happens.
 pub(crate) fn at_rest() -> Seen {
-    seen(&at_rest_status(), six(7), vec![])
+    by_the_planner(seen(&at_rest_status(), six(7), vec![]), &[])
 }
 
 /// Nobody has looked at it yet.
@@ -129,6 +133,10 @@ pub(crate) fn canary() -> Seen {
     merge(
         &mut status,
         json!({
+            "conditions": [
+                condition("Ready", "True", "AllServe", "", "09:00:00"),
+                condition("Progressing", "True", "RollingOut", "", "11:55:00"),
+            ],
             "revisions": [
                 revision(8, "Canary", "throng:0.2.0", 3, 1206),
                 revision(7, "Serving", "throng:0.1.0", 6, 22_907),
@@ -137,11 +145,10 @@ pub(crate) fn canary() -> Seen {
                 "from": 7, "to": 8, "phase": "Canary", "step": 0, "stepSince": "2026-12-31T11:55:30Z",
                 "reachedAt": "2026-12-31T11:57:00Z", "targetPercent": 5, "usersPercent": 5,
             },
-            "why": ["revision 8 has 5 % of the users and is healthy: 2m more, then 25 %"],
         }),
     );
     let canary = ["gateway", "chatroom", "message"].map(|role| pod(role, 8, 0, json!({})));
-    seen(&status, six(7).into_iter().chain(canary).collect(), vec![])
+    by_the_planner(seen(&status, six(7).into_iter().chain(canary).collect(), vec![]), &[])
 }
 
 /// The new revision does not come up.
@@ -152,12 +159,14 @@ pub(crate) fn halted() -> Seen {
         json!({
             "conditions": [
                 condition("Ready", "True", "AllServe", "", "09:00:00"),
-                condition("Degraded", "True", "PodsFailing", "live-gateway-8-0: ImagePullBackOff", "11:50:00"),
+                condition("Degraded", "True", "RolloutHalted", "", "11:50:00"),
+                condition("Progressing", "True", "RollingOut", "", "11:49:00"),
             ],
-            "revisions": [{"number": 8, "hash": "h8", "state": "Canary", "image": "throng:oops", "since": "2026-12-31T11:49:00Z", "pods": 1}, revision(7, "Serving", "throng:0.1.0", 6, 24_113)],
+            "revisions": [{"number": 8, "hash": "h8", "state": "Canary", "image": "throng:oops", "since": "2026-12-31T11:49:00Z", "pods": 3}, revision(7, "Serving", "throng:0.1.0", 6, 24_113)],
             "rollout": {
                 "from": 7, "to": 8, "phase": "Halted", "step": 0, "stepSince": "2026-12-31T11:49:00Z",
-                "targetPercent": 5, "usersPercent": 0, "haltedBecause": "live-gateway-8-0 is not ready after 10m",
+                "targetPercent": 5, "usersPercent": 0, "haltedBecause": "live-gateway-8-0: ImagePullBackOff",
+                "haltedFor": "NotStarting",
             },
         }),
     );
@@ -166,36 +175,44 @@ pub(crate) fn halted() -> Seen {
          "state": {"waiting": {"reason": "ImagePullBackOff"}}},
     ]}});
     let asked = json!({
-        "metadata": {"name": "resume-x7k2p", "namespace": "show", "uid": "o1", "creationTimestamp": "2026-12-31T11:58:00Z"},
-        "spec": {"cluster": "live", "resume": {}},
-        "status": {"action": "Resume", "phase": "Failed", "finishedAt": "2026-12-31T11:58:01Z",
-                   "message": "revision 8 is still not ready"},
+        "metadata": {"name": "promote-x7k2p", "namespace": "show", "uid": "o1", "creationTimestamp": "2026-12-31T11:58:00Z"},
+        "spec": {"cluster": "live", "promote": {}},
+        "status": {"action": "Promote", "phase": "Failed", "finishedAt": "2026-12-31T11:58:01Z",
+                   "message": "the rollout has halted: live-gateway-8-0: ImagePullBackOff. Create a Resume first, or a Rollback"},
     });
-    seen(&status, six(7).into_iter().chain([pod("gateway", 8, 0, broken)]).collect(), vec![asked])
+    let pods = six(7).into_iter().chain(["gateway", "chatroom", "message"].map(|role| pod(role, 8, 0, broken.clone())));
+    by_the_planner(seen(&status, pods.collect(), vec![asked]), &[])
 }
 
-/// A gateway goes from a cordoned node, slowly; another one cannot go.
+/// A gateway goes from a cordoned node, slowly; another one cannot go, for there is no room for what is to take its place.
 pub(crate) fn draining() -> Seen {
     let mut status = at_rest_status();
     merge(
         &mut status,
         json!({
             "conditions": [
-                condition("Ready", "False", "PodsStarting", "serving: gateway 1/2, chatroom 2/2, message 2/2", "11:57:00"),
-                condition("Progressing", "True", "Draining", "1 Pods are being emptied", "11:57:00"),
-                condition("DrainBlocked", "True", "CapacityNeeded",
-                    "gateway: live-gateway-7-1 should go (Cordoned), but the others could not carry its users", "11:58:00"),
+                condition("Ready", "True", "AllServe", "", "09:00:00"),
+                condition("Progressing", "True", "Draining", "", "11:57:00"),
+                condition("Degraded", "True", "PodsFailing", "", "11:58:00"),
+                condition("DrainBlocked", "True", "CapacityNeeded", "", "11:58:00"),
             ],
-            "ready": "5/6", "draining": 1,
+            "draining": 1,
             "drains": [{
-                "pod": "live-gateway-7-0", "uid": "u-live-gateway-7-0", "cause": "Cordoned", "why": "its node is cordoned",
+                "pod": "live-gateway-7-0", "uid": "u-live-gateway-7-0", "cause": "Cordoned", "why": "its node node-d takes no new Pods",
                 "since": "2026-12-31T11:57:00Z", "deadline": "2026-12-31T12:27:00Z", "usersAtStart": 12_050, "usersLeft": 1310,
             }],
             "moves": {"roomSlots": 12, "userSlots": 0},
-            "pools": {"gateway": {"ready": 1, "pods": 2, "draining": 1, "pressurePercent": 104}},
+            "pools": {"gateway": {"pods": 4, "draining": 1}},
         }),
     );
-    seen(&status, six(7), vec![])
+    let mut pods = six(7).split_off(2);
+    let on = |node: &str| json!({"spec": {"nodeName": node}});
+    pods.extend([("node-d", 0), ("node-e", 1), ("node-c", 2)].map(|(node, index)| pod("gateway", 7, index, on(node))));
+    let nowhere = json!({"spec": {"nodeName": null}, "status": {"phase": "Pending", "conditions": [
+        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"},
+    ]}});
+    pods.push(pod("gateway", 7, 3, nowhere));
+    by_the_planner(seen(&status, pods, vec![]), &["node-d", "node-e"])
 }
 
 /// Pods are silent, and whoever looks may not list Pods.
@@ -235,7 +252,8 @@ pub(crate) fn rolled_back() -> Seen {
             ],
             "conditions": [
                 condition("Ready", "True", "AllServe", "", "09:00:00"),
-                condition("RolledBack", "True", "RevisionBlocked", "revision 8 gets nobody", "11:30:00"),
+                condition("Progressing", "False", "AtRest", "", "11:30:00"),
+                condition("RolledBack", "True", "RevisionBlocked", "", "11:30:00"),
             ],
             "rollback": {
                 "blockedRevision": {"number": 8, "hash": "h8"}, "to": 7, "pace": "Fast",
@@ -243,7 +261,7 @@ pub(crate) fn rolled_back() -> Seen {
             },
         }),
     );
-    seen(&status, six(7), vec![])
+    by_the_planner(seen(&status, six(7), vec![]), &[])
 }
 
 /// After a rollout: revision 7 stays warm.
@@ -252,7 +270,7 @@ pub(crate) fn warm() -> Seen {
     let mut old = revision(7, "Warm", "throng:0.1.0", 3, 0);
     merge(&mut old, json!({"warmUntil": "2026-12-31T12:40:00Z"}));
     merge(&mut status, json!({"revision": 8, "revisions": [revision(8, "Serving", "throng:0.2.0", 6, 24_113), old]}));
-    seen(&status, six(8), vec![])
+    by_the_planner(seen(&status, six(8), vec![]), &[])
 }
 
 /// It is deleted, and its gateways are emptied.
@@ -270,5 +288,30 @@ pub(crate) fn deleting() -> Seen {
     let mut seen = seen(&status, six(7), vec![]);
     let deleted = "2026-12-31T11:59:00Z".parse().unwrap();
     seen.cluster.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(deleted));
-    seen
+    by_the_planner(seen, &[])
+}
+
+/// What else stands in these worlds as the planner's own words.
+#[test]
+fn causes_and_sizes_are_those_of_the_planner() {
+    let mut halting = halted();
+    let status = halting.cluster.status.as_mut().unwrap();
+    let rollout = status.rollout.as_mut().unwrap();
+    let (because, kind) = (rollout.halted_because.take(), rollout.halted_for.take());
+    rollout.phase = throng_plan::status::RolloutPhase::Starting;
+    let rollout = planned(&halting, &[]).status.rollout.unwrap();
+    assert_eq!((rollout.halted_because, rollout.halted_for), (because, kind));
+    let mut going = draining();
+    let status = going.cluster.status.as_mut().unwrap();
+    let drain = status.drains.remove(0);
+    let began = planned(&going, &["node-d", "node-e"]).status.drains;
+    let same = |begun: &throng_plan::status::DrainStatus| {
+        (begun.cause, begun.why.replace("node-e", "node-d")) == (drain.cause, drain.why.clone())
+    };
+    assert!(began.iter().any(same), "{began:?}");
+    for seen in [at_rest(), canary(), halted(), draining(), rolled_back(), warm()] {
+        let said = planned(&seen, &["node-d", "node-e"]).status;
+        let sizes = |status: &throng_plan::status::ClusterStatus| status.pools.map(|_, pool| (pool.wanted, pool.ready));
+        assert_eq!(sizes(&said), sizes(seen.cluster.status.as_ref().unwrap()), "{:?}", said.why);
+    }
 }

@@ -93,7 +93,7 @@ pub fn describe(action: &Action) -> String {
     match action {
         Action::SetFinalizer => "put the finalizer on the cluster".to_owned(),
         Action::RemoveFinalizer => "take the finalizer off the cluster".to_owned(),
-        Action::Apply(object) => format!("write {} {}", what(object), object.name()),
+        Action::Apply(object) => format!("write {} {}", object.kind(), object.name()),
         Action::Restore(Edited::Pod { name, .. }) => format!("give Pod {name} its labels back"),
         Action::Restore(Edited::Revision { name, .. }) => format!("write ControllerRevision {name} as it was made"),
         Action::CreatePod { name, zone, .. } if zone.is_empty() => format!("make {name}"),
@@ -113,17 +113,6 @@ pub fn describe(action: &Action) -> String {
         }
         Action::ForgetKeys { .. } => "remove the keys of the cluster from etcd".to_owned(),
         Action::WritePolicy { policy } => format!("write version {} of the policy of rooms", policy.version),
-    }
-}
-
-/// The kind of an object.
-const fn what(object: &Object) -> &'static str {
-    match object {
-        Object::PodKeySecret { .. } => "Secret",
-        Object::ControllerRevision { .. } => "ControllerRevision",
-        Object::NetworkPolicy { .. } => "NetworkPolicy",
-        Object::Service { .. } => "Service",
-        Object::PodDisruptionBudget { .. } => "PodDisruptionBudget",
     }
 }
 

@@ -1,17 +1,20 @@
 //! Events: what was decided and done, for those who read `kubectl describe`. Never in anybody's way: one that the API
 //! server does not take is counted and forgotten.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource as _;
 use kube::runtime::events::{Event, EventType, Recorder};
-use throng_crds::ChatroomCluster;
+use throng_crds::{ChatroomCluster, ChatroomOperation};
 use throng_plan::plan::{Action, Because};
-use throng_plan::status::{Condition, Holds, OperationPhase};
+use throng_plan::status::{Condition, DrainStatus, Holds, OperationPhase, OperationStatus};
+use throng_plan::world::{Edited, Object};
 use tokio::time::timeout;
 use tracing::debug;
 
+use crate::apply::operations::Named;
 use crate::metrics::Metrics;
 
 /// Longest wait for the API server to take an Event.
@@ -23,16 +26,25 @@ const MOST_EVENTS: usize = 16;
 
 /// Reasons of Events about what was done, each with whether it is a warning, and its meaning. Those of conditions are told
 /// too, whenever one changes.
-pub const ACTIONS: [(&str, bool, &str); 9] = [
+pub const ACTIONS: [(&str, bool, &str); 10] = [
     ("PodMade", false, "A Pod was made."),
     ("PodServes", false, "A Pod was put into its Service."),
-    ("PodDraining", false, "A Pod was told to empty itself."),
+    ("PodDraining", false, "A Pod was told to empty itself. The note says why."),
     ("PodComesBack", false, "The drain of a Pod was taken back."),
     ("PodDeleted", false, "A Pod was deleted: it was empty, unused or over, or the cluster goes."),
     ("PodCutOff", true, "A Pod was deleted at the deadline of its drain, with the users that were still on it."),
     ("UsersAsked", false, "Some users of a gateway were asked to connect anew, so that a new revision gets its share."),
+    (
+        "PutBack",
+        false,
+        "Something that the operator owns was edited or deleted, and is as it was again. What changed while no operator ran is put back without an Event.",
+    ),
     ("OperationDone", false, "An operation has done what it was asked for."),
-    ("OperationFailed", true, "An operation could not be done, or another took its place. Its status says why."),
+    (
+        "OperationFailed",
+        true,
+        "An operation could not be done, or another took its place. Its status says why. Of a cluster that does not exist, or of an operation that cannot be followed, it is told on the operation.",
+    ),
 ];
 
 /// An Event to be told.
@@ -46,6 +58,32 @@ pub struct Told {
     pub note: String,
     /// The Pod that it is about, if it is about one: Events about different Pods are not counted as one.
     pub pod: Option<String>,
+}
+
+/// What was there when actions were planned: what an action means depends on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Before<'a> {
+    /// Drains that are under way, as the plan has them.
+    pub drains: &'a [DrainStatus],
+    /// Objects that were as they should be at the look before.
+    pub at_rest: &'a BTreeSet<Object>,
+}
+
+/// Objects that are as they should be: those that a plan does not write. They are what an edit or a deletion is told of at the
+/// next look. One that was and is to be written is kept until that is `done`.
+#[must_use]
+pub fn at_rest(
+    owned: &BTreeSet<Object>,
+    actions: &[Action],
+    before: &BTreeSet<Object>,
+    done: bool,
+) -> BTreeSet<Object> {
+    let written =
+        || actions.iter().filter_map(|action| if let Action::Apply(object) = action { Some(object) } else { None });
+    let is_written = |one: &Object| written().any(|other| (one.kind(), one.name()) == (other.kind(), other.name()));
+    let rests = owned.iter().filter(|one| !is_written(one));
+    let waits = written().filter(|one| !done && before.contains(one));
+    rests.chain(waits).cloned().collect()
 }
 
 /// What is told of conditions: each that changed its status or its reason.
@@ -83,9 +121,13 @@ pub fn is_bad(condition: &Condition) -> bool {
     condition.status != good
 }
 
-/// What is told of an action that was planned; nothing of what only repeats a condition.
+/// What is told of an action that was done; nothing of what only repeats a condition.
 #[must_use]
-pub fn of_action(action: &Action) -> Option<Told> {
+pub fn of_action(action: &Action, before: Before<'_>) -> Option<Told> {
+    let put_back = |kind: &str, name: &str, how: &str, pod: bool| {
+        let note = format!("{kind} {name} is as it was again: somebody {how} it");
+        Some(Told { warning: false, reason: "PutBack".to_owned(), note, pod: pod.then(|| name.to_owned()) })
+    };
     let told = |warning, reason: &str, pod: &String, note: String| {
         let note = format!("{pod} {note}");
         Some(Told { warning, reason: reason.to_owned(), note, pod: Some(pod.clone()) })
@@ -93,23 +135,42 @@ pub fn of_action(action: &Action) -> Option<Told> {
     match action {
         Action::CreatePod { name, .. } => told(false, "PodMade", name, "is made".to_owned()),
         Action::LabelServing { name, serving: true, .. } => told(false, "PodServes", name, "serves".to_owned()),
-        Action::DrainPod { name, .. } => told(false, "PodDraining", name, "is drained".to_owned()),
+        Action::DrainPod { name, uid, .. } => {
+            let drain = before.drains.iter().find(|drain| drain.uid == *uid);
+            let why = drain.map_or_else(String::new, |drain| format!(" ({:?}): {}", drain.cause, drain.why));
+            told(false, "PodDraining", name, format!("is drained{why}"))
+        }
+        Action::Apply(object) if before.at_rest.contains(object) => {
+            put_back(object.kind(), object.name(), "edited or deleted", false)
+        }
+        Action::Restore(edited @ Edited::Pod { .. }) => put_back("Pod", edited.name(), "edited", true),
+        Action::Restore(edited @ Edited::Revision { .. }) => {
+            put_back("ControllerRevision", edited.name(), "edited", false)
+        }
         Action::UndrainPod { name, .. } => told(false, "PodComesBack", name, "is not drained any more".to_owned()),
         Action::ShedUsers { name, users, .. } => {
             told(false, "UsersAsked", name, format!("asks {users} users to connect anew"))
         }
-        Action::WriteOperation { name, status, .. } if status.phase.is_final() => {
-            let done = status.phase == OperationPhase::Succeeded;
-            let reason = if done { "OperationDone" } else { "OperationFailed" }.to_owned();
-            let note = format!("{} {name}: {}", status.action, status.message);
-            Some(Told { warning: !done, reason, note, pod: None })
-        }
+        Action::WriteOperation { name, status, .. } => of_operation(name, status),
         Action::DeletePod { name, because: Because::Deadline, most_users_cut, .. } => {
             told(true, "PodCutOff", name, format!("goes at its deadline, with up to {most_users_cut} users"))
         }
-        Action::DeletePod { name, because, .. } => told(false, "PodDeleted", name, format!("goes: {because:?}")),
+        Action::DeletePod { name, because, .. } => {
+            told(false, "PodDeleted", name, format!("goes: {}", because.words()))
+        }
         _ => None,
     }
+}
+
+/// What is told of an operation; nothing before its end.
+#[must_use]
+pub fn of_operation(name: &str, status: &OperationStatus) -> Option<Told> {
+    let done = status.phase == OperationPhase::Succeeded;
+    let reason = if done { "OperationDone" } else { "OperationFailed" }.to_owned();
+    // Of one that could not be read, nobody knows what it asks for.
+    let what = if status.action.is_empty() { name.to_owned() } else { format!("{} {name}", status.action) };
+    let note = format!("{what}: {}", status.message);
+    status.phase.is_final().then_some(Told { warning: !done, reason, note, pod: None })
 }
 
 /// Tells the API server.
@@ -127,12 +188,21 @@ impl Teller {
     }
 
     /// Tells about a cluster, in a task of its own: nobody waits for it.
-    pub fn tell(&self, cluster: &ChatroomCluster, mut told: Vec<Told>) {
+    pub fn tell(&self, cluster: &ChatroomCluster, told: Vec<Told>) {
+        self.tell_about(cluster.object_ref(&()), told);
+    }
+
+    /// Tells about an operation that no cluster tells of.
+    pub fn tell_of(&self, operation: &Named<'_>, told: Option<Told>) {
+        self.tell_about(reference(operation), told.into_iter().collect());
+    }
+
+    fn tell_about(&self, about: ObjectReference, mut told: Vec<Told>) {
         if told.is_empty() {
             return;
         }
         told.truncate(MOST_EVENTS);
-        let (teller, about) = (self.clone(), cluster.object_ref(&()));
+        let teller = self.clone();
         tokio::spawn(async move {
             for Told { warning, reason, mut note, pod } in told {
                 truncate(&mut note);
@@ -158,6 +228,18 @@ impl Teller {
     }
 }
 
+/// An operation, which may be such as cannot be read.
+fn reference(operation: &Named<'_>) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(ChatroomOperation::api_version(&()).into_owned()),
+        kind: Some(ChatroomOperation::kind(&()).into_owned()),
+        name: Some(operation.name.to_owned()),
+        namespace: Some(operation.namespace.to_owned()),
+        uid: Some(operation.uid.to_owned()),
+        ..ObjectReference::default()
+    }
+}
+
 fn truncate(note: &mut String) {
     let mut end = note.len().min(MOST_NOTE);
     while !note.is_char_boundary(end) {
@@ -168,7 +250,7 @@ fn truncate(note: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use throng_plan::status::Utc;
+    use throng_plan::status::{DrainCause, Utc};
 
     use super::*;
 
@@ -211,14 +293,92 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_is_told_of_an_action_is_in_the_table_with_its_type() {
-        let deleted = |because| Action::DeletePod { name: "a".into(), uid: "u".into(), because, most_users_cut: 7 };
-        for (action, reason) in [(deleted(Because::Deadline), "PodCutOff"), (deleted(Because::Emptied), "PodDeleted")] {
-            let told = of_action(&action).unwrap();
-            assert_eq!(told.reason, reason);
-            assert!(ACTIONS.iter().any(|(known, warns, _)| (*known, *warns) == (reason, told.warning)), "{told:?}");
+    fn told(action: &Action, drains: &[DrainStatus], at_rest: &[Object]) -> Option<Told> {
+        let at_rest = at_rest.iter().cloned().collect();
+        let told = of_action(action, Before { drains, at_rest: &at_rest });
+        if let Some(told) = &told {
+            let row = (told.reason.as_str(), told.warning);
+            assert!(ACTIONS.iter().any(|(known, warns, _)| (*known, *warns) == row), "{told:?}");
         }
+        told
+    }
+
+    fn service(hash: &str) -> Object {
+        Object::Service { name: "live-gateway".into(), hash: hash.into() }
+    }
+
+    #[test]
+    fn what_is_told_of_a_pod_is_in_the_table_and_says_why() {
+        let deleted = |because| Action::DeletePod { name: "a".into(), uid: "u".into(), because, most_users_cut: 7 };
+        let cut = told(&deleted(Because::Deadline), &[], &[]).unwrap();
+        assert_eq!((cut.reason.as_str(), cut.warning), ("PodCutOff", true));
+        let gone = told(&deleted(Because::Emptied), &[], &[]).unwrap();
+        assert_eq!((gone.reason.as_str(), gone.note.as_str()), ("PodDeleted", "a goes: it is empty"));
+        let drain = DrainStatus {
+            pod: "a".into(),
+            uid: "u".into(),
+            cause: DrainCause::Cordoned,
+            why: "its node n takes no new Pods".into(),
+            since: Utc::default(),
+            deadline: Utc::default(),
+            users_at_start: 7,
+            users_left: 7,
+            operation: None,
+        };
+        let action = |uid: &str| Action::DrainPod {
+            name: "a".into(),
+            uid: uid.into(),
+            deadline: Utc::default(),
+            users_per_s: None,
+        };
+        let note = |uid| told(&action(uid), std::slice::from_ref(&drain), &[]).unwrap().note;
+        assert_eq!(note("u"), "a is drained (Cordoned): its node n takes no new Pods");
+        assert_eq!(note("v"), "a is drained", "that is another Pod");
+    }
+
+    #[test]
+    fn what_is_put_back_is_told_and_what_is_made_or_changed_is_not() {
+        let apply = |hash| Action::Apply(service(hash));
+        assert_eq!(told(&apply("1"), &[], &[]), None, "it was not there");
+        assert_eq!(told(&apply("2"), &[], &[service("1")]), None, "the spec asks for another");
+        let back = told(&apply("1"), &[], &[service("1")]).unwrap();
+        assert_eq!(back.reason, "PutBack");
+        assert_eq!(back.note, "Service live-gateway is as it was again: somebody edited or deleted it");
+        let (name, uid) = ("live-gateway-1-0".to_owned(), "u".to_owned());
+        let pod = told(&Action::Restore(Edited::Pod { name: name.clone(), uid: uid.clone() }), &[], &[]).unwrap();
+        assert_eq!(pod.pod.as_ref(), Some(&name), "Events about different Pods are not counted as one");
+        let revision = told(&Action::Restore(Edited::Revision { name: "live-1".into(), uid }), &[], &[]).unwrap();
+        assert_eq!((revision.reason.as_str(), revision.pod), ("PutBack", None));
+    }
+
+    #[test]
+    fn at_rest_is_what_is_not_written_and_what_could_not_be_written_is_told_later() {
+        let set = |objects: &[Object]| objects.iter().cloned().collect::<BTreeSet<_>>();
+        let write = [Action::Apply(service("1"))];
+        assert_eq!(at_rest(&set(&[service("1")]), &[], &set(&[]), true), set(&[service("1")]));
+        // It is being changed from what it was to what the spec asks for.
+        assert_eq!(at_rest(&set(&[service("0")]), &write, &set(&[service("0")]), true), set(&[]));
+        // Somebody has edited or deleted it.
+        let before = set(&[service("1")]);
+        for found in [set(&[service("")]), set(&[])] {
+            assert_eq!(at_rest(&found, &write, &before, true), set(&[]));
+            assert_eq!(at_rest(&found, &write, &before, false), before, "to be told when it is done");
+        }
+    }
+
+    #[test]
+    fn the_end_of_an_operation_is_told_on_it_if_no_cluster_does() {
+        let mut status = OperationStatus { action: "Drain".into(), message: "no cluster".into(), ..Default::default() };
+        assert_eq!(of_operation("d", &status), None);
+        status.phase = OperationPhase::Failed;
+        let failed = of_operation("d", &status).unwrap();
+        assert_eq!((failed.warning, failed.reason.as_str()), (true, "OperationFailed"));
+        assert_eq!(failed.note, "Drain d: no cluster");
+        status.action.clear();
+        assert_eq!(of_operation("d", &status).unwrap().note, "d: no cluster");
+        let about = reference(&Named { namespace: "show", name: "d", uid: "u" });
+        assert_eq!(about.api_version.as_deref(), Some("throng.dev/v1alpha1"));
+        assert_eq!((about.kind.as_deref(), about.uid.as_deref()), (Some("ChatroomOperation"), Some("u")));
     }
 
     #[test]

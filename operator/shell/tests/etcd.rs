@@ -10,6 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_server::EtcdServer;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use throng_core::Role;
 use throng_core::placement::{PlacedPod, Placement};
 use throng_crds::ChatroomCluster;
@@ -35,6 +38,12 @@ fn owner(cluster: &ChatroomCluster) -> Owner<'_> {
     Owner { namespace: "show", name: "live", uid: "c1", spec: &cluster.spec }
 }
 
+fn open(owner: &Owner<'_>, bell: &Arc<Notify>) -> Etcd {
+    let mut open = None;
+    Etcd::keep(&mut open, owner, &Secrets::default(), bell).unwrap();
+    open.unwrap()
+}
+
 const fn fence(leader_epoch: u64, after: Option<u64>) -> Fence {
     Fence { leader_epoch, after }
 }
@@ -49,8 +58,8 @@ fn document(leader_epoch: u64, pod: &str) -> Placement {
 async fn documents_are_written_under_the_epoch_of_the_leader_and_seen() {
     let server = EtcdServer::start();
     let cluster = cluster(&server.url());
-    let (bell, secrets) = (Arc::new(Notify::new()), Secrets::default());
-    let etcd = Etcd::keep(None, &owner(&cluster), &secrets, &bell).unwrap();
+    let bell = Arc::new(Notify::new());
+    let etcd = open(&owner(&cluster), &bell);
     let mut views = etcd.views();
     timeout(PATIENCE, views.wait_for(|view| view.health.is_healthy())).await.unwrap().unwrap();
     let epoch = etcd.registry.next_leader_epoch(known_epoch(&etcd.view())).await.unwrap();
@@ -80,8 +89,8 @@ async fn documents_are_written_under_the_epoch_of_the_leader_and_seen() {
 async fn a_document_that_cannot_be_read_counts_as_none() {
     let server = EtcdServer::start();
     let cluster = cluster(&server.url());
-    let (bell, secrets) = (Arc::new(Notify::new()), Secrets::default());
-    let etcd = Etcd::keep(None, &owner(&cluster), &secrets, &bell).unwrap();
+    let bell = Arc::new(Notify::new());
+    let etcd = open(&owner(&cluster), &bell);
     let epoch = etcd.registry.next_leader_epoch(0).await.unwrap();
     etcd.registry.put_placement(Role::Chatroom, "of a later version".into(), fence(epoch, None)).await.unwrap();
     let mut views = etcd.views();
@@ -95,34 +104,79 @@ async fn the_way_is_kept_until_it_changes_and_a_wrong_one_says_what_to_write() {
     let bell = Arc::new(Notify::new());
     let mut cluster = cluster("http://127.0.0.1:1");
     let secrets = Secrets::default();
-    let first = Etcd::keep(None, &owner(&cluster), &secrets, &bell).unwrap();
-    let views = first.views();
-    let same = Etcd::keep(Some(first), &owner(&cluster), &secrets, &bell).unwrap();
-    assert!(same.views().same_channel(&views));
+    let mut etcd = Some(open(&owner(&cluster), &bell));
+    let views = etcd.as_ref().unwrap().views();
+    Etcd::keep(&mut etcd, &owner(&cluster), &secrets, &bell).unwrap();
+    assert!(etcd.as_ref().unwrap().views().same_channel(&views));
     cluster.spec.etcd.endpoints = vec!["http://127.0.0.1:2".to_owned()];
-    let other = Etcd::keep(Some(same), &owner(&cluster), &secrets, &bell).unwrap();
-    assert!(!other.views().same_channel(&views));
-    let name = throng_crds::cluster::SecretRef { name: "etcd-user".into() };
-    cluster.spec.etcd.credentials_secret_ref = Some(name);
-    let error = Etcd::keep(None, &owner(&cluster), &secrets, &bell).err().unwrap();
-    assert!(error.contains("etcd-user") && error.contains("username"), "{error}");
-    cluster.spec.etcd.credentials_secret_ref = None;
+    Etcd::keep(&mut etcd, &owner(&cluster), &secrets, &bell).unwrap();
+    assert!(!etcd.as_ref().unwrap().views().same_channel(&views));
     cluster.spec.etcd.endpoints = vec!["https://etcd:2379".to_owned()];
-    assert!(Etcd::keep(None, &owner(&cluster), &secrets, &bell).is_ok(), "the authorities of the image are trusted");
+    assert!(
+        Etcd::keep(&mut None, &owner(&cluster), &secrets, &bell).is_ok(),
+        "the authorities of the image are trusted"
+    );
     cluster.spec.etcd.endpoints.push("http://etcd:2379".to_owned());
-    let error = Etcd::keep(None, &owner(&cluster), &secrets, &bell).err().unwrap();
+    let error = Etcd::keep(&mut etcd, &owner(&cluster), &secrets, &bell).unwrap_err();
     assert!(error.contains("begin all of them alike"), "{error}");
+    assert!(etcd.is_none(), "a way to another etcd is closed");
+}
+
+#[tokio::test]
+async fn what_becomes_of_a_secret_closes_no_way_that_is_open() {
+    fn user(entries: &[(&str, &str)]) -> Secret {
+        let data = entries.iter().map(|(name, text)| ((*name).to_owned(), ByteString(text.as_bytes().to_vec())));
+        let metadata = ObjectMeta { name: Some("etcd-user".into()), ..ObjectMeta::default() };
+        Secret { metadata, data: Some(data.collect()), ..Secret::default() }
+    }
+    let bell = Arc::new(Notify::new());
+    let mut cluster = cluster("http://127.0.0.1:1");
+    cluster.spec.etcd.credentials_secret_ref = Some(throng_crds::cluster::SecretRef { name: "etcd-user".into() });
+    let mut secrets = Secrets::default();
+    let mut etcd = None;
+    let keep = |etcd: &mut Option<Etcd>, secrets: &Secrets| Etcd::keep(etcd, &owner(&cluster), secrets, &bell);
+    let error = keep(&mut etcd, &secrets).unwrap_err();
+    assert!(error.contains("of the Secret etcd-user was not read yet") && etcd.is_none(), "{error}");
+    secrets.learn_unreadable("etcd-user", "403 Forbidden".into());
+    let error = keep(&mut etcd, &secrets).unwrap_err();
+    assert!(error.contains("names etcd-user, which cannot be read: 403 Forbidden"), "{error}");
+    assert!(!error.contains("stays in force"), "nothing was read before: {error}");
+
+    let good = user(&[("username", "throng"), ("password", "tangerine")]);
+    secrets.learn(good.clone());
+    keep(&mut etcd, &secrets).unwrap();
+    let views = etcd.as_ref().unwrap().views();
+    let missing = |secrets: &mut Secrets| secrets.learn_missing("etcd-user");
+    let incomplete = |secrets: &mut Secrets| secrets.learn(user(&[("password", "tangerine")]));
+    let empty = |secrets: &mut Secrets| secrets.learn(user(&[("username", "throng"), ("password", "")]));
+    let spoils: [(&dyn Fn(&mut Secrets), &str); 3] = [
+        (&missing, "names etcd-user: create that Secret"),
+        (&incomplete, "names etcd-user, which lacks the entry username: add it"),
+        (&empty, "names etcd-user, whose entry password is empty"),
+    ];
+    for (spoil, says) in spoils {
+        spoil(&mut secrets);
+        let error = keep(&mut etcd, &secrets).unwrap_err();
+        assert!(error.contains(says) && error.contains("what was read before stays in force"), "{error}");
+        assert!(etcd.as_ref().unwrap().views().same_channel(&views), "{says}");
+        secrets.learn(good.clone());
+        keep(&mut etcd, &secrets).unwrap();
+        assert!(etcd.as_ref().unwrap().views().same_channel(&views), "mended as it was: {says}");
+    }
+    secrets.learn(user(&[("username", "throng"), ("password", "another")]));
+    keep(&mut etcd, &secrets).unwrap();
+    assert!(!etcd.as_ref().unwrap().views().same_channel(&views), "what can be used is");
 }
 
 #[tokio::test]
 async fn a_cluster_that_goes_leaves_no_key_and_its_neighbours_are_not_touched() {
     let server = EtcdServer::start();
     let cluster = cluster(&server.url());
-    let (bell, secrets) = (Arc::new(Notify::new()), Secrets::default());
-    let etcd = Etcd::keep(None, &owner(&cluster), &secrets, &bell).unwrap();
+    let bell = Arc::new(Notify::new());
+    let etcd = open(&owner(&cluster), &bell);
     // Its name begins like that of the one that goes.
     let other = Owner { namespace: "show", name: "live-2", uid: "c2", spec: &cluster.spec };
-    let other = Etcd::keep(None, &other, &secrets, &bell).unwrap();
+    let other = open(&other, &bell);
     for etcd in [&etcd, &other] {
         let epoch = etcd.registry.next_leader_epoch(0).await.unwrap();
         etcd.registry.put_placement(Role::Message, document(epoch, "a").encode(), fence(epoch, None)).await.unwrap();

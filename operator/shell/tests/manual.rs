@@ -7,6 +7,7 @@ use std::path::Path;
 
 use throng_operator::cluster::statements;
 use throng_operator::{events, metrics};
+use throng_plan::plan::End;
 use throng_plan::status::{Condition, Holds, Utc};
 
 const HEAD: &str = "\n| Name | Kind | Of | Status or type | Meaning, and what to do |\n|---|---|---|---|---|\n";
@@ -42,6 +43,10 @@ fn table() -> String {
     }
     for flaw in statements::FLAWS {
         condition(flaw.as_str(), &[("SpecValid", Holds::False)], flaw.meaning(), &mut table);
+    }
+    for End { kind, reason, meaning, .. } in throng_plan::plan::ENDS {
+        let of = format!("{kind} of a ChatroomOperation");
+        writeln!(table, "| `{reason}` | condition | {of} | {:?} | {meaning} |", Holds::True).unwrap();
     }
     for (reason, warns, meaning) in events::ACTIONS {
         let type_ = if warns { "Warning" } else { "Normal" };

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use throng_core::{Millis, Role};
 use throng_plan::World;
+use throng_plan::pools::Pools;
 use throng_plan::spec::{Operation, ShapeHash};
 use throng_plan::status::{ClusterStatus, OperationStatus, Utc};
 use throng_plan::world::{Cluster, Edited, Node, Object as Owned, Phase, Pod, Registry, Rendered, Revision, Sample};
@@ -104,6 +105,7 @@ fn node(found: &Object) -> Node {
         labels: [("pool".to_owned(), found.field("labels.pool").to_owned())].into(),
         cordoned: found.field("spec.unschedulable") == "true",
         taints: if taint.is_empty() { BTreeSet::new() } else { [taint.to_owned()].into() },
+        refuses: Pools::default(),
         ready: found.state("ready") == "true",
         since: Utc(Millis(found.state("since").parse().unwrap_or(0))),
     }

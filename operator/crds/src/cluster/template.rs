@@ -26,7 +26,7 @@ pub struct Template {
     /// Rules of scheduling, as in `kubectl explain pod.spec.affinity`.
     #[serde(skip_serializing_if = "is_default")]
     pub affinity: Affinity,
-    /// How Pods of the pool are spread. At first over zones, as well as it goes.
+    /// How Pods of the pool are spread. At first over zones and over nodes, as well as it goes.
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["topologyKey"]))]
     pub topology_spread: Vec<Spread>,
     /// Name of their `PriorityClass`.
@@ -54,11 +54,8 @@ impl Default for Template {
             node_selector: BTreeMap::new(),
             tolerations: Vec::new(),
             affinity: Affinity::default(),
-            topology_spread: vec![Spread {
-                topology_key: "topology.kubernetes.io/zone".into(),
-                max_skew: 1,
-                when_unsatisfiable: Unsatisfiable::ScheduleAnyway,
-            }],
+            // Whoever names one spread loses those that the scheduler has on its own, over nodes among them.
+            topology_spread: ["topology.kubernetes.io/zone", "kubernetes.io/hostname"].map(Spread::over).into(),
             priority_class_name: None,
             image_pull_secrets: Vec::new(),
             labels: BTreeMap::new(),
@@ -85,6 +82,14 @@ pub struct Spread {
     /// What to do with a Pod that would differ more: `ScheduleAnyway` or `DoNotSchedule`.
     #[serde(default)]
     pub when_unsatisfiable: Unsatisfiable,
+}
+
+impl Spread {
+    /// As even as it goes over the values of a node label.
+    #[must_use]
+    pub fn over(label: &str) -> Self {
+        Self { topology_key: label.into(), max_skew: 1, when_unsatisfiable: Unsatisfiable::ScheduleAnyway }
+    }
 }
 
 const fn one() -> u32 {

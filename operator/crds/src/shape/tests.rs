@@ -125,15 +125,39 @@ fn a_default_written_out_is_the_same_shape() {
     assert_eq!(hash(&spec(stored["spec"].clone())), unchanged);
 }
 
+/// As an API server stored it when Pods were spread over zones alone.
+fn first() -> Value {
+    let mut object = minimal();
+    let zones =
+        json!([{"topologyKey": "topology.kubernetes.io/zone", "maxSkew": 1, "whenUnsatisfiable": "ScheduleAnyway"}]);
+    for pool in ["gateway", "chatroom", "message"] {
+        object[pool] = json!({"template": {"topologySpread": zones}});
+    }
+    object
+}
+
+#[test]
+fn a_default_that_has_changed_is_another_shape_and_the_first_one_is_none() {
+    let (first, now) = (spec(first()), spec(minimal()));
+    assert_ne!(first.chatroom.template, now.chatroom.template);
+    assert_ne!(hash(&first), hash(&now), "its Pods are others");
+    let keys = |spec: &ChatroomClusterSpec| -> Vec<String> {
+        spec.chatroom.template.topology_spread.iter().map(|spread| spread.topology_key.clone()).collect()
+    };
+    assert_eq!(keys(&now), ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]);
+}
+
 /// Changing this value gives every running cluster a new revision when the operator is upgraded.
 #[test]
 fn hashes_stay_what_they_are_from_one_version_to_the_next() {
-    let mut object = minimal();
+    let mut object = first();
     assert_eq!(hash(&spec(object.clone())).as_str(), GOLDEN_MINIMAL);
     object["gateway"] =
         json!({"template": {"labels": {"team": "live"}, "topologySpread": []}, "settings": {"reactors": "2"}});
     assert_eq!(hash(&spec(object)).as_str(), GOLDEN_LARGER);
+    assert_eq!(hash(&spec(minimal())).as_str(), GOLDEN_SPREAD);
 }
 
 const GOLDEN_MINIMAL: &str = "1b6c17cff634aedbf6c38d8eab1cea2d";
+const GOLDEN_SPREAD: &str = "7055d426abba7baa5cee32b1772eef3b";
 const GOLDEN_LARGER: &str = "3fddaeaff7a49ae497ba46166c41a170";

@@ -8,6 +8,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionVersion,
 };
 use throng_crds::rules::Kind;
+use throng_crds::validate::Reason as Flaw;
 use throng_crds::{ChatroomCluster, GROUP, VERSION, schema};
 use throng_operator::cluster::secrets::Secrets;
 use throng_operator::cluster::statements;
@@ -20,8 +21,8 @@ use crate::error::Error;
 use crate::overview::is_bad;
 use crate::text::{ago, span};
 
-/// How to install the kinds.
-const INSTALL: &str = "throng crds | kubectl apply --server-side -f -";
+/// How to install the kinds. Helm first: what somebody applied by hand it takes over only when it is told to.
+const INSTALL: &str = "helm upgrade --install throng-crds helm/throng-crds, or if nobody here uses Helm: throng crds | kubectl apply --server-side -f -";
 
 /// Name of the definition of a kind.
 #[must_use]
@@ -139,7 +140,9 @@ pub fn conditions(cluster: &ChatroomCluster) -> Vec<Finding> {
 fn meaning(reason: &str) -> &'static str {
     let planner = throng_plan::plan::Reason::ALL.into_iter().find(|known| known.as_str() == reason);
     let shell = statements::Reason::ALL.into_iter().find(|known| known.as_str() == reason);
-    planner.map(throng_plan::plan::Reason::meaning).or(shell.map(statements::Reason::meaning)).unwrap_or_default()
+    let flaw = statements::FLAWS.into_iter().find(|known| known.as_str() == reason);
+    let own = planner.map(throng_plan::plan::Reason::meaning).or(shell.map(statements::Reason::meaning));
+    own.or(flaw.map(Flaw::meaning)).unwrap_or_default()
 }
 
 /// Whether the Secrets that a cluster names are there and of use. One that may not be read is believed to the operator, if it has looked.

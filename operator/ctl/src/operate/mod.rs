@@ -17,8 +17,9 @@ use std::time::Duration;
 use args::{Common, DrainArgs, PlainArgs, RollbackArgs};
 use follow::{End, Progress};
 use intent::Intent;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt as _;
+use kube::api::Api;
 use preview::Preview;
 use throng_crds::ChatroomOperation;
 use throng_operator::names;
@@ -75,9 +76,15 @@ async fn plain(common: &Common, cluster: Option<&str>, intent: &Intent) -> Resul
 async fn see(reach: &Reach, name: Option<&str>) -> Result<Seen, Error> {
     let cluster = reach.cluster(name).await?;
     let label = format!("{}={}", names::CLUSTER, cluster.name_any());
-    let (pods, operations) = futures::join!(reach.list::<Pod>(&label), reach.list::<ChatroomOperation>(""));
+    let every_node = Api::<Node>::all(reach.client.clone());
+    let (pods, operations, nodes) = futures::join!(
+        reach.list::<Pod>(&label),
+        reach.list::<ChatroomOperation>(""),
+        reach.list_of(&every_node, "", None)
+    );
     let words = |error: Error| error.to_string();
-    Ok(Seen::of(&cluster, &pods.map_err(words), &operations.map_err(words), now()))
+    let (pods, operations, nodes) = (pods.map_err(words), operations.map_err(words), nodes.map_err(words));
+    Ok(Seen::of(&cluster, &pods, &operations, &nodes, now()))
 }
 
 /// Shows, asks, creates, follows.

@@ -13,6 +13,10 @@ use crate::overview::pods::{PodView, State};
 use crate::overview::pools::PoolView;
 use crate::text::{count, left, many};
 
+/// What is said of the Pods of a zone to whoever may not list nodes.
+const MADE_FOR: &str =
+    "nodes may not be listed, so these are the Pods that were made for the zone; those on its nodes are emptied";
+
 /// What would happen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Preview {
@@ -216,6 +220,9 @@ fn drain(target: &Target, overview: &Overview) -> Result<Preview, Error> {
         Some(pods) => {
             preview.lines = pods.iter().map(|(role, pod)| pod_line(*role, pod, overview)).collect();
             preview.warnings = doubts(pods, overview);
+            if matches!(target, Target::Zone(_)) && !overview.nodes_listed {
+                preview.warnings.push(MADE_FOR.to_owned());
+            }
         }
     }
     let deadline = &overview.drain_deadline;

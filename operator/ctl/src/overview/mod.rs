@@ -73,6 +73,8 @@ pub struct Overview {
     pub drain_deadline: String,
     /// Pods could be listed; else only those that are drained are shown.
     pub pods_listed: bool,
+    /// Nodes could be listed; else the zone of a Pod is the one that it was made for.
+    pub nodes_listed: bool,
     /// Why the cluster is as it is, most important line first.
     pub why: Vec<String>,
     /// What could not be seen, and what to do about it.
@@ -140,6 +142,7 @@ impl Overview {
             conditions: conditions.cloned().collect(),
             drain_deadline: spec.drain.deadline.to_string(),
             pods_listed: seen.pods.is_ok(),
+            nodes_listed: seen.nodes.is_ok(),
             notes: notes::notes(seen, &status),
             why: status.why,
             revisions: status.revisions,

@@ -27,6 +27,10 @@ pub(super) fn notes(seen: &Seen, status: &ClusterStatus) -> Vec<String> {
         notes.push(format!("no operator has written anything for {silent}, so this may be old: throng check"));
     }
     notes.extend(seen.pods.as_ref().err().map(|why| format!("Pods are not shown: {why}")));
+    let no_nodes = seen.nodes.as_ref().err().filter(|_| seen.pods.is_ok());
+    notes.extend(
+        no_nodes.map(|why| format!("zones are those that Pods were made for, not those that they run in: {why}")),
+    );
     notes.extend(seen.operations.as_ref().err().map(|why| format!("operations are not shown: {why}")));
     notes
 }

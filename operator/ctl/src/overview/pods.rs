@@ -8,7 +8,7 @@ use serde::Serialize;
 use throng_core::Role;
 use throng_operator::snapshot::pod::pod as read;
 use throng_plan::status::{DrainStatus, Utc};
-use throng_plan::world::Pod;
+use throng_plan::world::{Node, Pod};
 
 use crate::text::Tone;
 
@@ -22,7 +22,7 @@ pub struct PodView {
     pub revision: Option<u64>,
     /// The node that it runs on.
     pub node: Option<String>,
-    /// The zone that it was made for; empty: any, or not known.
+    /// The zone of its node; while it has none, or nodes could not be read, the one that it was made for. Empty: not known.
     pub zone: String,
     /// What it does.
     pub state: State,
@@ -85,14 +85,19 @@ impl fmt::Display for State {
 
 /// The Pods of a pool, by revision and index. Without the right to list Pods, those that are drained, which the status names.
 #[must_use]
-pub fn pods(cluster: &str, role: Role, pods: Option<&[k8s::Pod]>, drains: &[DrainStatus]) -> Vec<PodView> {
+pub fn pods(
+    cluster: &str,
+    role: Role,
+    pods: Option<&[k8s::Pod]>,
+    nodes: &BTreeMap<String, Node>,
+    drains: &[DrainStatus],
+) -> Vec<PodView> {
     let Some(pods) = pods else {
         let begin = format!("{cluster}-{role}-");
         return drains.iter().filter(|drain| drain.pod.starts_with(&begin)).map(only_drain).collect();
     };
-    let nodes = BTreeMap::new();
     let mut found: Vec<(String, Pod)> =
-        pods.iter().filter_map(|pod| read(pod, cluster, &nodes)).filter(|(_, pod)| pod.role == role).collect();
+        pods.iter().filter_map(|pod| read(pod, cluster, nodes)).filter(|(_, pod)| pod.role == role).collect();
     found.sort_by_key(|(_, pod)| (pod.revision, pod.index));
     found.into_iter().map(|(name, pod)| view(name, pod, drains)).collect()
 }

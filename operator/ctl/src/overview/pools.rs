@@ -1,8 +1,11 @@
 //! Pools as people see them: sizes, users, and the number that makes the pressure.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use throng_core::Role;
 use throng_crds::ChatroomClusterSpec;
+use throng_operator::snapshot::node;
 use throng_plan::pools::Pools;
 use throng_plan::status::{ClusterStatus, PoolStatus};
 use throng_plan::world::sample::users_load;
@@ -54,6 +57,8 @@ pub struct PerPod {
 pub(super) fn pools(seen: &Seen, status: &ClusterStatus) -> Pools<PoolView> {
     let name = seen.cluster.metadata.name.as_deref().unwrap_or_default();
     let listed = seen.pods.as_ref().ok().map(Vec::as_slice);
+    let nodes: BTreeMap<_, _> =
+        seen.nodes.iter().flatten().filter_map(|node| node::node(node, &seen.cluster.spec)).collect();
     Pools::from_fn(|role| {
         let pool = status.pools.of(role);
         let (min, max) = bounds(&seen.cluster.spec, role);
@@ -67,7 +72,7 @@ pub(super) fn pools(seen: &Seen, status: &ClusterStatus) -> Pools<PoolView> {
             pressure_percent: pool.pressure_percent,
             per_pod: per_pod(pool, role, users_target(&seen.cluster.spec, role)),
             why: pool.why.clone(),
-            pods: pods(name, role, listed, &status.drains),
+            pods: pods(name, role, listed, &nodes, &status.drains),
         }
     })
 }

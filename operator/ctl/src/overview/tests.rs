@@ -118,6 +118,6 @@ fn pods_and_operations_of_others_are_not_shown() {
     let mut elsewhere = seen.pods.as_ref().unwrap()[0].clone();
     elsewhere.metadata.namespace = Some("other".into());
     seen.pods.as_mut().unwrap().push(elsewhere);
-    let of = Seen::of(&seen.cluster, &seen.pods, &seen.operations, seen.now);
+    let of = Seen::of(&seen.cluster, &seen.pods, &seen.operations, &seen.nodes, seen.now);
     assert_eq!(of.pods.unwrap().len(), 6);
 }

@@ -1,7 +1,7 @@
 //! An overview as a tree of lines.
 
 use throng_core::Role;
-use throng_plan::status::{Condition, EventPhase, EventStatus, Holds, OperationPhase, RolloutPhase, Utc};
+use throng_plan::status::{Condition, DrainCause, EventPhase, EventStatus, Holds, OperationPhase, RolloutPhase, Utc};
 
 use super::pods::{PodView, State};
 use super::pools::PoolView;
@@ -157,14 +157,31 @@ fn pod_line(pod: &PodView, now: Utc) -> Branch {
         Cell::new(Tone::Busy, restarts),
     ];
     let drain = pod.drain.iter().map(|drain| {
-        let cause = format!("{:?}", drain.cause);
+        let cause = cause(drain.cause);
         Branch::of(vec![
             Cell::new(Tone::Busy, format!("{} of {} users left", count(drain.users_left), count(drain.users_at_start))),
             Cell::plain(format!("deadline: {}", left(drain.deadline, now))),
-            Cell::new(Tone::Dim, if drain.why.is_empty() { cause } else { format!("{cause}: {}", drain.why) }),
+            Cell::new(
+                Tone::Dim,
+                if drain.why.is_empty() { cause.to_owned() } else { format!("{cause}: {}", drain.why) },
+            ),
         ])
     });
     Branch::row(cells).with(drain.collect())
+}
+
+/// What a Pod is emptied for, in words.
+const fn cause(cause: DrainCause) -> &'static str {
+    match cause {
+        DrainCause::ScaleIn => "scaled in",
+        DrainCause::Cordoned => "node cordoned",
+        DrainCause::Tainted => "node tainted",
+        DrainCause::Eviction => "evicted",
+        DrainCause::Deleted => "cluster deleted",
+        DrainCause::Rollout => "rollout",
+        DrainCause::Rollback => "rollback",
+        DrainCause::Operation => "asked for",
+    }
 }
 
 fn moves(overview: &Overview) -> Option<Branch> {

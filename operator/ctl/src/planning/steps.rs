@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use throng_plan::plan::{Action, Because};
+use throng_plan::plan::Action;
 use throng_plan::status::Utc;
 use throng_plan::world::Object;
 
@@ -32,7 +32,7 @@ fn words(action: &Action, now: Utc) -> Option<(String, Option<String>)> {
         Action::SetFinalizer => return Some(("put the finalizer on the cluster".to_owned(), None)),
         Action::RemoveFinalizer => return Some(("let the cluster go".to_owned(), None)),
         Action::Apply(Object::ControllerRevision { number, .. }) => (format!("store revision {number}"), None),
-        Action::Apply(object) => (format!("write {}", kind(object)), Some(object.name().to_owned())),
+        Action::Apply(object) => (format!("write {}", object.kind()), Some(object.name().to_owned())),
         Action::CreatePod { name, role, revision, .. } => {
             (format!("make {role} Pods of revision {revision}"), Some(name.clone()))
         }
@@ -42,7 +42,7 @@ fn words(action: &Action, now: Utc) -> Option<(String, Option<String>)> {
             } else {
                 String::new()
             };
-            (format!("delete ({}{cut})", because_words(*because)), Some(name.clone()))
+            (format!("delete ({}{cut})", because.words()), Some(name.clone()))
         }
         Action::DrainPod { name, deadline, .. } => {
             (format!("drain, deadline: {}", left(*deadline, now)), Some(name.clone()))
@@ -54,26 +54,6 @@ fn words(action: &Action, now: Utc) -> Option<(String, Option<String>)> {
         _ => return None,
     };
     Some((what, name))
-}
-
-const fn because_words(because: Because) -> &'static str {
-    match because {
-        Because::Emptied => "it is empty",
-        Because::Deadline => "its drain is over",
-        Because::Unused => "nobody is on it",
-        Because::Failed => "it has ended",
-        Because::ClusterDeleted => "the cluster goes",
-    }
-}
-
-const fn kind(object: &Object) -> &'static str {
-    match object {
-        Object::PodKeySecret { .. } => "Secret",
-        Object::ControllerRevision { .. } => "ControllerRevision",
-        Object::NetworkPolicy { .. } => "NetworkPolicy",
-        Object::Service { .. } => "Service",
-        Object::PodDisruptionBudget { .. } => "PodDisruptionBudget",
-    }
 }
 
 fn line(what: &str, names: &[String]) -> String {

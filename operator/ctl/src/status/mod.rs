@@ -4,7 +4,7 @@ mod watch;
 
 use std::process::ExitCode;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::Api;
 use throng_crds::{ChatroomCluster, ChatroomOperation};
 use throng_operator::names;
@@ -27,7 +27,8 @@ use crate::text::Branch;
   throng status -A                 of all namespaces
 
 It needs the right to get and list chatroomclusters and chatroomoperations (role throng-view,
-part of view), and shows Pods to those who may list them (role view). Reasons of conditions are
+part of view), and shows Pods to those who may list them (role view), with
+the zones of their nodes to those who may list nodes. Reasons of conditions are
 explained in docs/operator.md.")]
 pub struct StatusArgs {
     /// Name of the cluster; all of the namespace without it.
@@ -74,6 +75,7 @@ struct Found {
     clusters: Vec<ChatroomCluster>,
     pods: Readable<Pod>,
     operations: Readable<ChatroomOperation>,
+    nodes: Readable<Node>,
 }
 
 /// Shows it.
@@ -119,6 +121,10 @@ impl Scope {
         if self.all { Api::all(self.reach.client.clone()) } else { self.reach.api() }
     }
 
+    fn nodes(&self) -> Api<Node> {
+        Api::all(self.reach.client.clone())
+    }
+
     /// The namespace that a refusal names.
     fn namespace(&self) -> Option<&str> {
         (!self.all).then_some(self.reach.namespace.as_str())
@@ -142,19 +148,22 @@ impl Scope {
         }
         let (label, namespace) = (self.label(), self.namespace());
         let (pods, operations) = (self.api::<Pod>(), self.api::<ChatroomOperation>());
-        let (pods, operations) = futures::join!(
+        let nodes = self.nodes();
+        let (pods, operations, nodes) = futures::join!(
             self.reach.list_of(&pods, &label, namespace),
-            self.reach.list_of(&operations, "", namespace)
+            self.reach.list_of(&operations, "", namespace),
+            self.reach.list_of(&nodes, "", None)
         );
         let words = |error: Error| error.to_string();
-        Ok(Found { clusters, pods: pods.map_err(words), operations: operations.map_err(words) })
+        let (pods, operations, nodes) = (pods.map_err(words), operations.map_err(words), nodes.map_err(words));
+        Ok(Found { clusters, pods, operations, nodes })
     }
 }
 
 impl Found {
     /// By namespace and name.
     fn overviews(&self, now: Utc) -> Vec<Overview> {
-        let of = |cluster| Overview::of(&Seen::of(cluster, &self.pods, &self.operations, now));
+        let of = |cluster| Overview::of(&Seen::of(cluster, &self.pods, &self.operations, &self.nodes, now));
         let mut all: Vec<Overview> = self.clusters.iter().map(of).collect();
         all.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         all

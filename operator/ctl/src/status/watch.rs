@@ -143,7 +143,8 @@ impl Stores {
     fn found(&self, before: &Found) -> Found {
         let pods = self.pods.as_ref().map_or_else(|| before.pods.clone(), |store| Ok(owned(store)));
         let operations = self.operations.as_ref().map_or_else(|| before.operations.clone(), |store| Ok(owned(store)));
-        Found { clusters: owned(&self.clusters), pods, operations }
+        // Nodes hardly change: on one that came later, a Pod is in the zone that it was made for.
+        Found { clusters: owned(&self.clusters), pods, operations, nodes: before.nodes.clone() }
     }
 }
 

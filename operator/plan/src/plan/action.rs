@@ -145,3 +145,17 @@ pub enum Because {
     /// The cluster goes.
     ClusterDeleted,
 }
+
+impl Because {
+    /// Why, in words.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Emptied => "it is empty",
+            Self::Deadline => "its drain is over",
+            Self::Unused => "nobody is on it",
+            Self::Failed => "it has ended",
+            Self::ClusterDeleted => "the cluster goes",
+        }
+    }
+}

@@ -18,7 +18,7 @@ pub(super) fn create(look: &Look<'_>, role: Role, revision: u64, seats: &[Seat<'
         seats.iter().filter(|seat| seat.pod.revision == revision).map(|seat| seat.pod.index).collect();
     let members = world.registry.iter().flat_map(|registry| registry.members.values());
     let named: BTreeSet<&str> = members.map(|member| member.pod.as_str()).collect();
-    let mut zones = zones(look, seats);
+    let mut zones = zones(look, role, seats);
     let free = (0..).filter(|index| !taken.contains(index)).map(|index| {
         let name = pod_name(&world.cluster.name, role, revision, index);
         (index, name)
@@ -31,12 +31,13 @@ pub(super) fn create(look: &Look<'_>, role: Role, revision: u64, seats: &[Seat<'
     free.take(count as usize).map(create).collect()
 }
 
-/// Zones that take Pods, with the Pods that stay there.
-fn zones<'a>(look: &Look<'a>, seats: &[Seat<'a>]) -> BTreeMap<&'a str, usize> {
+/// Zones that take Pods of this pool, with those that stay there.
+fn zones<'a>(look: &Look<'a>, role: Role, seats: &[Seat<'a>]) -> BTreeMap<&'a str, usize> {
     let world = look.world;
     let open = world.nodes.values().filter(|node| {
         let closed = look.course.operations.closed_zones.contains(&node.zone);
-        node.ready && !closed && !node.cordoned && !node.is_tainted(&world.spec.drain.taints)
+        let takes = !*node.refuses.of(role);
+        node.ready && takes && !closed && !node.cordoned && !node.is_tainted(&world.spec.drain.taints)
     });
     let mut zones: BTreeMap<&str, usize> = open.map(|node| (node.zone.as_str(), 0)).collect();
     for seat in seats.iter().filter(|seat| seat.stays() && seat.unfit.is_none()) {

@@ -162,6 +162,13 @@ impl<'a> Seat<'a> {
         Self { name, pod, state, member, load, unfit, drain: None, part, keep, routed, healthy }
     }
 
+    /// Somebody deleted or evicted it while it was used, and its process empties itself. One whose process is gone has nobody any
+    /// more.
+    pub(super) fn is_evicted(&self, world: &World) -> bool {
+        let answers = self.member.is_some() || world.registry.is_none();
+        self.state == State::Going && self.drain.is_none() && !self.load.is_nothing() && answers
+    }
+
     /// Whether it counts towards the size of its pool, or does until it is drained.
     pub(super) fn stays(&self) -> bool {
         self.state == State::Live && self.drain.is_none() && !self.is_parked()

@@ -2,6 +2,7 @@
 
 use super::census::{Census, Seat, State};
 use super::size::{Silence, TooHot};
+use super::words::{are, pods};
 use super::{Draft, Look, Reason};
 use crate::status::{Condition, Holds, PoolStatus, RolloutPhase, RolloutStatus, set_condition};
 
@@ -18,14 +19,13 @@ pub(super) fn write(
     conditions: &mut Vec<Condition>,
     look: &Look<'_>,
     census: &Census<'_>,
-    pools: &crate::pools::Pools<PoolStatus>,
+    all: &crate::pools::Pools<PoolStatus>,
     draft: &Draft,
 ) {
-    let counts: Vec<String> =
-        pools.iter().map(|(role, pool)| format!("{role} {}/{}", pool.ready, pool.wanted)).collect();
+    let counts: Vec<String> = all.iter().map(|(role, pool)| format!("{role} {}/{}", pool.ready, pool.wanted)).collect();
     let counts = counts.join(", ");
-    let missing = pools.iter().any(|(_, pool)| pool.ready < pool.wanted);
-    let down = pools.iter().any(|(_, pool)| pool.ready == 0);
+    let missing = all.iter().any(|(_, pool)| pool.ready < pool.wanted);
+    let down = all.iter().any(|(_, pool)| pool.ready == 0);
     let statements = [
         ready(look, missing, down, &counts),
         progressing(look, census, missing, &counts, draft),
@@ -62,17 +62,21 @@ fn ready(look: &Look<'_>, missing: bool, down: bool, counts: &str) -> Statement 
 }
 
 fn progressing(look: &Look<'_>, census: &Census<'_>, missing: bool, counts: &str, draft: &Draft) -> Statement {
-    let draining = census.draining();
+    let evicted = census.all().filter(|seat| seat.is_evicted(look.world)).count();
+    let (draining, waiting) = ((census.draining() + evicted) as u64, draft.waiting.pods as u64);
+    let waits = || format!("{} {} to be emptied", pods(waiting), if waiting == 1 { "waits" } else { "wait" });
     let (rooms, users) = draft.known_away();
     let (reason, message) = match () {
         () if look.world.cluster.deleted_at.is_some() => {
-            (Reason::Deleting, format!("{} Pods left", census.all().count()))
+            (Reason::Deleting, format!("{} left", pods(census.all().count() as u64)))
         }
         () if look.world.spec.paused => (Reason::Paused, String::new()),
         () if let Some(message) = rolling_back(look) => (Reason::RollingBack, message),
         () if let Some(message) = rolling_out(look) => (Reason::RollingOut, message),
         () if missing => (Reason::PodsStarting, format!("serving: {counts}")),
-        () if draining > 0 => (Reason::Draining, format!("{draining} Pods are being emptied")),
+        () if draining > 0 => (Reason::Draining, format!("{} {} being emptied", pods(draining), are(draining))),
+        () if waiting > 0 && draft.waiting.start => (Reason::PodsStarting, format!("{} until others serve", waits())),
+        () if waiting > 0 => (Reason::Draining, waits()),
         () if rooms + users > 0 => (Reason::SlotsMoving, format!("{rooms} slots of rooms, {users} of users")),
         () => (Reason::AtRest, String::new()),
     };
@@ -155,7 +159,7 @@ fn rolled_back(look: &Look<'_>) -> Statement {
 }
 
 fn blocked(draft: &Draft) -> Statement {
-    let first = draft.blocked.first().cloned();
+    let first = draft.blocked.iter().chain(&draft.waiting.blocked).next().cloned();
     let holds = first.is_some();
     let (reason, message) = first.unwrap_or((Reason::NothingWaits, String::new()));
     Statement { kind: "DrainBlocked", holds, reason, message }

@@ -1,5 +1,6 @@
 //! A plan while it is being made: actions by the part of a look that they belong to.
 
+use super::waiting::Waiting;
 use super::{Action, Reason};
 
 /// Actions in the order of their parts. What adds capacity comes before what takes it away.
@@ -23,8 +24,10 @@ pub(super) struct Draft {
     pub(super) last: Vec<Action>,
     /// One line for each decision.
     pub(super) why: Vec<String>,
-    /// What cannot be made, placed or drained now, and why.
+    /// What cannot be made or placed now, and why; drains for which there is no room in the status.
     pub(super) blocked: Vec<(Reason, String)>,
+    /// Pods that should go and stay for now.
+    pub(super) waiting: Waiting,
     /// Slots of rooms and of users that are not where they should be; none where nothing says where that is: without a registry,
     /// and while a pool has no Pod to place.
     pub(super) slots_away: (Option<u32>, Option<u32>),

@@ -7,6 +7,7 @@
 use throng_core::Role;
 
 use super::census::{Census, Seat, State};
+use super::words::{are, pods};
 use super::{Action, Because, Draft, Look};
 use crate::status::{DrainCause, DrainStatus, MAX_COUNT, Utc};
 
@@ -43,7 +44,8 @@ pub(super) fn plan(look: &Look<'_>, census: &mut Census<'_>, draft: &mut Draft) 
         let over = Utc(deadline.0 + GRACE_MS);
         go(look, Utc(since.0 + REGISTRY_MS).max(over), since, draft);
     } else {
-        draft.why.push(format!("the cluster is deleted: {} Pods are left", census.all().count()));
+        let left = census.all().count() as u64;
+        draft.why.push(format!("the cluster is deleted: {} {} left", pods(left), are(left)));
     }
 }
 

@@ -5,7 +5,7 @@
 //! [`size`] says how many Pods each pool wants; [`pool`] brings the two together, with [`birth`] for
 //! new Pods and [`leave`] for those that go; [`slots`] writes placements, [`policy`] what Pods
 //! follow while they run, [`objects`] what else is owned, [`prune`] forgets old revisions, [`report`] writes the
-//! status with its [`conditions`]. [`farewell`] is the other way: a cluster that is to be deleted.
+//! status with its [`conditions`]; [`telling`] and [`waiting`] find the words. [`farewell`] is the other way: a cluster that is to be deleted.
 
 pub mod action;
 mod birth;
@@ -25,12 +25,15 @@ mod report;
 mod revision;
 mod size;
 mod slots;
+mod telling;
+mod waiting;
+mod words;
 
 pub use action::{Action, Because};
 use census::Census;
 use course::Course;
 use draft::Draft;
-pub use operations::{refused, stray};
+pub use operations::{ENDS, End, refused, stray};
 pub use reason::Reason;
 use serde::{Deserialize, Serialize};
 use size::Wanted;
@@ -107,6 +110,5 @@ fn live<'a>(look: &Look<'a>, census: &mut Census<'a>, draft: &mut Draft) {
         *census = Census::take(look.world);
         census.assign(look.world, &look.course);
         census.route(&look.course);
-        draft.why.push("the cluster is paused: nothing is changed".to_owned());
     }
 }

@@ -30,7 +30,13 @@ pub(super) fn plan(look: &Look<'_>, census: &Census<'_>, draft: &mut Draft) {
     let services = world.rendered.services.iter().map(named);
     wanted.extend(services.map(|(name, hash)| Object::Service { name, hash }));
     for object in wanted.into_iter().filter(|object| !world.owned.contains(object)) {
-        draft.why.push(format!("{} is written: it was not as it should be", object.name()));
+        let (kind, name) = (object.kind(), object.name());
+        let is_there = world.owned.iter().any(|owned| owned.kind() == kind && owned.name() == name);
+        draft.why.push(if is_there {
+            format!("the {kind} {name} is written: it was not as it should be")
+        } else {
+            format!("the {kind} {name} is made")
+        });
         draft.first.push(Action::Apply(object));
     }
     for role in Role::ALL {

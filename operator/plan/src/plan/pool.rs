@@ -7,6 +7,8 @@ use throng_core::Role;
 use super::census::{self, Census, Part, Seat, State};
 use super::course::{canary_pods, surge, was_promoting};
 use super::leave::{Victim, victims};
+use super::waiting::{self, Coming, Waits};
+use super::words::{self, are, pods};
 use super::{Action, Because, Draft, Look, Reason, birth, size};
 use crate::status::{DrainCause, DrainStatus, MAX_COUNT, MAX_DRAINS, RolloutPhase, Utc};
 
@@ -140,8 +142,8 @@ impl<'a> Pool<'_, 'a> {
         }
         let births = birth::create(self.look, self.role, aim.revision, self.seats, count);
         self.draft.gains.extend(births);
-        let line =
-            format!("makes {count} Pods of revision {}, for {missing} of {} are missing", aim.revision, aim.pods);
+        let (made, are) = (pods(count), are(missing));
+        let line = format!("makes {made} of revision {}, for {missing} of {} {are} missing", aim.revision, aim.pods);
         self.say(&line);
     }
 
@@ -152,7 +154,9 @@ impl<'a> Pool<'_, 'a> {
         let mixed = self.aims.mixed;
         let counts = |seat: &Seat<'_>| seat.serves() && (mixed || seat.part != Part::Canary);
         let mut serving = self.count(counts);
-        for victim in victims(self.seats, &self.surplus()) {
+        let mut waits = Vec::new();
+        let victims = victims(self.seats, &self.surplus());
+        for (place, victim) in victims.iter().enumerate() {
             let Some(seat) = self.seats.get(victim.place) else { continue };
             let after = serving - u32::from(counts(seat));
             let nobody = !seat.serves() && seat.load.is_nothing();
@@ -165,16 +169,41 @@ impl<'a> Pool<'_, 'a> {
             if *drains_left == 0 {
                 let line = format!("{}: {} waits: {MAX_DRAINS} drains are on their way", self.role, seat.name);
                 self.draft.blocked.push((Reason::TooManyDrains, line));
-                return;
+                self.draft.waiting.pods += victims.len() - place;
+                break;
             }
             if !nobody && after < floor {
-                let line = blocked(seat, victim.cause, after, floor, needed > self.wanted);
-                self.draft.blocked.push((Reason::CapacityNeeded, format!("{}: {line}", self.role)));
+                let operation = operation(self.look, seat, victim.cause);
+                let why = because(seat, victim.cause, operation.as_deref());
+                let users = needed > self.wanted;
+                waits.push(Waits { name: seat.name.to_owned(), why, after, floor, users });
                 continue;
             }
             serving = after;
             *drains_left -= 1;
-            self.start(&victim);
+            self.start(victim);
+        }
+        let coming = self.coming();
+        self.draft.waiting.take(self.role.as_str(), &waits, &coming);
+    }
+
+    /// What may take the place of Pods that wait, once the drains of this look are decided on.
+    fn coming(&self) -> Coming {
+        let world = self.look.world;
+        let starts = |seat: &Seat<'a>| {
+            seat.stays() && seat.unfit.is_none() && !seat.serves() && (self.aims.mixed || seat.part != Part::Canary)
+        };
+        let canary = self.aims.canary.filter(|_| self.aims.mixed);
+        let can_be_made = |aim: &Aim| self.look.course.can_be_made(world, aim.revision);
+        let missing = |aim: Aim| aim.pods.saturating_sub(self.fit(aim.revision));
+        let missing: u32 = std::iter::once(self.aims.main).chain(canary).filter(can_be_made).map(missing).sum();
+        let made = missing.min(self.aims.main.most.saturating_sub(self.count(Seat::stays)));
+        let starting = self.count(|seat| starts(seat) && waiting::comes(world, seat));
+        let late = self.seats.iter().find(|seat| starts(seat) && !waiting::comes(world, seat));
+        Coming {
+            pods: starting + if waiting::can_act(self.look) { made } else { 0 },
+            start: made > 0 || self.seats.iter().any(starts),
+            trouble: late.map(waiting::trouble),
         }
     }
 
@@ -294,8 +323,9 @@ fn empty(seat: &Seat<'_>, look: &Look<'_>, (since, deadline): (Utc, Utc), users_
     } else if look.world.now >= deadline {
         let users = if seat.load.known { seat.load.users } else { MAX_COUNT };
         draft.why.push(format!(
-            "{}: {name} goes with {} users: its drain is at its deadline",
-            seat.pod.role, seat.load.users
+            "{}: {name} goes with {}: its drain is at its deadline",
+            seat.pod.role,
+            words::users(seat.load.users)
         ));
         draft.deletes.push(delete(Because::Deadline, users));
     } else if seat.member.is_some() && !told {
@@ -324,15 +354,11 @@ fn because(seat: &Seat<'_>, cause: DrainCause, operation: Option<&str>) -> Strin
     match cause {
         DrainCause::Cordoned => format!("its node {node} takes no new Pods"),
         DrainCause::Tainted => format!("its node {node} has a taint that starts drains"),
-        DrainCause::ScaleIn => format!("the pool is too large, and its {} users are cheapest to move", seat.load.users),
+        DrainCause::ScaleIn => {
+            format!("the pool is too large, and its {} cost least to move", words::users(seat.load.users))
+        }
         DrainCause::Operation => format!("operation {operation} asks for it"),
         DrainCause::Rollback => format!("its revision {} is blocked by operation {operation}", seat.pod.revision),
         _ => format!("its revision {} goes", seat.pod.revision),
     }
-}
-
-fn blocked(seat: &Seat<'_>, cause: DrainCause, after: u32, floor: u32, users: bool) -> String {
-    let what = if cause == DrainCause::ScaleIn { "is too many" } else { "should go" };
-    let why = if users { "for the users that are there" } else { "before others take its place" };
-    format!("{} {what} but stays: {after} Pods would serve without it, {floor} are needed {why}", seat.name)
 }

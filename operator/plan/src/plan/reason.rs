@@ -173,11 +173,13 @@ impl Reason {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::AllServe => "Every pool has as many serving Pods as it wants.",
-            Self::PodsStarting => "A pool has fewer serving Pods than it wants; those that are missing are made.",
+            Self::PodsStarting => {
+                "A pool has fewer serving Pods than it wants, or Pods that should go wait for others in their place; those that are missing are made."
+            }
             Self::PoolDown => "A pool has no serving Pod at all. Look at the reasons of its Pods.",
             Self::Deleting => "The cluster is to be deleted: its gateways are drained, then everything goes.",
             Self::Paused => "spec.paused is true: the operator reports and changes nothing.",
-            Self::Draining => "Pods are being emptied before they go.",
+            Self::Draining => "Pods are being emptied before they go, or wait for that: DrainBlocked says for what.",
             Self::SlotsMoving => "Slots are on their way to other Pods.",
             Self::AtRest => "Everything is as it should be.",
             Self::RegistryUnreachable => {
@@ -190,7 +192,7 @@ impl Reason {
             Self::Healthy => "No Pod is lost or failing.",
             Self::Following => "The operator follows the spec.",
             Self::CapacityNeeded => {
-                "Pods should go, but the others could not carry the users without them. Give the pool more Pods, or nodes for those that start."
+                "Pods should go, but the others could not carry the users without them, and nothing that is on its way changes that: no more Pods can be made, or those that were made are in trouble or do not serve after two minutes. Give the pool more Pods, or nodes for those that start."
             }
             Self::RevisionMissing => {
                 "Pods are missing whose revision is not stored any more, so that none can be made. Apply a spec that asks for other Pods, or the one that they were of."
@@ -199,7 +201,7 @@ impl Reason {
                 "A pool has more Pods than a placement can name: those beyond get no rooms and no users. Lower replicas.max."
             }
             Self::TooManyDrains => "As many Pods are emptied as the status can name; others wait until some are done.",
-            Self::NothingWaits => "No Pod waits for its drain.",
+            Self::NothingWaits => "No Pod waits for its drain, but for those whose replacements start.",
             Self::SamplesMissing => {
                 "A Pod has not said for 15 s what it carries. It counts as full before its pool shrinks; while more than a fifth of a pool is silent, it does not shrink at all."
             }

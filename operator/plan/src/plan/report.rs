@@ -5,7 +5,7 @@ use throng_core::Role;
 use super::census::{Census, Part, Seat, State};
 use super::course::memory;
 use super::size::pressure::of_sample;
-use super::{Action, BUSY_LOOK_MS, Draft, LOOK_AGAIN_MS, Look, Plan, SCALING_LOOK_MS, conditions, revision};
+use super::{Action, BUSY_LOOK_MS, Draft, LOOK_AGAIN_MS, Look, Plan, SCALING_LOOK_MS, conditions, revision, telling};
 use crate::pools::Pools;
 use crate::status::{
     ClusterStatus, DrainCause, DrainStatus, EventPhase, EventStatus, MAX_COUNT, MAX_DRAINS, MovesStatus, PoolStatus,
@@ -38,7 +38,10 @@ pub(super) fn report(look: &Look<'_>, census: &Census<'_>, mut draft: Draft) -> 
     totals(&mut status);
     conditions::write(&mut status.conditions, look, census, &status.pools, &draft);
     let sizes = look.wanted.iter().map(|(role, wanted)| format!("{role}: {}", wanted.why));
-    let why: Vec<String> = draft.blocked.into_iter().map(|(_, line)| line).chain(draft.why).chain(sizes).collect();
+    let head = telling::head(look, census);
+    let blocked = draft.blocked.into_iter().chain(draft.waiting.blocked).map(|(_, line)| line);
+    let why = head.into_iter().chain(blocked).chain(draft.waiting.lines).chain(draft.why).chain(sizes);
+    let why: Vec<String> = why.collect();
     status.why.clone_from(&why);
     status.clamp();
     let busy = !actions.is_empty()
@@ -92,8 +95,8 @@ fn pool(look: &Look<'_>, role: Role, seats: &[Seat<'_>], actions: &[Action], dra
     let samples = seats.iter().filter(|seat| seat.serves()).filter_map(|seat| world.samples.get(&seat.pod.uid));
     let age = samples.map(|sample| world.now.0.since(sample.at.0) / 1000).max().unwrap_or(0);
     let prefix = format!("{role}: ");
-    let blocked = draft.blocked.iter().map(|(_, line)| line);
-    let line = blocked.chain(&draft.why).find_map(|line| line.strip_prefix(&prefix));
+    let blocked = draft.blocked.iter().chain(&draft.waiting.blocked).map(|(_, line)| line);
+    let line = blocked.chain(&draft.waiting.lines).chain(&draft.why).find_map(|line| line.strip_prefix(&prefix));
     PoolStatus {
         wanted: wanted.pods,
         pods: count(&|_| true),
@@ -141,11 +144,10 @@ fn drains(look: &Look<'_>, census: &Census<'_>) -> Vec<DrainStatus> {
     drains
 }
 
-/// A Pod that others have ended while it was used. One whose process is gone has nobody any more.
+/// The drain of a Pod that others have ended while it was used.
 fn evicted(look: &Look<'_>, seat: &Seat<'_>) -> Option<DrainStatus> {
-    let since = seat.pod.terminating.filter(|_| seat.drain.is_none() && !seat.load.is_nothing())?;
-    let answers = seat.member.is_some() || look.world.registry.is_none();
-    answers.then(|| DrainStatus {
+    let since = seat.pod.terminating.filter(|_| seat.is_evicted(look.world))?;
+    Some(DrainStatus {
         pod: seat.name.to_owned(),
         uid: seat.pod.uid.clone(),
         cause: DrainCause::Eviction,

@@ -9,6 +9,7 @@ use throng_core::{Role, Slot};
 
 use super::census::{Census, Part, Seat};
 use super::course::share::slots_of;
+use super::words::pods as pods_of;
 use super::{Action, Draft, Look, Reason};
 use crate::division::{divided, kept};
 use crate::moves::{Held, step};
@@ -48,7 +49,8 @@ fn plan_role(look: &Look<'_>, registry: &Registry, role: Role, seats: &[Seat<'_>
         draft.documents.push(Action::WriteTarget { role, document: target.clone() });
     }
     if let Some(next) = next(look, &target.0, &candidates, documents.in_force.as_ref(), claims) {
-        draft.why.push(format!("{role}: version {} of the placement names {} Pods", next.version, candidates.len()));
+        let named = pods_of(candidates.len() as u64);
+        draft.why.push(format!("{role}: version {} of the placement names {named}", next.version));
         draft.documents.push(Action::WritePlacement { role, document: next.into() });
     }
     Some(away(seats, &target.0, claims))

@@ -14,6 +14,15 @@ impl Utc {
     pub fn of(timestamp: Timestamp) -> Self {
         Self(Millis(u64::try_from(timestamp.as_millisecond()).unwrap_or(0)))
     }
+
+    /// To the second, for people: the time of the day such as `12:02:00Z`, with the day if that is another than that of `since`.
+    #[must_use]
+    pub fn clock(self, since: Self) -> String {
+        let of = |utc: Self| i64::try_from(utc.0.0).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let (Some(at), Some(since)) = (of(self), of(since)) else { return format!("{} ms", self.0.0) };
+        let day = |at: Timestamp| at.strftime("%F").to_string();
+        at.strftime(if day(at) == day(since) { "%TZ" } else { "%FT%TZ" }).to_string()
+    }
 }
 
 impl Serialize for Utc {
@@ -53,6 +62,15 @@ mod tests {
             let text = serde_json::to_string(&utc).unwrap();
             assert_eq!(serde_json::from_str::<Utc>(&text).unwrap(), utc, "{text}");
         }
+    }
+
+    #[test]
+    fn people_read_the_time_of_the_day_and_the_day_where_it_is_another() {
+        let at = |text: &str| serde_json::from_str::<Utc>(&format!("{text:?}")).unwrap();
+        let noon = at("2026-12-31T12:00:00.250Z");
+        assert_eq!(noon.clock(at("2026-12-31T11:57:00Z")), "12:00:00Z");
+        assert_eq!(at("2027-01-01T00:03:00Z").clock(noon), "2027-01-01T00:03:00Z");
+        assert_eq!(Utc(Millis(u64::MAX)).clock(noon), format!("{} ms", u64::MAX));
     }
 
     #[test]

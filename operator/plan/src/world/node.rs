@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::pools::Pools;
 use crate::status::Utc;
 
 /// One node.
@@ -18,6 +19,10 @@ pub struct Node {
     pub cordoned: bool,
     /// Keys of its taints.
     pub taints: BTreeSet<String>,
+    /// Pods of which pools it does not take as the spec makes them: it has a taint that they do not tolerate, or lacks a label
+    /// that they select.
+    #[serde(default)]
+    pub refuses: Pools<bool>,
     /// Its kubelet answers.
     pub ready: bool,
     /// Since when `ready` is what it is.

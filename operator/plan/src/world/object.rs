@@ -78,6 +78,18 @@ impl Edited {
 }
 
 impl Object {
+    /// Its kind, as Kubernetes calls it.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::PodKeySecret { .. } => "Secret",
+            Self::ControllerRevision { .. } => "ControllerRevision",
+            Self::NetworkPolicy { .. } => "NetworkPolicy",
+            Self::Service { .. } => "Service",
+            Self::PodDisruptionBudget { .. } => "PodDisruptionBudget",
+        }
+    }
+
     /// Its name; unique among the objects of its kind.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -19,3 +19,5 @@ mod rollout;
 mod scaling;
 #[cfg(test)]
 mod stories;
+#[cfg(test)]
+mod waiting;

@@ -3,6 +3,7 @@
 mod back;
 mod half_way;
 mod histories;
+mod telling;
 
 use std::sync::OnceLock;
 

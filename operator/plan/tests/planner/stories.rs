@@ -35,6 +35,7 @@ fn an_applied_cluster_becomes_ready_and_then_nothing_is_to_be_done() {
     assert_eq!(condition(&plan.conditions, "Progressing").reason, Reason::AtRest.as_str());
     assert_eq!((plan.status.ready.as_str(), plan.status.revision, plan.status.next_revision), ("7/7", Some(1), 2));
     assert!(model.world.pods.values().all(|pod| pod.serving));
+    assert!(first.why.contains(&"the Secret live-pod-key is made".to_owned()), "{:?}", first.why);
     for role in [Role::Chatroom, Role::Message] {
         let document = model.document(role).unwrap();
         assert!(Slot::all().all(|slot| document.0.owner(slot).is_some()));
@@ -49,6 +50,26 @@ fn pods_are_spread_over_the_zones() {
         *zones.entry(&pod.zone).or_default() += 1;
     }
     assert_eq!(zones.into_values().collect::<Vec<_>>(), [3, 2, 2]);
+}
+
+#[test]
+fn a_zone_whose_nodes_refuse_the_pods_of_a_pool_gets_none_of_them() {
+    let mut model = Model::at_rest([3, 3, 3], 0);
+    for node in model.world.nodes.values_mut().filter(|node| node.zone == "a") {
+        node.refuses.gateway = true;
+    }
+    model.world.spec.pools.gateway.min = 7;
+    model.world.spec.pools.chatroom.min = 4;
+    let made = |of: Role| {
+        let plan = model.plan();
+        let zones = plan.actions.iter().filter_map(|action| match action {
+            Action::CreatePod { role, zone, .. } if *role == of => Some(zone.clone()),
+            _ => None,
+        });
+        zones.collect::<Vec<_>>()
+    };
+    assert_eq!(made(Role::Gateway), ["b", "c", "b", "c"]);
+    assert_eq!(made(Role::Chatroom), ["a"], "another pool's Pods are taken");
 }
 
 #[test]
@@ -194,7 +215,7 @@ fn pods_of_a_cordoned_node_are_replaced_before_they_are_drained() {
     model.world.nodes.get_mut(&node).unwrap().cordoned = true;
     let plan = model.step();
     assert!(plan.status.drains.is_empty(), "nothing leaves before others serve");
-    assert_eq!(condition(&plan.conditions, "DrainBlocked").status, Holds::True);
+    assert_eq!(condition(&plan.conditions, "DrainBlocked").status, Holds::False, "what replaces them is made");
     let new = plan.actions.iter().find_map(|action| match action {
         Action::CreatePod { role: Role::Gateway, zone, .. } => Some(zone.clone()),
         _ => None,
@@ -349,7 +370,9 @@ fn what_somebody_changed_is_written_again() {
     let service = Object::Service { name: "live-gateway".into(), hash: "s1".into() };
     model.world.owned.remove(&service);
     model.world.owned.insert(Object::Service { name: "live-gateway".into(), hash: "edited".into() });
-    assert_eq!(model.plan().actions, [Action::Apply(service)]);
+    let plan = model.plan();
+    assert_eq!(plan.actions, [Action::Apply(service)]);
+    assert_eq!(plan.why[0], "the Service live-gateway is written: it was not as it should be");
     model.settle();
     let name = "live-gateway-1-0";
     model.world.pods.get_mut(name).unwrap().serving = false;

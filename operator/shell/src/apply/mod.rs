@@ -33,7 +33,7 @@ use throng_runtime::Runtime;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use crate::events::{self, Told};
+use crate::events::{self, Before, Told};
 use crate::kube_api::{CALL, Clients};
 use crate::lease::Term;
 use crate::metrics::Metrics;
@@ -68,6 +68,8 @@ pub struct Hands<'a> {
     pub heard: &'a Heard,
     /// What counts.
     pub metrics: &'a Metrics,
+    /// What was there before: what an action means to people depends on it.
+    pub before: Before<'a>,
     /// What there is to tell of the actions that were done.
     pub told: Vec<Told>,
 }
@@ -102,8 +104,9 @@ impl Runtime for Hands<'_> {
         let hands = &*self;
         let acts: Vec<BoxFuture<'_, _>> = actions.iter().map(|action| hands.act(action).boxed()).collect();
         let results: Vec<Result<(), Undone>> = futures::stream::iter(acts).buffered(AT_ONCE).collect().await;
+        let before = self.before;
         let done = actions.iter().zip(&results).filter(|(_, result)| result.is_ok());
-        self.told.extend(done.filter_map(|(action, _)| events::of_action(action)));
+        self.told.extend(done.filter_map(|(action, _)| events::of_action(action, before)));
         results
     }
 }

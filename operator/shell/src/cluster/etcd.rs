@@ -7,7 +7,11 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::secrets::{Entries, Secrets};
-use crate::render::Owner;
+use super::statements;
+use crate::render::{Owner, secrets as named_secrets};
+
+/// What is told of a way that stays open though it could not be opened now.
+const IN_FORCE: &str = "what was read before stays in force";
 
 /// An open registry. Closed when dropped.
 pub struct Etcd {
@@ -26,6 +30,13 @@ struct OpenedWith {
     secrets: Vec<Option<Arc<Entries>>>,
 }
 
+impl OpenedWith {
+    /// Whether it leads to the same etcd, with whatever Secrets.
+    fn leads_where(&self, other: &Self) -> bool {
+        (&self.endpoints, &self.domain) == (&other.endpoints, &other.domain)
+    }
+}
+
 impl Drop for Etcd {
     fn drop(&mut self) {
         self.ringing.abort();
@@ -36,14 +47,28 @@ impl Etcd {
     /// Opens the registry of a cluster, or keeps the one that is open if nothing has changed. Every change of its view rings
     /// `bell`.
     ///
+    /// While a Secret is missing, cannot be read or is of no use, the one that is open stays: what was read before is in force.
+    ///
     /// # Errors
-    /// What to change in the spec, if it describes no way to etcd.
-    pub fn keep(open: Option<Self>, owner: &Owner<'_>, secrets: &Secrets, bell: &Arc<Notify>) -> Result<Self, String> {
+    /// What to change in the spec or in a Secret, if they describe no way to etcd.
+    pub fn keep(
+        open: &mut Option<Self>,
+        owner: &Owner<'_>,
+        secrets: &Secrets,
+        bell: &Arc<Notify>,
+    ) -> Result<(), String> {
         let opened_with = opened_with(owner, secrets);
-        if let Some(open) = open.filter(|open| open.opened_with == opened_with) {
-            return Ok(open);
+        if open.as_ref().is_some_and(|open| open.opened_with == opened_with) {
+            return Ok(());
         }
-        let registry = EtcdRegistry::new(options(owner, secrets)?).map_err(|error| error.to_string())?;
+        // A way to another etcd is no way to the one that the spec names now.
+        if open.as_ref().is_some_and(|open| !open.opened_with.leads_where(&opened_with)) {
+            *open = None;
+        }
+        let opened = options(owner, secrets)
+            .and_then(|options| EtcdRegistry::new(options).map_err(|error| error.to_string()))
+            .map_err(|problem| if open.is_some() { format!("{problem}; until then {IN_FORCE}") } else { problem });
+        let registry = opened?;
         let views = registry.watch();
         let (mut changes, bell) = (views.clone(), Arc::clone(bell));
         let ringing = tokio::spawn(async move {
@@ -51,7 +76,8 @@ impl Etcd {
                 bell.notify_one();
             }
         });
-        Ok(Self { registry, views, ringing, opened_with })
+        *open = Some(Self { registry, views, ringing, opened_with });
+        Ok(())
     }
 
     /// What it shows now.
@@ -85,8 +111,14 @@ fn opened_with(owner: &Owner<'_>, secrets: &Secrets) -> OpenedWith {
 fn options(owner: &Owner<'_>, secrets: &Secrets) -> Result<EtcdOptions, String> {
     let etcd = &owner.spec.etcd;
     let mut options = EtcdOptions::new(etcd.endpoints.clone(), owner.namespace, owner.name);
+    let mut wanted = named_secrets(owner.spec);
+    wanted.retain(|named| named.path.starts_with("spec.etcd."));
+    let (fine, _, wrong) = statements::secrets(&wanted, secrets);
+    if !fine {
+        return Err(wrong);
+    }
     let entry = |name: &str, entry: &str| {
-        secrets.text(name, entry).ok_or_else(|| format!("the Secret {name} has no entry {entry}: add it"))
+        secrets.text(name, entry).ok_or_else(|| format!("the entry {entry} of the Secret {name} was not read yet"))
     };
     if let Some(secret) = &etcd.credentials_secret_ref {
         let (user, password) = (entry(&secret.name, "username")?, entry(&secret.name, "password")?);

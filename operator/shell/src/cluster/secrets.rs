@@ -22,6 +22,8 @@ pub type Entries = BTreeMap<String, Vec<u8>>;
 #[derive(Default)]
 pub struct Secrets {
     known: BTreeMap<String, Known>,
+    /// Why those cannot be read that were never read.
+    unread: BTreeMap<String, String>,
 }
 
 struct Known {
@@ -42,6 +44,7 @@ impl Secrets {
     /// what was known stays.
     pub async fn refresh(&mut self, api: &Api<Secret>, names: &[&str]) {
         self.known.retain(|name, _| names.contains(&name.as_str()));
+        self.unread.retain(|name, _| names.contains(&name.as_str()));
         for name in names {
             let fresh = self.known.get(*name).is_some_and(|known| {
                 known.at.elapsed() < if known.entries.is_some() { FOUND_FOR } else { MISSING_FOR }
@@ -50,12 +53,13 @@ impl Secrets {
                 continue;
             }
             match timeout(CALL, api.get_opt(name)).await {
-                Ok(Ok(found)) => {
-                    let entries = found.map(|secret| Arc::new(entries(secret)));
-                    self.known.insert((*name).to_owned(), Known { at: Instant::now(), entries });
+                Ok(Ok(Some(mut secret))) => {
+                    secret.metadata.name = Some((*name).to_owned());
+                    self.learn(secret);
                 }
-                Ok(Err(error)) => tracing::debug!(name, %error, "a Secret cannot be read"),
-                Err(_) => tracing::debug!(name, "the API server does not answer about a Secret"),
+                Ok(Ok(None)) => self.learn_missing(name),
+                Ok(Err(error)) => self.learn_unreadable(name, error.to_string()),
+                Err(_) => self.learn_unreadable(name, "the API server does not answer".to_owned()),
             }
         }
     }
@@ -70,12 +74,26 @@ impl Secrets {
     /// Notes one as if it had been read.
     pub fn learn(&mut self, secret: Secret) {
         let Some(name) = secret.metadata.name.clone() else { return };
+        self.unread.remove(&name);
         self.known.insert(name, Known { at: Instant::now(), entries: Some(Arc::new(entries(secret))) });
     }
 
     /// Notes that one does not exist.
     pub fn learn_missing(&mut self, name: &str) {
+        self.unread.remove(name);
         self.known.insert(name.to_owned(), Known { at: Instant::now(), entries: None });
+    }
+
+    /// Notes why one could not be read. What was read before stays.
+    pub fn learn_unreadable(&mut self, name: &str, why: String) {
+        tracing::debug!(name, why, "a Secret cannot be read");
+        self.unread.insert(name.to_owned(), why);
+    }
+
+    /// Why nothing is known of one, if it could not be read.
+    #[must_use]
+    pub fn unreadable(&self, name: &str) -> Option<&str> {
+        self.unread.get(name).filter(|_| !self.known.contains_key(name)).map(String::as_str)
     }
 
     /// An entry as text, if the Secret has it.

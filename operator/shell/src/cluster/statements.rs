@@ -27,6 +27,8 @@ pub enum Reason {
     SecretIncomplete,
     /// Of `SecretsFound`.
     SecretUnusable,
+    /// Of `SecretsFound`.
+    SecretUnreadable,
     /// Of `ObjectsReadable`.
     AllReadable,
     /// Of `ObjectsReadable`.
@@ -49,13 +51,14 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Valid,
         Self::Unreadable,
         Self::AllFound,
         Self::SecretMissing,
         Self::SecretIncomplete,
         Self::SecretUnusable,
+        Self::SecretUnreadable,
         Self::AllReadable,
         Self::ObjectUnreadable,
         Self::Usable,
@@ -77,6 +80,7 @@ impl Reason {
             Self::SecretMissing => "SecretMissing",
             Self::SecretIncomplete => "SecretIncomplete",
             Self::SecretUnusable => "SecretUnusable",
+            Self::SecretUnreadable => "SecretUnreadable",
             Self::AllReadable => "AllReadable",
             Self::ObjectUnreadable => "ObjectUnreadable",
             Self::Usable => "Usable",
@@ -97,6 +101,7 @@ impl Reason {
             Self::Unreadable => ("SpecValid", Holds::False),
             Self::AllFound => ("SecretsFound", Holds::True),
             Self::SecretMissing | Self::SecretIncomplete | Self::SecretUnusable => ("SecretsFound", Holds::False),
+            Self::SecretUnreadable => ("SecretsFound", Holds::Unknown),
             Self::AllReadable => ("ObjectsReadable", Holds::True),
             Self::ObjectUnreadable => ("ObjectsReadable", Holds::False),
             Self::Usable => ("EtcdUsable", Holds::True),
@@ -126,13 +131,16 @@ impl Reason {
             Self::SecretUnusable => {
                 "An entry of a Secret is of no use: a key of another kind, too short or empty, no PEM. The message names both and says what to write. Pods that run go on with what they read before; new ones do not start."
             }
+            Self::SecretUnreadable => {
+                "The operator could not read a Secret that the cluster needs, so nobody can tell whether it is there. The message says why: 403 means that its Role lacks the right to read Secrets."
+            }
             Self::AllReadable => "Every object of the cluster can be read.",
             Self::ObjectUnreadable => {
                 "An object of the cluster cannot be read and counts as if it were not there. The message names it."
             }
             Self::Usable => "There is a way to etcd, and nothing says that it does not answer.",
             Self::OptionsRefused => {
-                "The way to etcd that the spec describes cannot work. The message says what to change."
+                "The way to etcd that the spec and its Secrets describe cannot work. The message says what to change. A way that is open to the same endpoints stays in use until then."
             }
             Self::EtcdUnreachable => {
                 "etcd does not answer the operator, or refuses it. The message names the endpoints and the last error; Degraded says what that means."
@@ -152,7 +160,9 @@ impl Reason {
 /// Makes a condition.
 #[must_use]
 pub fn statement(kind: &str, holds: bool, reason: &str, message: String, generation: i64, now: Utc) -> Condition {
-    let status = if holds { Holds::True } else { Holds::False };
+    let unknown = (kind, reason) == ("SecretsFound", Reason::SecretUnreadable.as_str());
+    let otherwise = if unknown { Holds::Unknown } else { Holds::False };
+    let status = if holds { Holds::True } else { otherwise };
     debug_assert!(is_in_the_table(kind, status, reason), "{kind} {status:?} {reason}");
     Condition {
         kind: kind.to_owned(),
@@ -182,8 +192,8 @@ pub fn spec(flaws: &[Flaw]) -> (bool, &'static str, String) {
     }
 }
 
-/// Which of the Secrets that a spec names is missing, lacks an entry, or has one that is of no use. One that could not be
-/// asked for is not missing. What an entry holds is never said.
+/// Which of the Secrets that a spec names is missing, lacks an entry, has one that is of no use, or cannot be read. One that
+/// was read before counts as it was then. What an entry holds is never said.
 #[must_use]
 pub fn secrets(wanted: &[Named<'_>], known: &Secrets) -> (bool, Reason, String) {
     for Named { name, path, holds } in wanted {
@@ -194,13 +204,22 @@ pub fn secrets(wanted: &[Named<'_>], known: &Secrets) -> (bool, Reason, String) 
             return (false, reason, format!("{path} names {name}, {wrong}"));
         }
     }
+    // Said last: what is certainly wrong is of more use.
+    for Named { name, path, .. } in wanted {
+        if let Some(why) = known.unreadable(name) {
+            return (false, Reason::SecretUnreadable, format!("{path} names {name}, which cannot be read: {why}"));
+        }
+    }
     (true, Reason::AllFound, String::new())
 }
 
-/// What is wrong with the Secret that the operator made for a cluster: somebody has edited it. It is not written again, or
-/// everybody's key would be another; without it a new one is made.
+/// What is wrong with the Secret that the operator made for a cluster: somebody has edited it, or it cannot be read. It is not
+/// written again, or everybody's key would be another; without it a new one is made.
 #[must_use]
 pub fn own_secret(name: &str, known: &Secrets) -> Option<(Reason, String)> {
+    if let Some(why) = known.unreadable(name) {
+        return Some((Reason::SecretUnreadable, format!("{name}, which the operator made, cannot be read: {why}")));
+    }
     let (reason, wrong) = wrong(Held::Entries(OWN_KEYS), known.entries(name)?)?;
     let way = "or delete that Secret, and the operator makes a new one";
     Some((reason, format!("{name}, which the operator made, was edited: it is a Secret {wrong}, {way}")))
@@ -328,6 +347,31 @@ y7M3sI3I+Hvpcgos7hMmJLGBJzL6FZInqqkSbUXQGVfBZgJuL3FzowFwjw==
         assert_eq!(message, "spec.etcd.credentialsSecretRef names etcd, which lacks the entry password: add it");
         known.learn(secret("auth", &[(".hidden", PUBLIC)]));
         assert_eq!(secrets(&wanted, &known).1, Reason::SecretIncomplete, "nobody reads what is hidden");
+    }
+
+    #[test]
+    fn a_secret_that_cannot_be_read_is_not_called_found() {
+        let spec = spec();
+        let wanted = named(&spec);
+        let mut known = good();
+        known.learn_unreadable("etcd", "403 Forbidden".into());
+        assert_eq!(secrets(&wanted, &known).1, Reason::AllFound, "what was read before stays");
+        let mut known = Secrets::default();
+        for name in ["auth", "live-pod-key"] {
+            known.learn_unreadable(name, "403 Forbidden".into());
+        }
+        let (found, reason, message) = secrets(&wanted, &known);
+        assert_eq!((found, reason), (false, Reason::SecretUnreadable));
+        assert_eq!(message, "spec.auth.jwt.secretRef names auth, which cannot be read: 403 Forbidden");
+        let said = statement("SecretsFound", found, reason.as_str(), message, 1, Utc::default());
+        assert_eq!(said.status, Holds::Unknown, "it may well be there");
+        let (reason, message) = own_secret("live-pod-key", &known).unwrap();
+        assert_eq!(reason, Reason::SecretUnreadable);
+        assert!(message.contains("403"), "{message}");
+        known.learn_missing("redis");
+        assert_eq!(secrets(&wanted, &known).1, Reason::SecretMissing, "what is certain is said first");
+        known.learn(secret("auth", &[("main", PUBLIC)]));
+        assert_eq!(known.unreadable("auth"), None);
     }
 
     #[test]

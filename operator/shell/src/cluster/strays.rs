@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use super::worker::Shared;
 use crate::apply::Failure;
 use crate::apply::operations::{self, Named};
+use crate::events::of_operation;
 use crate::lease::Term;
 use crate::watch::ClusterKey;
 
@@ -34,6 +35,9 @@ pub async fn answer(shared: &Shared, clusters: &[ClusterKey], refused: &mut BTre
             Action::WriteOperation { name, status, .. } => {
                 operations::write(&api, term, &object, status).await.map(|written| {
                     info!(namespace, name, cluster = object.spec.cluster, "its cluster does not exist");
+                    if let Some(key) = Named::of(&object.metadata) {
+                        shared.teller.tell_of(&key, of_operation(name, status));
+                    }
                     shared.watches.operations.learn(written);
                 })
             }
@@ -60,6 +64,7 @@ async fn refuse(shared: &Shared, term: Term, now: Utc, done: &mut BTreeSet<Strin
         match operations::refuse(client, term, &key, &status).await {
             Ok(written) => {
                 info!(namespace = key.namespace, name = key.name, "an operation cannot be followed");
+                shared.teller.tell_of(&key, of_operation(key.name, &status));
                 if let Ok(written) = written.try_parse() {
                     shared.watches.operations.learn(written);
                 }
@@ -73,9 +78,11 @@ async fn refuse(shared: &Shared, term: Term, now: Utc, done: &mut BTreeSet<Strin
         let Some(key) = Named::of(&one.metadata).filter(|key| !done.contains(key.uid)) else { continue };
         let message =
             format!("it cannot be read: {}; `kubectl explain chatroomoperation.spec` says what to write", one.error);
-        match operations::refuse(client, term, &key, &plan::refused(&OperationStatus::default(), message, now)).await {
+        let status = plan::refused(&OperationStatus::default(), message, now);
+        match operations::refuse(client, term, &key, &status).await {
             Ok(_) => {
                 info!(namespace = key.namespace, name = key.name, "an operation cannot be read");
+                shared.teller.tell_of(&key, of_operation(key.name, &status));
                 done.insert(key.uid.to_owned());
             }
             Err(failure) => not_answered(key.namespace, key.name, &failure),

@@ -3,7 +3,7 @@
 //! Every process that looks after a cluster keeps what it needs for that open: etcd, streams, Secrets. Only the one that
 //! leads plans and writes; the others can begin at once when it is gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use throng_core::Role;
 use throng_crds::ChatroomCluster;
 use throng_crds::validate::{self, Validated};
 use throng_plan::status::{Condition, Utc, set_condition};
+use throng_plan::world::Object;
 use throng_plan::{Plan, World, plan};
 use throng_registry::{Registry as _, View};
 use throng_runtime::registry::known_epoch;
@@ -27,7 +28,7 @@ use super::etcd::Etcd;
 use super::secrets::Secrets;
 use super::statements::{self, Reason, statement};
 use crate::apply::{Failure, Hands, Undone, parting, status};
-use crate::events::{self, Teller};
+use crate::events::{self, Before, Teller};
 use crate::kube_api::Clients;
 use crate::lease::{Leadership, Term};
 use crate::metrics::Metrics;
@@ -78,6 +79,8 @@ pub struct Worker {
     /// What an etcd whose view is old answered when it was asked, and when that was.
     asked: Option<(Instant, Option<String>)>,
     failures: u32,
+    /// Objects that were as they should be at the last look.
+    at_rest: BTreeSet<Object>,
     /// What could not be done at the last look.
     failed: Option<String>,
 }
@@ -109,6 +112,7 @@ impl Worker {
             no_epoch: None,
             asked: None,
             failures: 0,
+            at_rest: BTreeSet::new(),
             failed: None,
         }
     }
@@ -150,6 +154,8 @@ impl Worker {
         let etcd_problem = self.keep_open(&cluster, &objects).await;
         let Some(term) = self.shared.leadership.term() else {
             self.shared.metrics.conditions.forget(&self.key);
+            // Whoever leads now may change what is wanted.
+            self.at_rest.clear();
             return Look::Blind;
         };
         if !unsynced.is_empty() {
@@ -204,13 +210,7 @@ impl Worker {
         wanted.extend(named_secrets(owner.spec).into_iter().map(|named| named.name));
         let api = Api::<Secret>::namespaced(self.shared.clients.usual.clone(), owner.namespace);
         self.secrets.refresh(&api, &wanted).await;
-        let problem = match Etcd::keep(self.etcd.take(), &owner, &self.secrets, &self.bell) {
-            Ok(etcd) => {
-                self.etcd = Some(etcd);
-                None
-            }
-            Err(problem) => Some(problem),
-        };
+        let problem = Etcd::keep(&mut self.etcd, &owner, &self.secrets, &self.bell).err();
         let view = self.etcd.as_ref().map(Etcd::view);
         let pods = objects.pods.iter().filter_map(|pod| place(pod, view.as_deref()));
         let pods: BTreeMap<String, Place> = pods.collect();
@@ -331,6 +331,7 @@ impl Worker {
             pod_key: pod_key.as_deref(),
             heard: self.streams.heard(),
             metrics: &self.shared.metrics,
+            before: Before { drains: &plan.status.drains, at_rest: &self.at_rest },
             told: Vec::new(),
         };
         if plan.status != before
@@ -344,6 +345,7 @@ impl Worker {
         let result = carry_out(&mut hands, &plan.actions).await;
         told.append(&mut hands.told);
         self.shared.teller.tell(cluster, told);
+        self.at_rest = events::at_rest(&world.owned, &plan.actions, &self.at_rest, result.is_ok());
         self.secrets.forget_missing(&names::key_secret(owner(cluster).name));
         match result {
             Ok(()) => {

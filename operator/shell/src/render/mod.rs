@@ -10,7 +10,7 @@ pub mod drift;
 pub mod keys;
 mod mounts;
 pub mod owner;
-mod place;
+pub(crate) mod place;
 pub mod pod;
 pub mod policy;
 pub mod revision;

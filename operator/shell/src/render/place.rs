@@ -1,11 +1,12 @@
 //! Where a Pod runs: what people ask for, and the zone that the planner chose.
 
 use k8s_openapi::api::core::v1::{
-    Affinity, NodeSelectorRequirement, NodeSelectorTerm, PreferredSchedulingTerm, Toleration, TopologySpreadConstraint,
+    Affinity, Node, NodeSelectorRequirement, NodeSelectorTerm, PreferredSchedulingTerm, Taint, Toleration,
+    TopologySpreadConstraint,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use throng_core::Role;
-use throng_crds::cluster::template::{Spread, Unsatisfiable};
+use throng_crds::cluster::template::{Spread, Template, Unsatisfiable};
 
 use super::Owner;
 use crate::names;
@@ -30,6 +31,31 @@ pub(super) fn affinity(given: &Affinity, zone: &str) -> Option<Affinity> {
         preferred.push(PreferredSchedulingTerm { preference, weight: MOST });
     }
     (affinity != Affinity::default()).then_some(affinity)
+}
+
+/// Whether the scheduler may put Pods of a template on a node, by its labels and taints: room and affinity are not asked for.
+pub(crate) fn takes(node: &Node, template: &Template) -> bool {
+    let labels = node.metadata.labels.as_ref();
+    let selected = template
+        .node_selector
+        .iter()
+        .all(|(key, value)| labels.and_then(|labels| labels.get(key)).is_some_and(|has| has == value));
+    let mut taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
+    let tolerations = tolerations(&template.tolerations);
+    selected && taints.all(|taint| tolerations.iter().any(|toleration| tolerates(toleration, taint)) || !repels(taint))
+}
+
+/// Whether a taint keeps Pods away; others only make a node less liked.
+fn repels(taint: &Taint) -> bool {
+    ["NoSchedule", "NoExecute"].contains(&taint.effect.as_str())
+}
+
+/// As the scheduler has it: what a toleration leaves out, it does not look at.
+fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+    let whatever = |wanted: Option<&String>, is: &str| wanted.is_none_or(|wanted| wanted.is_empty() || wanted == is);
+    let (given, has) = (toleration.value.as_deref().unwrap_or_default(), taint.value.as_deref().unwrap_or_default());
+    let value = toleration.operator.as_deref() == Some("Exists") || given == has;
+    value && whatever(toleration.key.as_ref(), &taint.key) && whatever(toleration.effect.as_ref(), &taint.effect)
 }
 
 /// Tolerations of the template, and of nodes that do not answer, for a short time.

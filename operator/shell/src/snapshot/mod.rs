@@ -78,7 +78,7 @@ pub fn world(sight: &Sight<'_>) -> World {
     let owner = owner(sight.cluster);
     let mine = |metadata: &ObjectMeta| is_owned(metadata, owner.uid);
     let objects = sight.objects;
-    let nodes: BTreeMap<_, _> = sight.nodes.iter().filter_map(|node| node::node(node)).collect();
+    let nodes: BTreeMap<_, _> = sight.nodes.iter().filter_map(|node| node::node(node, owner.spec)).collect();
     let pods = objects.pods.iter().filter(|pod| mine(&pod.metadata));
     let pods = pods.filter_map(|pod| pod::pod(pod, owner.name, &nodes)).collect();
     let revisions = objects.revisions.iter().filter(|revision| mine(&revision.metadata));

@@ -1,14 +1,17 @@
 //! Nodes as the planner sees them.
 
 use k8s_openapi::api::core::v1 as k8s;
+use throng_crds::ChatroomClusterSpec;
+use throng_plan::pools::Pools;
 use throng_plan::world::Node;
 
 use super::{instant_or_epoch, label};
 use crate::names;
+use crate::render::{place, pod};
 
-/// A node with its name; none if it has no name.
+/// A node with its name, as it is for the Pods of a spec; none if it has no name.
 #[must_use]
-pub fn node(node: &k8s::Node) -> Option<(String, Node)> {
+pub fn node(node: &k8s::Node, spec: &ChatroomClusterSpec) -> Option<(String, Node)> {
     let metadata = &node.metadata;
     let spec = node.spec.as_ref();
     let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
@@ -21,6 +24,7 @@ pub fn node(node: &k8s::Node) -> Option<(String, Node)> {
         labels: metadata.labels.clone().unwrap_or_default(),
         cordoned: spec.and_then(|spec| spec.unschedulable).unwrap_or(false),
         taints: taints.collect(),
+        refuses: Pools::from_fn(|role| !place::takes(node, pod::template(spec, role))),
         ready: ready.is_some_and(|ready| ready.status == "True"),
         since: instant_or_epoch(since),
     };

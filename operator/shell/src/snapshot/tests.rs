@@ -1,6 +1,7 @@
 use k8s_openapi::api::core::v1 as k8s;
 use serde_json::{Value, json};
 use throng_core::{Millis, Role};
+use throng_plan::pools::Pools;
 use throng_plan::world::{Edited, Node, Object, Phase};
 
 use super::*;
@@ -8,7 +9,7 @@ use crate::render::pod::Birth;
 use crate::render::{self, budget, policy, service};
 
 fn node(value: Value) -> Option<(String, Node)> {
-    node::node(&serde_json::from_value::<k8s::Node>(value).unwrap())
+    node::node(&serde_json::from_value::<k8s::Node>(value).unwrap(), &cluster().spec)
 }
 
 fn pod(value: Value) -> Option<(String, throng_plan::world::Pod)> {
@@ -219,7 +220,38 @@ fn a_node_is_seen_with_its_zone_its_taints_and_since_when() {
     let since = Utc(Millis(1_795_334_400_000));
     assert_eq!(name, "n1");
     let labels = [("topology.kubernetes.io/zone".to_owned(), "eu-1a".to_owned())].into();
-    assert_eq!(seen, Node { zone: "eu-1a".into(), labels, cordoned: true, taints, ready: false, since });
+    let refuses = Pools::from_fn(|_| true);
+    assert_eq!(seen, Node { zone: "eu-1a".into(), labels, cordoned: true, taints, refuses, ready: false, since });
+}
+
+#[test]
+fn a_node_refuses_what_does_not_tolerate_its_taints_or_selects_other_labels() {
+    let tolerates = |toleration: Value| json!({"tolerations": [toleration]});
+    let refuses = |effect: &str, template: Value| {
+        let node = json!({
+            "metadata": {"name": "n", "labels": {"disk": "fast"}},
+            "spec": {"taints": [{"key": "dedicated", "value": "db", "effect": effect}]},
+        });
+        let mut spec = serde_json::to_value(cluster().spec).unwrap();
+        spec["chatroom"]["template"] = template;
+        let refuses = node::node(&serde_json::from_value(node).unwrap(), &serde_json::from_value(spec).unwrap());
+        let refuses = refuses.unwrap().1.refuses;
+        assert_eq!(refuses.gateway, effect != "PreferNoSchedule", "what another pool tolerates is of no use");
+        refuses.chatroom
+    };
+    for effect in ["NoSchedule", "NoExecute"] {
+        assert!(refuses(effect, json!({})));
+        assert!(!refuses(effect, tolerates(json!({"operator": "Exists"}))), "whatever there is");
+        assert!(!refuses(effect, tolerates(json!({"key": "dedicated", "operator": "Exists"}))));
+        assert!(!refuses(effect, tolerates(json!({"key": "dedicated", "value": "db", "effect": effect}))));
+        assert!(refuses(effect, tolerates(json!({"key": "dedicated", "value": "web"}))));
+        assert!(refuses(effect, tolerates(json!({"key": "other", "operator": "Exists"}))));
+        assert!(refuses(effect, tolerates(json!({"operator": "Exists", "effect": "PreferNoSchedule"}))));
+    }
+    assert!(!refuses("PreferNoSchedule", json!({})), "it is only less liked");
+    assert!(!refuses("PreferNoSchedule", json!({"nodeSelector": {"disk": "fast"}})));
+    assert!(refuses("PreferNoSchedule", json!({"nodeSelector": {"disk": "slow"}})));
+    assert!(refuses("PreferNoSchedule", json!({"nodeSelector": {"arch": "arm64"}})), "it has no such label");
 }
 
 #[test]

@@ -14,14 +14,19 @@ fn told(text: &str) -> Vec<String> {
     }
 }
 
+const MINIMAL: &str = include_str!("../../../../../examples/minimal.yaml");
+
+/// The least that a cluster needs, with nothing about its pools but what is said.
 fn minimal(more: &str) -> String {
-    format!("{}{more}", include_str!("../../../../../examples/minimal.yaml"))
+    let (least, pools) = MINIMAL.split_once("  # Pods that ask for nothing").unwrap();
+    assert_eq!(pools.matches("requests: {cpu: ").count(), 3, "{pools}");
+    format!("{least}{more}")
 }
 
 #[test]
 fn every_example_is_valid() {
     for text in [
-        include_str!("../../../../../examples/minimal.yaml"),
+        MINIMAL,
         include_str!("../../../../../examples/event.yaml"),
         include_str!("../../../../../examples/canary.yaml"),
         include_str!("../../../../../examples/operations.yaml"),
@@ -76,8 +81,16 @@ fn pools_that_ask_for_no_cpu_are_named() {
         let said = format!("Pods that ask for no CPU ({pools}) starve first where a node is busy");
         assert_eq!(told.get(1), Some(&format!("Warning new.yaml: ChatroomCluster live: {said}")), "{told:?}");
     }
-    let told = told(include_str!("../../../../../examples/event.yaml"));
-    assert!(!told.iter().any(|line| line.contains("no CPU")), "{told:?}");
+    for example in [
+        MINIMAL,
+        include_str!("../../../../../examples/quickstart.yaml"),
+        include_str!("../../../../../examples/canary.yaml"),
+        include_str!("../../../../../examples/event.yaml"),
+        include_str!("../../../../../examples/gitops/clusters/live.yaml"),
+    ] {
+        let told = told(example);
+        assert!(!told.iter().any(|line| line.contains("no CPU")), "{told:?}");
+    }
 }
 
 #[test]

@@ -75,6 +75,27 @@ fn conditions_that_are_bad_are_problems_with_their_meaning() {
 }
 
 #[test]
+fn every_reason_that_can_be_bad_has_its_meaning() {
+    let planner = throng_plan::plan::Reason::ALL.map(throng_plan::plan::Reason::as_str);
+    let shell = statements::Reason::ALL.map(statements::Reason::as_str);
+    let flaws = statements::FLAWS.map(Flaw::as_str);
+    for reason in planner.into_iter().chain(shell).chain(flaws) {
+        assert!(!meaning(reason).is_empty(), "{reason}");
+    }
+    assert_eq!(meaning("Unheard"), "");
+}
+
+#[test]
+fn kinds_are_installed_by_helm_first_which_would_not_take_over_what_kubectl_applied() {
+    let found = kind(Kind::Cluster, &Ok(None), &Ok(vec![]));
+    let (helm, kubectl) = found.remedy.split_once(", or if nobody here uses Helm: ").unwrap();
+    assert!(helm.starts_with("helm upgrade --install throng-crds") && kubectl.starts_with("throng crds |"));
+    let told = Error::KindsMissing("chatroomclusters".into()).to_string();
+    let (helm, kubectl) = (told.find("helm upgrade --install throng-crds"), told.find("kubectl apply"));
+    assert!(helm.is_some() && helm < kubectl, "{told}");
+}
+
+#[test]
 fn secrets_are_told_by_name_and_entry() {
     let credentials = Held::Entries(&[
         Entry { name: "username", content: Content::Credential, needed: true },

@@ -1,5 +1,7 @@
 //! What is said before an operation is asked for, world by world.
 
+use serde_json::json;
+
 use super::*;
 use crate::seen::Seen;
 use crate::worlds;
@@ -37,6 +39,25 @@ fn each_operation_says_what_it_would_do() {
     for (name, intent, seen) in cases {
         insta::assert_snapshot!(name, said(&intent, &seen));
     }
+}
+
+#[test]
+fn a_drain_of_a_zone_names_the_pods_on_its_nodes_or_says_that_nobody_can_tell() {
+    let zone = |zone: &str| Intent::Drain(Target::Zone(zone.into()));
+    let mut seen = worlds::at_rest();
+    // Made for eu-1b, where there was no room.
+    let node = json!({"metadata": {"name": "node-b", "labels": {"topology.kubernetes.io/zone": "eu-1z"}}});
+    seen.nodes = Ok(vec![serde_json::from_value(node).unwrap()]);
+    let told = said(&zone("eu-1z"), &seen);
+    assert!(told.contains("live-gateway-7-1") && !told.contains("nodes may not be listed"), "{told}");
+    let told = said(&zone("eu-1b"), &seen);
+    assert!(told.contains("there is none now: nothing would happen"), "{told}");
+    assert!(Overview::of(&seen).notes.is_empty());
+    seen.nodes = Err("you may not list nodes".into());
+    let told = said(&zone("eu-1b"), &seen);
+    assert!(told.contains("live-gateway-7-1") && told.contains("but: nodes may not be listed"), "{told}");
+    let notes = Overview::of(&seen).notes.join("\n");
+    assert!(notes.contains("zones are those that Pods were made for") && notes.contains("you may not list"), "{notes}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ pub(super) mod share;
 mod steps;
 
 pub(super) use memory::Memory;
-pub(super) use steps::{go_on, promote};
+pub(super) use steps::{go_on, promote, ready};
 
 use super::census::{Census, Part};
 use super::operations::{self, Operations};

@@ -9,6 +9,7 @@ use throng_core::{Role, Slot};
 
 use super::super::Action;
 use super::super::census::{Census, Part, Seat};
+use super::super::words;
 use super::{Memory, steps};
 use crate::status::{RolloutPhase, RolloutStatus, ShiftStatus, Utc};
 use crate::world::World;
@@ -126,7 +127,8 @@ pub(super) fn routes(world: &World, census: &Census<'_>, memory: &mut Memory, ca
         routes.sheds = sheds(census, missing, per_s);
         let until = Utc(world.now.0 + missing * 1000 / per_s + COME_MS);
         rollout.shift = Some(ShiftStatus { since: world.now, until, users: missing });
-        memory.why.push(format!("{missing} users are asked to connect anew, to revision {number}"));
+        let asked = format!("{} {} asked", words::users(missing), words::are(missing));
+        memory.why.push(format!("{asked} to connect anew, to revision {number}"));
     }
     routes.main_closed = memory.rollout.as_ref().is_some_and(|rollout| rollout.shift.is_some());
     routes

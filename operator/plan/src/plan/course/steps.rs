@@ -98,9 +98,21 @@ fn enter(world: &World, rollout: &mut RolloutStatus, percent: Option<u8>, why: &
 
 /// Whether as many Pods of the new revision serve as this step needs.
 pub(super) fn are_ready(world: &World, census: &Census<'_>, rollout: &RolloutStatus, role: Role) -> bool {
+    let (serve, needed) = ready(world, census, rollout, role);
+    serve >= needed
+}
+
+/// Pods of the new revision that serve, and how many of them this step needs.
+pub(in super::super) fn ready(
+    world: &World,
+    census: &Census<'_>,
+    rollout: &RolloutStatus,
+    role: Role,
+) -> (usize, usize) {
     let wanted = world.status.pools.of(role).wanted.max(1);
     let serves = |seat: &&Seat<'_>| seat.pod.revision == rollout.to && seat.serves();
-    census.of(role).iter().filter(serves).count() >= canary_pods(&world.spec.rollout, rollout, wanted) as usize
+    let needed = canary_pods(&world.spec.rollout, rollout, wanted) as usize;
+    (census.of(role).iter().filter(serves).count(), needed)
 }
 
 /// Watches a share, and begins the next step when it was held long enough.

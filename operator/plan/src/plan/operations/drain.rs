@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::census::{Census, Seat, State};
+use super::super::words::{are, pods};
 use super::{Operations, fail, progress, run, succeed};
 use crate::spec::Operation;
 use crate::spec::operation::Whom;
@@ -78,6 +79,7 @@ pub(super) fn settle(census: &Census<'_>, drains: &BTreeMap<String, String>, nam
     if meant.is_empty() {
         succeed(status, "its Pods are empty and gone, others have taken their place".to_owned());
     } else {
-        run(status, format!("{} Pods are replaced and emptied", meant.len()));
+        let meant = meant.len() as u64;
+        run(status, format!("{} {} replaced and emptied", pods(meant), are(meant)));
     }
 }

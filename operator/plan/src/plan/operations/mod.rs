@@ -155,17 +155,52 @@ fn over(asks: &Operation, now: Utc) -> Option<Action> {
     is_over.then(|| Action::DeleteOperation { name: asks.name.clone(), uid: asks.uid.clone() })
 }
 
+/// How an operation can end: the condition that it then has, which is true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Its phase.
+    pub phase: OperationPhase,
+    /// Type of the condition.
+    pub kind: &'static str,
+    /// Its reason.
+    pub reason: &'static str,
+    /// What it means and what to do: a row of the table in `docs/operator.md`.
+    pub meaning: &'static str,
+}
+
+/// All ends of operations.
+pub const ENDS: [End; 3] = [
+    End {
+        phase: OperationPhase::Succeeded,
+        kind: "Complete",
+        reason: "Succeeded",
+        meaning: "The operation has done what it was asked for. It is deleted when its time to live is over.",
+    },
+    End {
+        phase: OperationPhase::Failed,
+        kind: "Failed",
+        reason: "Failed",
+        meaning: "The operation could not be done, or only in part. The message says why; create another.",
+    },
+    End {
+        phase: OperationPhase::Superseded,
+        kind: "Failed",
+        reason: "Superseded",
+        meaning: "Another operation, or another spec, took its place before it was done. The message names it.",
+    },
+];
+
 fn end(status: &mut OperationStatus, now: Utc, ttl_ms: u64) {
     status.started_at.get_or_insert(now);
     status.finished_at.get_or_insert(now);
     status.expires_at.get_or_insert(Utc(now.0 + ttl_ms));
-    let failed = status.phase != OperationPhase::Succeeded;
+    let Some(End { kind, reason, .. }) = ENDS.into_iter().find(|end| end.phase == status.phase) else { return };
     let condition = Condition {
-        kind: if failed { "Failed" } else { "Complete" }.to_owned(),
+        kind: kind.to_owned(),
         status: Holds::True,
         observed_generation: Some(status.observed_generation),
         last_transition_time: now,
-        reason: format!("{:?}", status.phase),
+        reason: reason.to_owned(),
         message: status.message.clone(),
     };
     set_condition(&mut status.conditions, condition);
@@ -191,4 +226,24 @@ fn fail(status: &mut OperationStatus, message: String) {
 
 fn supersede(status: &mut OperationStatus, message: String) {
     (status.phase, status.message) = (OperationPhase::Superseded, message);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_phase_that_is_an_end_has_its_condition() {
+        use OperationPhase::{Failed, Pending, Running, Succeeded, Superseded};
+        for phase in [Pending, Running, Succeeded, Failed, Superseded] {
+            let mut status = OperationStatus { phase, ..OperationStatus::default() };
+            end(&mut status, Utc::default(), 0);
+            let said: Vec<_> =
+                status.conditions.iter().map(|said| (said.kind.as_str(), said.reason.as_str())).collect();
+            let kind = if phase == Succeeded { "Complete" } else { "Failed" };
+            let word = format!("{phase:?}");
+            let wanted: Vec<_> = phase.is_final().then_some((kind, word.as_str())).into_iter().collect();
+            assert_eq!(said, wanted, "{phase:?}");
+        }
+    }
 }
