@@ -10,7 +10,7 @@ use throng_cluster::{Cluster, Options, binaries, images};
 use crate::image;
 use crate::outside;
 use crate::previous;
-use crate::run::{Tally, target};
+use crate::run::{Rank, Tally, target};
 use crate::tiers::{CLUSTER, Choice};
 
 /// A real Kubernetes cluster on this machine, without Docker (root, Debian).
@@ -188,7 +188,7 @@ pub(crate) fn begin(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<(
     let own = Ground::of(given, choice.names(CLUSTER), |_| true) == Ground::Started;
     if own && throng_cluster::obstacle().is_none() && binaries::built(&cache(root)).is_none() {
         let mut command = Command::new(std::env::current_exe()?);
-        tally.beside("Kubernetes is compiled", command.args(["cluster", "binaries"]).current_dir(root))?;
+        tally.beside("Kubernetes is compiled", Rank::Idle, command.args(["cluster", "binaries"]).current_dir(root))?;
     }
     Ok(())
 }
@@ -232,7 +232,7 @@ fn on_our_own(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
 fn test(root: &Path, choice: &Choice, place: &Place, tally: &mut Tally) -> Result<bool> {
     let throng = std::env::var_os(image::BINARY).map_or_else(|| image::programs(root).join("throng"), PathBuf::from);
     let mut run = |name: &str, test: &str, arguments: &[&str]| {
-        let mut command = outside::run(root, &[test]);
+        let mut command = outside::run(root, &[test])?;
         command.args(arguments).env("KUBECONFIG", &place.kubeconfig);
         command.env("THRONG_BIN", &throng).env("THRONG_TEST_SLACK", choice.slack.to_string());
         if let Some(programs) = &place.programs {

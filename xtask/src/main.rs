@@ -1,7 +1,7 @@
 //! Development tasks of the project: `cargo xtask test` is the whole proof, `cargo xtask lint` the quick part.
 //!
 //! Top-down: [`main`] reads the command, [`tiers`] says what each one runs and in which order, [`run`] runs and counts
-//! it, [`cluster`] starts a real Kubernetes, [`image`] makes the container image, [`previous`] that of the commit before,
+//! it, [`lint`] has it linted, [`cluster`] starts a real Kubernetes, [`image`] makes the container image, [`previous`] that of the commit before,
 //! [`setup`] installs what the tests need, [`bench`] judges figures, [`house`] holds the rules of the house that no compiler
 //! knows, [`deny`] what is built in to `deny.toml`.
 
@@ -10,6 +10,7 @@ mod cluster;
 mod deny;
 mod house;
 mod image;
+mod lint;
 mod outside;
 mod previous;
 mod run;

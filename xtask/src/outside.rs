@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 use serde_json::Value;
 
+use crate::lint;
 use crate::run::{cargo, metadata};
 
 /// The crate whose tests run processes.
@@ -23,15 +24,21 @@ pub(crate) fn names(root: &Path, package: &str) -> Result<Vec<String>> {
     Ok(found)
 }
 
+/// Names of all of them.
+pub(crate) fn all(root: &Path) -> Result<Vec<String>> {
+    Ok([names(root, PROCESSES)?, names(root, CLUSTER)?].concat())
+}
+
 /// A run of some of them.
-pub(crate) fn run(root: &Path, names: &[impl AsRef<str>]) -> Command {
-    by_name(cargo(root, &["test", "--workspace", "--no-fail-fast"]), names)
+pub(crate) fn run(root: &Path, names: &[impl AsRef<str>]) -> Result<Command> {
+    let mut command = by_name(cargo(root, &["test", "--workspace", "--no-fail-fast"]), names);
+    lint::as_compiler(&mut command)?;
+    Ok(command)
 }
 
 /// Clippy for all of them: `--all-targets` leaves them out.
 pub(crate) fn clippy(root: &Path) -> Result<Command> {
-    let all = [names(root, PROCESSES)?, names(root, CLUSTER)?].concat();
-    let mut command = by_name(cargo(root, &["clippy", "--workspace", "--quiet"]), &all);
+    let mut command = by_name(cargo(root, &["clippy", "--workspace", "--quiet"]), &all(root)?);
     command.args(["--", "-D", "warnings"]);
     Ok(command)
 }

@@ -53,6 +53,38 @@ struct Row {
     wrong: Vec<String>,
 }
 
+/// What a command gets of the processors while others run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rank {
+    /// What the others leave.
+    Idle,
+    /// As much as they.
+    Equal,
+}
+
+/// What was heard of a command.
+#[derive(Default)]
+struct Said {
+    passed: u64,
+    failed: u64,
+    /// Names of tests that failed.
+    wrong: Vec<String>,
+    last: String,
+}
+
+impl Said {
+    fn hear(&mut self, line: &str) {
+        if let Some((passed, failed)) = summary(line) {
+            self.passed += passed;
+            self.failed += failed;
+        }
+        self.wrong.extend(failed_test(line));
+        if !line.trim().is_empty() {
+            line.clone_into(&mut self.last);
+        }
+    }
+}
+
 /// A command that runs while others wait.
 struct Beside {
     name: String,
@@ -68,44 +100,43 @@ impl Tally {
         eprintln!("\n=== {name}");
         let began = Instant::now();
         let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start {command:?}"))?;
-        let (mut passed, mut failed) = (0, 0);
-        let mut wrong = Vec::new();
+        let mut said = Said::default();
         if let Some(stdout) = child.stdout.take() {
             for line in BufReader::new(stdout).lines() {
                 let line = line?;
                 println!("{line}");
-                if let Some((p, f)) = summary(&line) {
-                    passed += p;
-                    failed += f;
-                }
-                wrong.extend(failed_test(&line));
+                said.hear(&line);
             }
         }
         let success = child.wait()?.success();
-        if passed + failed == 0 {
-            passed = u64::from(success);
-        }
-        if !success && failed == 0 {
-            failed = 1;
-        }
-        self.passed += passed;
-        self.failed += failed;
-        self.rows.push(Row { name: name.to_owned(), success, seconds: began.elapsed().as_secs_f64(), wrong });
+        self.count(name, success, began.elapsed(), said);
         Ok(success)
     }
 
-    /// Starts a command that gets what the others leave of the processors; `gather` judges it. Two cores wait for half of the
-    /// tests from outside, and what is long and hurries nobody is done by then.
-    pub(crate) fn beside(&mut self, name: &str, command: &Command) -> Result<()> {
+    /// Starts a command that runs while others wait; `gather` judges it. Two cores wait for half of the tests from outside, and
+    /// what is long is done by then.
+    pub(crate) fn beside(&mut self, name: &str, rank: Rank, command: &Command) -> Result<()> {
         let output = tempfile::NamedTempFile::new()?;
-        let mut idle = Command::new("chrt");
-        idle.args(["--idle", "0"]).arg(command.get_program()).args(command.get_args());
-        idle.stdin(Stdio::null()).stdout(output.reopen()?).stderr(output.reopen()?);
+        let mut own = match rank {
+            Rank::Equal => Command::new(command.get_program()),
+            Rank::Idle => {
+                let mut idle = Command::new("chrt");
+                idle.args(["--idle", "0"]).arg(command.get_program());
+                idle
+            }
+        };
+        own.args(command.get_args()).stdin(Stdio::null()).stdout(output.reopen()?).stderr(output.reopen()?);
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => own.env(name, value),
+                None => own.env_remove(name),
+            };
+        }
         if let Some(folder) = command.get_current_dir() {
-            idle.current_dir(folder);
+            own.current_dir(folder);
         }
         eprintln!("\n=== {name}: begins, and runs beside what follows");
-        let child = idle.spawn().with_context(|| format!("cannot start {idle:?}"))?;
+        let child = own.spawn().with_context(|| format!("cannot start {own:?}"))?;
         self.beside.push(Beside { name: name.to_owned(), began: Instant::now(), child, output });
         Ok(())
     }
@@ -116,13 +147,24 @@ impl Tally {
         for mut job in std::mem::take(&mut self.beside) {
             eprintln!("\n=== {}", job.name);
             let success = job.child.wait()?.success();
-            let said = std::fs::read_to_string(job.output.path())?;
-            print!("{said}");
-            let last = said.lines().last().map(str::to_owned).filter(|_| !success);
-            self.note(&job.name, success, job.began.elapsed(), Vec::from_iter(last));
+            let took = job.began.elapsed();
+            let mut said = Said::default();
+            for line in std::fs::read_to_string(job.output.path())?.lines() {
+                println!("{line}");
+                said.hear(line);
+            }
+            self.count(&job.name, success, took, said);
             all &= success;
         }
         Ok(all)
+    }
+
+    fn count(&mut self, name: &str, success: bool, took: Duration, said: Said) {
+        let nothing = said.passed + said.failed == 0;
+        self.passed += if nothing { u64::from(success) } else { said.passed };
+        self.failed += if success { said.failed } else { said.failed.max(1) };
+        let wrong = if said.wrong.is_empty() { vec![said.last] } else { said.wrong };
+        self.rows.push(Row { name: name.to_owned(), success, seconds: took.as_secs_f64(), wrong });
     }
 
     /// Notes a check that the caller ran and judged, with what is wrong.
@@ -179,10 +221,11 @@ fn summary(line: &str) -> Option<(u64, u64)> {
     Some((number_before(" passed")?, number_before(" failed")?))
 }
 
-/// Reads "test some::name ... FAILED".
+/// Reads `test some::name ... FAILED`, and a line of the scenarios that begins so.
 fn failed_test(line: &str) -> Option<String> {
-    let name = line.trim().strip_prefix("test ")?.strip_suffix(" ... FAILED")?;
-    Some(name.to_owned())
+    let line = line.trim();
+    let name = line.strip_prefix("test ").and_then(|line| line.strip_suffix(" ... FAILED"));
+    name.or_else(|| line.strip_prefix("FAILED ")).map(|name| name.trim().to_owned())
 }
 
 #[cfg(test)]
@@ -203,10 +246,10 @@ mod tests {
     #[test]
     fn what_ran_beside_is_judged_when_it_is_gathered() {
         let mut tally = Tally::default();
-        tally.beside("well", &Command::new("true")).unwrap();
+        tally.beside("well", Rank::Idle, &Command::new("true")).unwrap();
         assert!(tally.gather().unwrap());
-        tally.beside("well", &Command::new("true")).unwrap();
-        tally.beside("badly", &Command::new("false")).unwrap();
+        tally.beside("well", Rank::Idle, &Command::new("true")).unwrap();
+        tally.beside("badly", Rank::Equal, &Command::new("false")).unwrap();
         assert!(!tally.gather().unwrap());
         assert!(tally.gather().unwrap(), "each is judged once");
         assert_eq!((tally.passed, tally.failed), (2, 1));

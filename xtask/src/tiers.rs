@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
-use crate::run::{Tally, cargo};
-use crate::{bench, cluster, house, image, outside, setup};
+use crate::run::{Rank, Tally, cargo};
+use crate::{bench, cluster, house, image, lint, outside, setup};
 
 /// What of it is to run.
 pub(crate) struct Choice {
@@ -35,14 +35,25 @@ impl Choice {
     }
 }
 
+/// The test of stores, gateways and links that fail while people talk.
+const OUTAGES: &str = "outages";
+
 type Run = fn(&Path, &Choice, &mut Tally) -> Result<bool>;
 
 /// The tier that needs Kubernetes.
 pub(crate) const CLUSTER: &str = "cluster";
 
 const TIERS: &[(&str, &str, Run)] = &[
-    ("lint", "formatting, clippy with warnings denied, the rules of the house", run_lint),
-    ("unit", "unit, property and conformance tests of every crate, real Redis and etcd included", run_unit),
+    (
+        "lint",
+        "formatting, the rules of the house; clippy with warnings denied, unless the next tier compiles with it",
+        run_lint,
+    ),
+    (
+        "unit",
+        "clippy, then unit, property and conformance tests of every crate, real Redis and etcd included",
+        run_unit,
+    ),
     ("release", "the release build that the tiers below run, and 20,000 simulated worlds with it", run_release),
     ("e2e", "throng dev from outside: clients in two languages, the page in Chromium", run_e2e),
     ("bench", "the figures of the README, shortened: promises and bounds gate, times with slack", run_bench),
@@ -91,28 +102,33 @@ pub(crate) fn test(root: &Path, choice: &Choice) -> Result<bool> {
 /// Runs the first tier alone.
 pub(crate) fn lint(root: &Path) -> Result<bool> {
     let mut tally = Tally::default();
-    run_lint(root, &Choice { full: false, slack: 1.0, only: Vec::new(), install: false }, &mut tally)?;
+    let only = vec!["lint".to_owned()];
+    run_lint(root, &Choice { full: false, slack: 1.0, only, install: false }, &mut tally)?;
     Ok(tally.close())
 }
 
-fn run_lint(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
+fn run_lint(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
     let tidy = house::check(root)?;
     tally.note("rules of the house", tidy, std::time::Duration::ZERO, Vec::new());
-    Ok(tally.run("formatting", &mut cargo(root, &["fmt", "--all", "--check"]))?
-        & tally.run(
-            "clippy",
-            &mut cargo(root, &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
-        )?
-        & tally.run("clippy, tests from outside", &mut outside::clippy(root)?)?
-        & tidy)
+    let formatted = tally.run("formatting", &mut cargo(root, &["fmt", "--all", "--check"]))?;
+    // Else the tests are compiled through Clippy.
+    let linted = choice.takes("unit") || lint::alone(root, tally)?;
+    Ok(tidy && formatted && linted)
 }
 
 fn run_unit(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
+    let mut compile = cargo(root, &["test", "--workspace", "--all-targets", "--no-run", "--quiet"]);
+    let mut outside = outside::run(root, &outside::all(root)?)?;
+    if !tally.run("clippy, and all tests compiled", lint::as_compiler(&mut compile)?)?
+        || !tally.run("clippy, and tests from outside compiled", outside.args(["--no-run", "--quiet"]))?
+    {
+        return Ok(false);
+    }
     let mut command = cargo(root, &["test", "--workspace", "--no-fail-fast"]);
     if choice.full {
         command.env("THRONG_TEST_FULL", "1");
     }
-    tally.run("tests of every crate", &mut command)
+    tally.run("tests of every crate", lint::as_compiler(&mut command)?)
 }
 
 /// Arguments of `throng simulate`: how many worlds, and how often every fault and every step of the operator must be counted
@@ -125,22 +141,31 @@ fn run_release(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
     {
         return Ok(false);
     }
-    tally.beside("simulated worlds", Command::new(image::programs(root).join("throng")).args(WORLDS))?;
+    tally.beside("simulated worlds", Rank::Idle, Command::new(image::programs(root).join("throng")).args(WORLDS))?;
     Ok(true)
 }
 
+/// One test at a time: each has a whole cluster, and two cores are all there is. But the outages, which wait more than they work,
+/// go beside the others.
 fn run_e2e(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
-    // One test at a time: each has a whole cluster, and two cores are all there is.
-    let mut command = outside::run(root, &outside::names(root, outside::PROCESSES)?);
-    command.args(["--", "--test-threads=1"]);
-    command.env("THRONG_BIN", image::programs(root).join("throng")).env("THRONG_TEST_SLACK", choice.slack.to_string());
-    if choice.full {
-        command.env("THRONG_TEST_FULL", "1");
-    }
+    let command = |names: &[String]| -> Result<Command> {
+        let mut command = outside::run(root, names)?;
+        command.args(["--", "--test-threads=1"]);
+        command
+            .env("THRONG_BIN", image::programs(root).join("throng"))
+            .env("THRONG_TEST_SLACK", choice.slack.to_string());
+        if choice.full {
+            command.env("THRONG_TEST_FULL", "1");
+        }
+        Ok(command)
+    };
     if !setup::is_root() {
         tally.skip("links cut between roles", "links are cut between network namespaces, which need root");
     }
-    tally.run("end to end", &mut command)
+    let (long, others): (Vec<_>, Vec<_>) =
+        outside::names(root, outside::PROCESSES)?.into_iter().partition(|name| name == OUTAGES);
+    tally.beside("end to end, outages", Rank::Equal, &command(&long)?)?;
+    tally.run("end to end", &mut command(&others)?)
 }
 
 fn run_bench(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
@@ -171,7 +196,7 @@ fn run_bench(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
     let slack = choice.slack.to_string();
     // As compiled for the tests, which is stricter: `cargo bench` would compile the planner and all it needs once more.
     let planner = ["test", "--quiet", "--workspace", "--bench", "plan", "--", "--slack", &slack];
-    Ok(tally.run("planner, 3 pools of 1,000 Pods", &mut cargo(root, &planner))? && all)
+    Ok(tally.run("planner, 3 pools of 1,000 Pods", lint::as_compiler(&mut cargo(root, &planner))?)? && all)
 }
 
 /// Runs a bench. One that fails without a report fails the tier, not the figures after it.

@@ -309,7 +309,7 @@ fn causes_and_sizes_are_those_of_the_planner() {
         (begun.cause, begun.why.replace("node-e", "node-d")) == (drain.cause, drain.why.clone())
     };
     assert!(began.iter().any(same), "{began:?}");
-    for seen in [at_rest(), canary(), halted(), draining(), rolled_back(), warm()] {
+    for seen in [at_rest, canary, halted, draining, rolled_back, warm].map(|world| Box::new(world())) {
         let said = planned(&seen, &["node-d", "node-e"]).status;
         let sizes = |status: &throng_plan::status::ClusterStatus| status.pools.map(|_, pool| (pool.wanted, pool.ready));
         assert_eq!(sizes(&said), sizes(seen.cluster.status.as_ref().unwrap()), "{:?}", said.why);

@@ -122,6 +122,9 @@ async fn the_way_is_kept_until_it_changes_and_a_wrong_one_says_what_to_write() {
     assert!(etcd.is_none(), "a way to another etcd is closed");
 }
 
+/// Spoils the Secret that is read.
+type Spoil<'a> = &'a dyn Fn(&mut Secrets);
+
 #[tokio::test]
 async fn what_becomes_of_a_secret_closes_no_way_that_is_open() {
     fn user(entries: &[(&str, &str)]) -> Secret {
@@ -149,7 +152,7 @@ async fn what_becomes_of_a_secret_closes_no_way_that_is_open() {
     let missing = |secrets: &mut Secrets| secrets.learn_missing("etcd-user");
     let incomplete = |secrets: &mut Secrets| secrets.learn(user(&[("password", "tangerine")]));
     let empty = |secrets: &mut Secrets| secrets.learn(user(&[("username", "throng"), ("password", "")]));
-    let spoils: [(&dyn Fn(&mut Secrets), &str); 3] = [
+    let spoils: [(Spoil<'_>, &str); 3] = [
         (&missing, "names etcd-user: create that Secret"),
         (&incomplete, "names etcd-user, which lacks the entry username: add it"),
         (&empty, "names etcd-user, whose entry password is empty"),

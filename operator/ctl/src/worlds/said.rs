@@ -106,7 +106,9 @@ fn place(world: &mut World) {
                 for (slot, placed) in Slot::all().filter_map(|slot| Some((slot, document.0.owner(slot)?))) {
                     let owner = registry.members.iter().find(|(_, member)| *member.pod == *placed.pod);
                     let uid = owner.map(|(uid, _)| uid.as_str().into());
-                    uid.into_iter().for_each(|uid| claims.insert(slot, &Claim { uid, rooms: 0, users: 0 }));
+                    if let Some(uid) = uid {
+                        claims.insert(slot, &Claim { uid, rooms: 0, users: 0 });
+                    }
                 }
                 registry.documents.of_mut(role).in_force = Some(document);
             }

@@ -32,7 +32,11 @@ fn each_operation_says_what_it_would_do() {
         ("resume-after-a-halt", Intent::Resume, worlds::halted()),
         ("promote", Intent::Promote, worlds::canary()),
         ("drain", pods(&["live-gateway-7-0", "live-message-7-1"]), worlds::at_rest()),
-        ("drain-of-all-gateways", pods(&["live-gateway-7-0", "live-gateway-7-1"]), worlds::draining()),
+        (
+            "drain-of-all-gateways",
+            pods(&["live-gateway-7-0", "live-gateway-7-1", "live-gateway-7-2", "live-gateway-7-3"]),
+            worlds::draining(),
+        ),
         ("drain-of-a-zone", Intent::Drain(Target::Zone("eu-1b".into())), worlds::at_rest()),
         ("drain-unseen", Intent::Drain(Target::Node("node-a".into())), worlds::stale()),
     ];
