@@ -109,7 +109,8 @@ pub(crate) fn lint(root: &Path) -> Result<bool> {
 
 fn run_lint(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
     let tidy = house::check(root)?;
-    tally.note("rules of the house", tidy, std::time::Duration::ZERO, Vec::new());
+    let wrong = Vec::from_iter((!tidy).then(|| "the first lines of the output say which".to_owned()));
+    tally.note("rules of the house", tidy, std::time::Duration::ZERO, wrong);
     let formatted = tally.run("formatting", &mut cargo(root, &["fmt", "--all", "--check"]))?;
     // Else the tests are compiled through Clippy.
     let linted = choice.takes("unit") || lint::alone(root, tally)?;

@@ -189,8 +189,7 @@ impl Conn {
         self.flush(id, shared);
     }
 
-    /// The socket can be read from: reads until it is empty, or `to_the_end` if the server has closed as well, for no event
-    /// tells that again. `scratch` is lent to whoever reads.
+    /// Reads until the socket is empty; `to_the_end`: the server has closed too, which no event tells again. `scratch` is lent.
     pub(super) fn readable(&mut self, id: ConnId, to_the_end: bool, scratch: &mut Vec<u8>, shared: &mut Shared) {
         while self.reading
             && let Some(stream) = &mut self.stream
