@@ -137,8 +137,13 @@ pub(crate) fn rollbacks(world: &World) -> Result<Said> {
     let people = world.people(Wish { cluster: "live", count: EVERYBODY, name: "back", may_cut: false })?;
     let mut said = Vec::new();
     for (step, pace) in cases {
+        let began = Instant::now();
         let took = taken_back(world, &people, step, pace).with_context(|| format!("{step:?}, {pace}"))?;
-        said.push(format!("{step:?} {pace} {:.1} s", took.as_secs_f64()));
+        said.push(format!(
+            "{step:?} {pace} {:.1} s ({:.0} s in all)",
+            took.as_secs_f64(),
+            began.elapsed().as_secs_f64()
+        ));
     }
     let report = people.leave()?;
     Ok(Said::Well(format!("from the command to the last user back: {}; {}", said.join(", "), words(&report))))

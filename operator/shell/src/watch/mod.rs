@@ -5,6 +5,7 @@
 //! metric `throng_operator_watch_age_seconds` go by.
 
 pub mod hub;
+mod pauses;
 pub mod slim;
 pub mod table;
 
@@ -22,6 +23,7 @@ use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, Resource};
+use pauses::Pauses;
 use serde::de::DeserializeOwned;
 use slim::Slim;
 use table::{Changed, Key, Table, Unreadable};
@@ -384,7 +386,7 @@ impl Start<'_> {
                         object.slim();
                     }
                 });
-                let mut events = pin!(events.default_backoff());
+                let mut events = pin!(events.backoff(Pauses::default()));
                 while let Some(event) = events.next().await {
                     match event {
                         Ok(event) => {

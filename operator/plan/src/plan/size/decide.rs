@@ -71,7 +71,8 @@ pub(super) fn bounds(pool: &PoolSpec) -> (u32, u32) {
 fn recommend(case: &Case<'_>) -> (u32, Rule) {
     let (pool, current, size) = (case.pool, case.current, f64::from(case.current));
     let (up, term) = case.up.most();
-    if up > size * (1.0 + pool.scale_up.tolerance) {
+    // A wide tolerance must not leave fewer Pods than the load fills: none of them could be replaced, for nobody would take its users.
+    if up > size * (1.0 + pool.scale_up.tolerance) || case.up.sum > size + 1e-6 {
         return (pods(up), Rule::Carries(term, *case.up));
     }
     let silent = case.coverage.silent();
@@ -183,6 +184,13 @@ mod tests {
         let mut exact = Spread::new(10).forgiven();
         (exact.pool.scale_up.tolerance, exact.pool.scale_down.tolerance) = (0.0, 0.0);
         assert_eq!(exact.look(9.1, 0), 11);
+    }
+
+    #[test]
+    fn a_wide_tolerance_holds_until_the_pods_are_full() {
+        let mut wide = Spread::new(3).forgiven();
+        wide.pool.scale_up.tolerance = 0.5;
+        assert_eq!((wide.look(3.0, 0), wide.look(3.05, 0)), (3, 4));
     }
 
     #[test]
