@@ -16,8 +16,10 @@ use crate::{RoomId, Slot};
 /// No Pod gets more than this many hundredths of its fair share of slots.
 pub const BOUND_PERCENT: u64 = 115;
 
-/// So many of the best are found without a list.
+/// So many of the best are found without a list, and kept of every slot.
 const FEW: usize = 4;
+/// No Pod, in a ranking.
+const NOBODY: u16 = u16::MAX;
 
 /// What is ranked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,15 +74,11 @@ impl Nodes {
     /// The best `k` places for a key, best first; fewer if there are fewer Pods. O(n k).
     #[must_use]
     pub fn top(&self, key: Key, k: usize) -> SmallVec<[usize; 4]> {
-        self.best(key, k, |(_, place)| place)
-    }
-
-    /// The best `k` for a key, best first, by what is asked of each.
-    fn best<T, All: FromIterator<T>>(&self, key: Key, k: usize, of: impl Fn((Score, usize)) -> T) -> All {
+        let place = |(_, place)| place;
         if k <= FEW {
-            self.few(key, k).into_iter().flatten().map(of).collect()
+            self.few(key, k).into_iter().flatten().map(place).collect()
         } else {
-            self.many(key, k).into_iter().map(of).collect()
+            self.many(key, k).into_iter().map(place).collect()
         }
     }
 
@@ -103,8 +101,8 @@ impl Nodes {
         best
     }
 
-    fn many(&self, key: Key, k: usize) -> SmallVec<[(Score, usize); 8]> {
-        let mut best: SmallVec<[(Score, usize); 8]> = SmallVec::new();
+    fn many(&self, key: Key, k: usize) -> Vec<(Score, usize)> {
+        let mut best: Vec<(Score, usize)> = Vec::new();
         for (place, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.weight > 0) {
             let score = self.score(key, *node);
             if best.len() == k && best.last().is_none_or(|(worst, _)| *worst >= score) {
@@ -124,23 +122,31 @@ impl Nodes {
         Score { fit, seed: node.seed }
     }
 
+    /// The best Pods of every slot. O(slots x Pods): whoever asks for more than a few slots asks once.
+    #[must_use]
+    pub fn firsts(&self) -> Firsts {
+        let place =
+            |found: Option<(Score, usize)>| found.map_or(NOBODY, |(_, place)| place.try_into().unwrap_or(NOBODY));
+        Firsts(Slot::all().map(|slot| self.few(Key::slot(slot), FEW).map(place)).collect())
+    }
+
     /// Gives every slot to a Pod so that none gets more than `ceil(1.15 x its fair share)`: each slot asks its Pods in
     /// order of rank, a full Pod keeps the slots that fit it best (deferred acceptance, so the outcome does not depend
-    /// on any order). `None` everywhere if there is no Pod with a weight.
+    /// on any order). `None` everywhere if there is no Pod with a weight. `firsts` are those of the same Pods.
     #[must_use]
-    pub fn assign(&self) -> Vec<Option<usize>> {
+    pub fn assign(&self, firsts: &Firsts) -> Vec<Option<usize>> {
         let bounds = self.bounds();
         let mut owners: Vec<Option<usize>> = vec![None; usize::from(SLOTS)];
         if bounds.iter().all(|&bound| bound == 0) {
             return owners;
         }
         let mut held: Vec<BinaryHeap<Reverse<(Score, Slot)>>> = vec![BinaryHeap::new(); self.nodes.len()];
-        let mut asking: Vec<Asking> =
-            Slot::all().map(|slot| Asking { slot, ranked: SmallVec::new(), next: 0 }).collect();
+        let mut asking: Vec<Asking> = Slot::all().map(|slot| Asking { slot, ranked: Vec::new(), next: 0 }).collect();
         for start in Slot::all() {
             let mut turn = Some(start);
             while let Some(slot) = turn {
-                let Some((score, place)) = asking.get_mut(slot.index()).and_then(|asking| asking.next(self)) else {
+                let Some((score, place)) = asking.get_mut(slot.index()).and_then(|asking| asking.next(self, firsts))
+                else {
                     break;
                 };
                 let (Some(heap), Some(&bound)) = (held.get_mut(place), bounds.get(place)) else { break };
@@ -170,21 +176,37 @@ impl Nodes {
     }
 }
 
+/// The best few Pods of every slot, best first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Firsts(Vec<[u16; FEW]>);
+
+impl Firsts {
+    /// Places of the best Pods for a slot: four, or as many as have a weight.
+    pub fn of(&self, slot: Slot) -> impl Iterator<Item = usize> {
+        let places = self.0.get(slot.index()).copied().unwrap_or([NOBODY; FEW]);
+        places.into_iter().filter(|place| *place != NOBODY).map(usize::from)
+    }
+}
+
 /// A slot on its way down its ranking. Most never get past the first few places.
 struct Asking {
     slot: Slot,
-    ranked: SmallVec<[(Score, usize); 8]>,
+    ranked: Vec<(Score, usize)>,
     next: usize,
 }
 
 impl Asking {
-    fn next(&mut self, nodes: &Nodes) -> Option<(Score, usize)> {
-        if self.next == self.ranked.len() {
-            self.ranked = nodes.best(Key::slot(self.slot), (self.next * 4).max(FEW), std::convert::identity);
-        }
-        let next = self.ranked.get(self.next).copied();
+    fn next(&mut self, nodes: &Nodes, firsts: &Firsts) -> Option<(Score, usize)> {
+        let (at, key) = (self.next, Key::slot(self.slot));
         self.next += 1;
-        next
+        if at < FEW {
+            let place = firsts.of(self.slot).nth(at)?;
+            return nodes.nodes.get(place).map(|node| (nodes.score(key, *node), place));
+        }
+        if at >= self.ranked.len() {
+            self.ranked = nodes.many(key, at * 4);
+        }
+        self.ranked.get(at).copied()
     }
 }
 
@@ -234,6 +256,10 @@ mod tests {
 
     fn equal(names: &[String]) -> Nodes {
         Nodes::new(names.iter().map(|name| (name.as_str(), 1)))
+    }
+
+    fn assigned(nodes: &Nodes) -> Vec<Option<usize>> {
+        nodes.assign(&nodes.firsts())
     }
 
     fn loads(owners: &[Option<usize>], n: usize) -> Vec<usize> {
@@ -310,16 +336,16 @@ mod tests {
 
     #[test]
     fn without_pods_nothing_is_assigned() {
-        assert!(Nodes::default().assign().iter().all(Option::is_none));
-        assert!(Nodes::new([("a", 0)]).assign().iter().all(Option::is_none));
+        assert!(assigned(&Nodes::default()).iter().all(Option::is_none));
+        assert!(assigned(&Nodes::new([("a", 0)])).iter().all(Option::is_none));
     }
 
     #[test]
     fn a_new_pod_takes_about_its_share_and_little_else_moves() {
         for n in [2, 3, 5, 10, 40] {
             let names = names(n + 1);
-            let before = equal(&names[..n]).assign();
-            let after = equal(&names).assign();
+            let before = assigned(&equal(&names[..n]));
+            let after = assigned(&equal(&names));
             let moved = before.iter().zip(&after).filter(|(a, b)| a != b).count();
             let to_others = before.iter().zip(&after).filter(|(a, b)| a != b && **b != Some(n)).count();
             let share = usize::from(SLOTS) / (n + 1);
@@ -335,7 +361,7 @@ mod tests {
         fn no_pod_gets_more_than_its_bound_and_every_slot_has_one(weights in prop::collection::vec(1u32..8, 1..60)) {
             let names = names(weights.len());
             let nodes = Nodes::new(names.iter().map(String::as_str).zip(weights.iter().copied()));
-            let owners = nodes.assign();
+            let owners = assigned(&nodes);
             prop_assert!(owners.iter().all(Option::is_some));
             let total: u64 = weights.iter().map(|&w| u64::from(w)).sum();
             for (load, weight) in loads(&owners, weights.len()).into_iter().zip(&weights) {
@@ -350,7 +376,7 @@ mod tests {
             let mut turned = names.clone();
             turned.rotate_left(turn % n);
             let by_name = |names: &[String]| -> Vec<_> {
-                equal(names).assign().into_iter().map(|owner| names[owner.unwrap()].clone()).collect()
+                assigned(&equal(names)).into_iter().map(|owner| names[owner.unwrap()].clone()).collect()
             };
             prop_assert_eq!(by_name(&names), by_name(&turned));
         }
@@ -363,7 +389,7 @@ mod tests {
             let gone = gone % n;
             let rest: Vec<String> = names.iter().enumerate().filter(|(i, _)| *i != gone).map(|(_, name)| name.clone()).collect();
             let (all, fewer) = (equal(&names), equal(&rest));
-            let (before, after) = (all.assign(), fewer.assign());
+            let (before, after) = (assigned(&all), assigned(&fewer));
             let full = loads(&after, n - 1);
             let bounds = fewer.bounds();
             let mut others = 0;

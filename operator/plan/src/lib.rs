@@ -11,6 +11,7 @@ pub mod moves;
 pub mod placement;
 pub mod plan;
 pub mod pools;
+mod slot_set;
 pub mod spec;
 pub mod status;
 pub mod waves;

@@ -151,7 +151,7 @@ mod tests {
     impl World {
         /// All slots are where `weights` want them.
         fn at_rest(weights: &[u32], users: &[(u16, u64)], budget: u64) -> Self {
-            let document = placement(&pods(weights), None, 1).unwrap().placement;
+            let document = placement(&pods(weights), None, 1).unwrap();
             let owners = Slot::all().filter_map(|s| Some((s, Arc::clone(&document.owner(s)?.pod)))).collect();
             let users = users.iter().map(|&(number, users)| (slot(number), users)).collect();
             Self { document: Some(document.clone()), target: document, owners, users, budget, silent: BTreeSet::new() }
@@ -169,7 +169,7 @@ mod tests {
         }
 
         fn plan(&mut self, live: &[Pod]) {
-            self.target = placement(live, Some(&self.target), 1).unwrap().placement;
+            self.target = placement(live, Some(&self.target), 1).unwrap();
         }
 
         /// What the planner does at a look: a step towards the target.

@@ -195,7 +195,7 @@ impl Leader {
         if pods.is_empty() {
             return Err(format!("there are no {role} Pods"));
         }
-        let planned = placement(&pods, base, epoch).map_err(|error| error.to_string())?.placement;
+        let planned = placement(&pods, base, epoch).map_err(|error| error.to_string())?;
         let mut wanted = if swapped { swap(&planned) } else { planned.clone() };
         let stored = view.placement(role).and_then(|stored| Placement::decode(&stored.bytes).ok());
         (wanted.leader_epoch, wanted.version) = (epoch, version);
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_swap_moves_every_slot_and_two_swaps_none() {
-        let planned = placement(&[pod("a", "1"), pod("b", "1")], None, 1).unwrap().placement;
+        let planned = placement(&[pod("a", "1"), pod("b", "1")], None, 1).unwrap();
         let swapped = swap(&planned);
         assert!(Slot::all().all(|slot| swapped.owner(slot) != planned.owner(slot)));
         let back = swap(&swapped);

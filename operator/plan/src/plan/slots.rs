@@ -13,7 +13,7 @@ use super::words::pods as pods_of;
 use super::{Action, Draft, Look, Reason};
 use crate::division::{divided, kept};
 use crate::moves::{Held, step};
-use crate::placement::{Pod, document};
+use crate::placement::{Pod, placement};
 use crate::world::{Claims, Document, Documents, Registry};
 
 /// A pool that is just starting is placed when it is complete, or when its first Pod is so old: its slots would move
@@ -110,8 +110,8 @@ fn undivided(look: &Look<'_>, all: Vec<Pod>, before: Option<&Placement>) -> Resu
     let (leaving, stay): (Vec<Pod>, Vec<Pod>) = all.into_iter().partition(is_blocked);
     match (stay.is_empty(), leaving.is_empty()) {
         (false, false) => kept((&stay, &leaving), before, epoch),
-        (false, true) => document(&stay, before, epoch),
-        (true, _) => document(&leaving, before, epoch),
+        (false, true) => placement(&stay, before, epoch),
+        (true, _) => placement(&leaving, before, epoch),
     }
 }
 
@@ -130,7 +130,8 @@ fn is_of(target: &Placement, candidates: &[&Seat<'_>], count: Option<usize>, can
         |(placed, seat): (&PlacedPod, &&Seat<'_>)| *placed.pod == *seat.name && *placed.revision == *revision(seat);
     let table = target.pods();
     let names: BTreeSet<&str> = canary.iter().map(|seat| seat.name).collect();
-    let own = |slot: &Slot| target.owner(*slot).is_some_and(|placed| names.contains(&*placed.pod));
+    let canarys: Vec<bool> = table.iter().map(|placed| names.contains(&*placed.pod)).collect();
+    let own = |slot: &Slot| target.place(*slot).and_then(|place| canarys.get(place).copied()).unwrap_or(false);
     table.len() == candidates.len()
         && table.iter().zip(candidates).all(same)
         && count.is_none_or(|count| Slot::all().filter(own).count() == count)

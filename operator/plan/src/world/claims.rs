@@ -45,6 +45,12 @@ impl Claims {
         &self.uids
     }
 
+    /// Place of a Pod in [`Claims::uids`], if it ever owned anything.
+    #[must_use]
+    pub fn place_of_uid(&self, uid: &str) -> Option<usize> {
+        self.places.get(uid).map(|place| usize::from(*place))
+    }
+
     /// What a slot carries, as its owner said last.
     #[inline]
     #[must_use]

@@ -272,7 +272,7 @@ fn a_rebalance_places_all_slots_as_if_for_the_first_time() {
         .into_iter()
         .map(|name| throng_plan::placement::Pod { name: name.into(), revision: "1".into(), weight: 1 })
         .collect();
-    let anew = throng_plan::placement::placement(&pods, None, 1).unwrap().placement;
+    let anew = throng_plan::placement::placement(&pods, None, 1).unwrap();
     let after = model.document(Role::Chatroom).unwrap();
     assert!(Slot::all().all(|slot| after.0.owner(slot) == anew.owner(slot)));
     assert!(Slot::all().any(|slot| before.0.owner(slot) != anew.owner(slot)), "there was something to do");

@@ -26,7 +26,8 @@ pub(super) struct Seen {
 impl Ground {
     pub(super) fn users_of_slots(&self, role: Role, uid: &str) -> u64 {
         let claims = self.etcd.now().claims.of(role);
-        let own = |slot: &Slot| claims.owner(*slot).is_some_and(|owner| **owner == *uid);
+        let Some(its) = claims.place_of_uid(uid) else { return 0 };
+        let own = |slot: &Slot| claims.place(*slot) == Some(its);
         self.crowd.in_slots.of(role).iter().filter(|(slot, _)| own(slot)).map(|(_, users)| users).sum()
     }
 
