@@ -16,7 +16,7 @@ use crate::tiers::{CLUSTER, Choice};
 /// A real Kubernetes cluster on this machine, without Docker (root, Debian).
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  cargo xtask cluster up --images\n  export KUBECONFIG=target/cluster/kubeconfig\n  cargo xtask cluster cut n3\n  cargo xtask cluster down"
+    after_help = "Examples:\n  eval \"$(cargo xtask cluster up --images)\"\n  cargo xtask cluster cut n3\n  cargo xtask cluster down"
 )]
 pub(crate) struct ClusterArgs {
     /// Folder of the cluster; `target/cluster` without it. Clusters in different folders can run beside each other.
@@ -85,10 +85,14 @@ pub(crate) fn run(root: &Path, args: ClusterArgs) -> Result<bool> {
     match args.action {
         Action::Up { nodes, images } => {
             let cluster = Cluster::up(&Options { dir: dir.clone(), binaries: binaries::build(&cache(root))?, nodes })?;
-            if let Some(previous) = images.then(|| load(root, &cluster)).transpose()?.flatten() {
-                println!("export THRONG_PREVIOUS={}", previous.display());
+            if images {
+                if let Some(previous) = load(root, &cluster)? {
+                    println!("export THRONG_PREVIOUS={}", previous.display());
+                }
+                println!("export THRONG_BIN={}", program(root).display());
             }
             println!("export KUBECONFIG={}", cluster.kubeconfig().display());
+            println!("export THRONG_CLUSTER_DIR={}", cluster.folder().display());
             println!("export PATH=$PATH:{}", cluster.binaries().display());
         }
         Action::Down => {
@@ -230,7 +234,7 @@ fn on_our_own(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
 
 /// First what needs no people, one test at a time, for some take nodes and the API server away; then the scenarios.
 fn test(root: &Path, choice: &Choice, place: &Place, tally: &mut Tally) -> Result<bool> {
-    let throng = std::env::var_os(image::BINARY).map_or_else(|| image::programs(root).join("throng"), PathBuf::from);
+    let throng = program(root);
     let mut run = |name: &str, test: &str, arguments: &[&str]| {
         let mut command = outside::run(root, &[test])?;
         command.args(arguments).env("KUBECONFIG", &place.kubeconfig);
@@ -254,6 +258,11 @@ fn test(root: &Path, choice: &Choice, place: &Place, tally: &mut Tally) -> Resul
     };
     Ok(run("on a real cluster", "cluster", &["--", "--test-threads=1"])?
         & run("the operator with people in the rooms", "live", &[])?)
+}
+
+/// The program that runs on the cluster, for tests that call it.
+fn program(root: &Path) -> PathBuf {
+    std::env::var_os(image::BINARY).map_or_else(|| image::programs(root).join("throng"), PathBuf::from)
 }
 
 /// Where a cluster lies if nobody says otherwise.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::Said;
 use crate::people::{Wish, binary, words};
-use crate::world::{NAMESPACE, World, apply, get, kubectl, metric, pods, rest, set_pools, spec, until};
+use crate::world::{NAMESPACE, World, apply, get, kubectl, metric, pods, rest, set_pools, spec, until, zone_of};
 
 /// Rooms and users are placed as if for the first time.
 const ANEW: &str = "
@@ -27,9 +27,11 @@ pub(crate) fn shown(world: &World) -> Result<Said> {
     ensure!(tree.starts_with(&format!("live  in {NAMESPACE}  at rest\n")), "{tree}");
     for pod in pods("throng.dev/cluster=live")? {
         let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-        let (node, zone) = (&pod["spec"]["nodeName"], &pod["metadata"]["labels"]["throng.dev/zone"]);
+        let node = &pod["spec"]["nodeName"];
+        // Of its node: the one that it was made for may have had no room.
+        let zone = zone_of(node.as_str().unwrap_or_default())?;
         let line = tree.lines().find(|line| line.contains(&format!("{name} "))).unwrap_or_default();
-        let told = [Some("serves"), node.as_str(), zone.as_str()].into_iter().flatten().all(|part| line.contains(part));
+        let told = [Some("serves"), node.as_str(), Some(&zone)].into_iter().flatten().all(|part| line.contains(part));
         ensure!(told, "{name} on {node} in {zone}: {tree}");
     }
     until("everybody is counted", Duration::from_secs(30), || {

@@ -10,7 +10,7 @@ use throng_cluster::api::{self, repository};
 use crate::Said;
 use crate::people::{Wish, words};
 use crate::rollout::{is_done, phase_is, reached, serves_alone, succeeds};
-use crate::world::{IMAGE, NAMESPACE, NEXT, World, apply, get, is, kubectl, pods, set_pools, spec, until};
+use crate::world::{IMAGE, NAMESPACE, NEXT, World, apply, get, is, kubectl, pods, set_pools, spec, until, zone_of};
 
 /// How many people watch.
 const PEOPLE: u32 = 250;
@@ -96,9 +96,8 @@ fn operations(world: &World) -> Result<Vec<String>> {
         kubectl("delete chatroomoperation leave-old-nodes --ignore-not-found")?;
         kubectl(&format!("label node {node} pool-"))?;
         went?;
-        let zone =
-            kubectl(&format!("get node {node} -o jsonpath={{.metadata.labels.topology\\.kubernetes\\.io/zone}}"))?;
-        carry_out("leave-zone-a", &|text| text.replace("eu-west-1a", zone.trim()))?;
+        let zone = zone_of(node)?;
+        carry_out("leave-zone-a", &|text| text.replace("eu-west-1a", &zone))?;
         nobody_on(node)?;
         ensure!(left.is_empty(), "these were not carried out: {left:?}");
     }
@@ -106,7 +105,7 @@ fn operations(world: &World) -> Result<Vec<String>> {
 }
 
 /// No Pod of the cluster stays on a node.
-fn nobody_on(node: &str) -> Result<()> {
+pub(crate) fn nobody_on(node: &str) -> Result<()> {
     until(&format!("{node} is left"), STEP, || {
         let all = pods("throng.dev/cluster=live")?;
         let on: Vec<_> = all.iter().filter(|pod| pod["spec"]["nodeName"] == node).collect();

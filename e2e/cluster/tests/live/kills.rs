@@ -11,8 +11,8 @@ use crate::Said;
 use crate::operators::leader;
 use crate::world::{World, kill, kubectl, pods, until};
 
-/// So many in all scenarios together: with `--full`, and else.
-const WANTED: (usize, usize) = (20, 12);
+/// So many in all scenarios together.
+const WANTED: usize = 20;
 /// In so many scenarios.
 const SCENARIOS: usize = 5;
 
@@ -59,11 +59,10 @@ pub(crate) fn told(world: &World) -> Result<Said> {
         *each.entry(scenario).or_default() += 1;
         each
     });
-    let wanted = if world.full { WANTED.0 } else { WANTED.1 };
-    let enough = dead.len() >= wanted && each.len() >= SCENARIOS;
+    let enough = dead.len() >= WANTED && each.len() >= SCENARIOS;
     ensure!(
         enough || !world.whole,
-        "{} operators were killed, {wanted} in {SCENARIOS} scenarios are wanted: {each:?}",
+        "{} operators were killed, {WANTED} in {SCENARIOS} scenarios are wanted: {each:?}",
         dead.len()
     );
     let leaders = dead.iter().filter(|(_, leads)| *leads).count();

@@ -7,7 +7,7 @@ use throng_cluster::api::kubectl;
 
 use crate::Said;
 use crate::people::{Wish, words};
-use crate::world::{EVERYBODY, World, apply, rest, set_pools, spec, until};
+use crate::world::{EVERYBODY, World, apply, names_and_uids, rest, set_pools, spec, until};
 
 /// Away for so long: stated, and shortened.
 const AWAY: (Duration, Duration) = (Duration::from_mins(2), Duration::from_mins(1));
@@ -20,6 +20,7 @@ pub(crate) fn no_api_server(world: &World) -> Result<Said> {
     set_pools([2, 2, 2])?;
     let people = world.people(Wish { cluster: "live", count: EVERYBODY, name: "api", may_cut: false })?;
     let lasts = world.lasts(AWAY.0, AWAY.1);
+    let before = names_and_uids("live")?;
     cluster.stop_program("apiserver")?;
     let began = Instant::now();
     std::thread::sleep(lasts);
@@ -32,6 +33,8 @@ pub(crate) fn no_api_server(world: &World) -> Result<Said> {
     let began = Instant::now();
     apply(&spec("live", [2, 2, 3], 30080, ""))?;
     rest("live")?;
+    let after = names_and_uids("live")?;
+    ensure!(before.iter().all(|pod| after.contains(pod)), "Pods are others: {before:?}, now {after:?}");
     let report = people.leave()?;
     Ok(Said::Well(format!(
         "{:.0} s without it; {:.1} s after its return what was asked for was done; {}",

@@ -17,11 +17,13 @@ mod nodes;
 mod objects;
 mod operators;
 mod people;
+mod plans;
 mod pools;
 mod rights;
 mod rollout;
 mod scope;
 mod stores;
+mod upgrade;
 mod world;
 
 use std::process::ExitCode;
@@ -49,17 +51,19 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("every node is drained in turn", nodes::drain_each),
     ("a node is cut off from the network and comes back", nodes::cut_off),
     ("the leader is killed, is told to end, is upgraded", operators::successors),
+    ("an installation of the commit before is upgraded", upgrade::from_before),
+    ("an event, a rate and a taint", plans::carried_out),
     ("a bad image halts; the next release is a canary, held and promoted", rollout::canary),
     ("a canary that is slow halts", rollout::slow),
     ("a release is taken back while its manifest is applied again", rollout::rollbacks),
     ("the examples are applied and do what they say", examples::applied),
     ("operators are killed at random while releases come and go", rollout::killed_operators),
-    ("no operator for a while, and a Pod is lost meanwhile", operators::nobody),
+    ("no operator for a while, and two Pods are lost meanwhile", operators::nobody),
     ("no API server for a while", losses::no_api_server),
     ("Redis and etcd are killed and start again", stores::restarts),
     ("people edit and delete what the operator owns", objects::edits),
     ("two clusters in a namespace, and one is deleted", objects::two_clusters),
-    ("the whole cluster is watched, then one namespace again", scope::whole_cluster),
+    ("the whole cluster is watched, then several namespaces, then one again", scope::scopes),
     ("what no schema can know shows as a condition", conditions::shown),
     ("commands: what is shown is there, what is planned is not done", commands::shown),
     ("rights: what the live desk may do", rights::live_ops),

@@ -77,8 +77,8 @@ fn upgrade() -> Result<String> {
     })
 }
 
-/// Both operators are away and a chatroom Pod is lost: its rooms go on elsewhere, and nobody replaces it. When the operators are
-/// back, they do, and touch no other Pod.
+/// Both operators are away and a chatroom and a message Pod are lost: their rooms and users go on elsewhere, and nobody replaces
+/// them. When the operators are back, they do, and touch no other Pod.
 pub(crate) fn nobody(world: &World) -> Result<Said> {
     set_pools([2, 2, 2])?;
     let people = world.people(Wish { cluster: "live", count: EVERYBODY, name: "nobody", may_cut: true })?;
@@ -90,11 +90,15 @@ pub(crate) fn nobody(world: &World) -> Result<Said> {
     })?;
     let (away, before, leader) = (Instant::now(), names_and_uids("live")?, holder()?);
     let looked = (|| {
-        let lost = world.own().map(|_| lose_chatroom(world)).transpose()?;
+        let lost = if world.own().is_some() {
+            vec![lose(world, "chatroom", "throng_chatroom_members")?, lose(world, "message", "throng_message_users")?]
+        } else {
+            Vec::new()
+        };
         let lasts = world.lasts(NOBODY.0, NOBODY.1);
         std::thread::sleep(lasts.saturating_sub(away.elapsed()));
         let mut left = before.clone();
-        left.retain(|(name, _)| lost.as_ref().is_none_or(|lost| lost.name != *name));
+        left.retain(|(name, _)| lost.iter().all(|lost| lost.name != *name));
         let meanwhile = names_and_uids("live")?;
         ensure!(meanwhile == left, "Pods have changed while there was no operator: {left:?}, now {meanwhile:?}");
         let ended = people.count("disconnects");
@@ -123,10 +127,13 @@ pub(crate) fn nobody(world: &World) -> Result<Said> {
     let silence = report["gap_ms"]["max"].as_f64().context("nobody heard anything")?;
     let bound = world.within(TAKEN_OVER);
     ensure!(silence <= bound.as_secs_f64() * 1e3, "somebody heard nothing for {silence} ms, {bound:?} are promised");
-    let lost = lost.map_or_else(
-        || "no Pod was lost: the cluster is not ours".to_owned(),
-        |lost| format!("{} was lost, others had its slots after {:.1} s", lost.name, lost.taken_over.as_secs_f64()),
-    );
+    let told = |lost: &Lost| {
+        format!("{} was lost, others had its slots after {:.1} s", lost.name, lost.taken_over.as_secs_f64())
+    };
+    let lost = match &lost[..] {
+        [] => "no Pod was lost: the cluster is not ours".to_owned(),
+        lost => lost.iter().map(told).collect::<Vec<_>>().join("; "),
+    };
     Ok(Said::Well(format!("{:.0} s without one; {lost}; {}", away.elapsed().as_secs_f64(), words(&report))))
 }
 
@@ -136,12 +143,11 @@ struct Lost {
     taken_over: Duration,
 }
 
-/// The chatroom Pod with most people is gone without a word, and so is its object, or the kubelet would start it again: the
+/// The Pod of a role with most people is gone without a word, and so is its object, or the kubelet would start it again: the
 /// others have all slots.
-fn lose_chatroom(world: &World) -> Result<Lost> {
-    let members = metric("live", "chatroom", "throng_chatroom_members")?;
-    let most = members.into_iter().max_by(|(_, one), (_, other)| one.total_cmp(other));
-    let (name, _) = most.context("there is no chatroom Pod")?;
+fn lose(world: &World, role: &str, people: &str) -> Result<Lost> {
+    let most = metric("live", role, people)?.into_iter().max_by(|(_, one), (_, other)| one.total_cmp(other));
+    let (name, _) = most.with_context(|| format!("there is no {role} Pod"))?;
     let uid = uid(&name)?;
     let began = Instant::now();
     // It stands still while its object goes: it cannot hand anything over.
@@ -150,7 +156,7 @@ fn lose_chatroom(world: &World) -> Result<Lost> {
     // Unless the kubelet has done that already.
     let _ = kill_uid(&uid, Signal::KILL);
     until("every slot has an owner", world.within(TAKEN_OVER), || {
-        let found = metric("live", "chatroom", "throng_chatroom_slots")?;
+        let found = metric("live", role, r#"throng_ownership_slots{state="open""#)?;
         ensure!(!found.iter().any(|(pod, _)| *pod == name), "{name} is still there");
         let slots: f64 = found.iter().map(|(_, slots)| *slots).sum();
         ensure!(slots >= 4096.0, "{slots} of 4096 slots");

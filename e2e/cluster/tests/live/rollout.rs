@@ -104,6 +104,10 @@ pub(crate) fn slow(world: &World) -> Result<Said> {
     let halted = began.elapsed();
     let cause = get("crc/live")?["status"]["rollout"]["haltedFor"].clone();
     ensure!(cause == "Slow", "it halted for another reason: {cause}");
+    let at_halt = share()?;
+    std::thread::sleep(Duration::from_secs(5));
+    let later = share()?;
+    ensure!(later <= at_halt.max(SHARE.0) + SHARE.1, "it halted with {at_halt} % of the users, and has {later} % now");
     roll_back("fast")?;
     until("everybody is back", world.within(BACK), || nobody_on(NEXT, &people))?;
     apply(&spec("live", [2, 2, 2], 30080, ""))?;
@@ -130,13 +134,11 @@ enum Step {
 /// A release is taken back at each step, fast and gently, while its manifest is applied again and again.
 pub(crate) fn rollbacks(world: &World) -> Result<Said> {
     use Step::{Canary, Done, Held, Promoting, Starting};
-    let short = [(Starting, "fast"), (Canary, "fast"), (Held, "gentle"), (Promoting, "gentle"), (Done, "fast")];
     let all = [Starting, Canary, Held, Promoting, Done].into_iter().flat_map(|step| [(step, "fast"), (step, "gentle")]);
-    let cases: Vec<_> = if world.full { all.collect() } else { short.to_vec() };
     set_pools([2, 2, 2])?;
     let people = world.people(Wish { cluster: "live", count: EVERYBODY, name: "back", may_cut: false })?;
     let mut said = Vec::new();
-    for (step, pace) in cases {
+    for (step, pace) in all {
         let began = Instant::now();
         let took = taken_back(world, &people, step, pace).with_context(|| format!("{step:?}, {pace}"))?;
         said.push(format!(
@@ -208,7 +210,7 @@ pub(crate) fn killed_operators(world: &World) -> Result<Said> {
     if world.own().is_none() {
         return Ok(Said::NotRun("processes of a cluster that is not ours are not killed"));
     }
-    let wanted = if world.full { 20 } else { 4 };
+    let wanted = 8;
     set_pools([2, 2, 2])?;
     let people = world.people(Wish { cluster: "live", count: EVERYBODY, name: "random", may_cut: false })?;
     let kills = Arc::new(AtomicUsize::new(0));

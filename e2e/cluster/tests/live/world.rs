@@ -184,12 +184,15 @@ pub(crate) fn metric(cluster: &str, role: &str, metric: &str) -> Result<Vec<(Str
     names.map(|name| Ok((name.to_owned(), metric_of(name, metric)?))).collect()
 }
 
-/// The sum of a metric of a Pod.
+/// The sum of a metric of a Pod, over all its labels, or with those that are named too.
 pub(crate) fn metric_of(pod: &str, metric: &str) -> Result<f64> {
     let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}:7080/proxy/metrics");
     let text = ask(|api| api.read(&path))?;
     let lines = text.as_str().context("metrics are text")?.lines();
-    let own = lines.filter(|line| line.split(['{', ' ']).next() == Some(metric));
+    let own = lines.filter(|line| {
+        let name = line.split(['{', ' ']).next() == Some(metric);
+        name || metric.contains('{') && line.starts_with(metric)
+    });
     Ok(own.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
 }
 
@@ -264,6 +267,13 @@ fn ask<T>(question: impl Fn(&Api) -> Result<T>) -> Result<T> {
 /// Closes it.
 pub(crate) fn hang_up() {
     *API.write().unwrap_or_else(PoisonError::into_inner) = None;
+}
+
+/// The zone of a node.
+pub(crate) fn zone_of(node: &str) -> Result<String> {
+    let node = ask(|api| api.read(&format!("/api/v1/nodes/{node}")))?;
+    let zone = node["metadata"]["labels"]["topology.kubernetes.io/zone"].as_str();
+    Ok(zone.context("a node has a zone")?.to_owned())
 }
 
 /// Pods of the namespace with these labels.
