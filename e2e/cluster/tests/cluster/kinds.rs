@@ -171,8 +171,8 @@ fn the_kinds_explain_themselves_and_are_listed_by_their_category() {
     }
 }
 
-/// In a namespace of its own each, for some are of one name. No operator sees them here: what it makes of one is told by the
-/// scenarios with people, and by `throng dev -f`.
+/// In a namespace of its own each, for some are of one name. No operator sees them here: what it makes of the quick start, of the
+/// canary, its rollback and the operations is told by the scenarios with people, of the live example by `throng dev -f`.
 #[test]
 fn every_example_is_applied() {
     install_kinds();
