@@ -1,5 +1,6 @@
 //! What happens to every cluster sooner or later. Each story is told once as it is, then with the operator dying before and
-//! after each of its requests, then with views that are 1 to 20 writes old, then with each write missed by the watches.
+//! after each of its requests, then with views and with a registry that are 1 to 20 writes old, then with each write missed by
+//! the watches, deletions among them.
 
 use throng_core::{Millis, Role};
 
@@ -39,6 +40,11 @@ pub(super) fn tell(start: &Sim, begin: impl Fn(&mut Sim)) -> Sim {
         sim.weather = Weather { old_view: 1000, behind, ..Weather::default() };
         finish(sim, whole_s, &format!("views are {behind} writes old"));
     }
+    for behind in 1..=20 {
+        let mut sim = start.clone();
+        sim.weather = Weather { old_registry: 1000, behind, ..Weather::default() };
+        finish(sim, whole_s, &format!("the registry is seen {behind} writes late"));
+    }
     for write in start.ground.api.revision() + 1..=plain.rested.1 {
         let mut sim = start.clone();
         sim.weather.missed_write = Some(write);
@@ -49,6 +55,39 @@ pub(super) fn tell(start: &Sim, begin: impl Fn(&mut Sim)) -> Sim {
 
 pub(super) fn count(sim: &Sim, transition: Transition) -> u64 {
     sim.ground.tally.transitions.get(&transition).copied().unwrap_or(0)
+}
+
+#[test]
+fn views_may_be_old_while_pods_are_heard() {
+    let oldest_s = |weather: Weather| {
+        let mut sim = installed([3, 1, 1], 60);
+        sim.weather = weather;
+        (0..30).for_each(|_| sim.step());
+        let heard = &sim.replicas[sim.lease.holder().unwrap()].heard;
+        assert_eq!(heard.len(), 5);
+        heard.values().map(|sample| sim.ground.now.since(sample.at.0) / 1000).max().unwrap()
+    };
+    let old = Weather { old_view: 1000, behind: 20, ..Weather::default() };
+    assert!(oldest_s(old) <= 5, "a look is at most five seconds ago");
+    assert!(oldest_s(Weather { late_samples: 1000, ..old }) >= 30);
+}
+
+#[test]
+fn a_pod_whose_deletion_is_missed_is_seen_until_everything_is_listed_again() {
+    let mut sim = installed([3, 1, 1], 60);
+    // Long enough before the next list.
+    while sim.replicas[0].listed_at != Some(sim.ground.now) {
+        sim.step();
+    }
+    let (name, uid) = sim.ground.pods().remove(0);
+    sim.weather.missed_write = Some(sim.ground.api.revision() + 1);
+    sim.ground.api.delete(sim.ground.now, &(Kind::Pod, name.clone()), &Expected::default(), true).unwrap();
+    (0..5).for_each(|_| sim.step());
+    let seen = sim.replicas[0].informer.view(Kind::Pod);
+    assert!(seen.get(&name).is_some_and(|pod| pod.uid == uid), "{:?}", seen.keys());
+    assert_eq!(sim.ground.tally.faults.get(&Fault::MissedEvent), Some(&1));
+    sim.rest();
+    assert_eq!((Role::ALL.map(|role| sim.ground.serving(role)), sim.broken), ([3, 1, 1], vec![]));
 }
 
 #[test]
