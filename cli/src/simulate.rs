@@ -26,7 +26,7 @@ const LINE: Duration = Duration::from_secs(15);
 #[derive(Args)]
 #[command(after_help = "Examples:
   throng simulate                                a thousand random worlds
-  throng simulate --seeds 20000 --at-least 1000  as cargo xtask test --full does
+  throng simulate --seeds 20000 --at-least 1000  as cargo xtask test does: every fault and step 1,000 times
   throng simulate --first 20000 --seeds 1000     the next thousand
   throng simulate --seed 4711 --trace            one of them, told line by line
   throng simulate --planner ignores-deadlines    what it looks like when a promise is broken

@@ -137,14 +137,14 @@ impl Sim {
         })
     }
 
-    /// A person goes on with a rollout that is held or has halted, once nothing is asked for any more.
+    /// A person goes on with a rollout that is held or has halted, once nothing is asked for any more. It is no fault that was
+    /// drawn, so it does not count as one.
     pub(crate) fn help(&mut self) {
         let status = self.ground.status();
         let phase = status.and_then(|status| status.rollout.as_ref().map(|rollout| rollout.phase));
         if matches!(phase, Some(RolloutPhase::Halted | RolloutPhase::Paused)) && self.ground.open_operations() == 0 {
-            self.ground.count(Fault::AskedResume);
             let name = self.ground.ask(&Action::Resume);
-            self.say(|| format!("AskedResume: {name}, for nothing else is asked for"));
+            self.say(|| format!("{name}: somebody asks to go on, for nothing else is asked for"));
         }
     }
 }

@@ -61,9 +61,8 @@ pub(crate) enum Failure {
     EpochLost,
 }
 
-impl Failure {
-    /// Whether nothing more can be done in this pass.
-    pub(crate) const fn ends_the_pass(&self) -> bool {
+impl throng_runtime::Failure for Failure {
+    fn ends_the_pass(&self) -> bool {
         matches!(self, Self::Dead | Self::Deposed | Self::Late)
     }
 }

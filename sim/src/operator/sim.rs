@@ -1,8 +1,8 @@
 //! The operator in the model: two processes, one of which leads, that look, plan and act as the real shell does.
 //!
-//! The status is written first, under the version that was seen; then actions go in the waves of
-//! [`throng_plan::waves`], those on Pods in any order within one. Between any two requests the process may die, a second may
-//! pass, a request or its answer may be lost.
+//! [`throng_runtime::follow`] says what is done in which order, as everywhere: the status first, under the version that was
+//! seen, then actions in their waves, those on Pods in any order within one. Between any two requests the process may die, a
+//! second may pass, a request or its answer may be lost.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,13 +10,14 @@ use std::sync::Arc;
 use throng_core::{Millis, Role};
 use throng_plan::plan::stray;
 use throng_plan::status::{DrainStatus, Utc};
-use throng_plan::waves::{Wave, waves};
 use throng_plan::{Action, Plan, World};
+use throng_runtime::follow;
 
 use super::api::{Expected, Kind, Refusal};
 use super::digest::Digest;
 use super::ground::spec::CLUSTER;
 use super::ground::{Ground, TICK_MS};
+use super::hand::{Hand, at_once};
 use super::invariants::{self, Broken, Capacity, Moment};
 use super::planner::Planner;
 use super::replica::{Lease, Replica};
@@ -231,7 +232,7 @@ impl Sim {
         Some(kept.unwrap_or_else(|| throng_plan::world::Registry::clone(&seen)))
     }
 
-    /// Writes the status, then does the actions.
+    /// Writes the status, then does the actions, in the order of every runtime.
     fn follow(
         &mut self,
         who: usize,
@@ -240,38 +241,11 @@ impl Sim {
         plan: &Plan,
         term: u32,
     ) -> Result<(), Failure> {
-        let Some(cluster) = replica.informer.view(Kind::Cluster).get(CLUSTER).cloned() else { return Ok(()) };
-        let mut expected = Expected { uid: Some(cluster.uid.clone()), version: Some(cluster.version) };
-        if plan.status != world.status {
-            let status = Arc::new(plan.status.clone());
-            self.send(who, term, replica, Request::Status { expected: expected.clone(), status })?;
-        }
-        // As they were planned with: one that was labelled since is not deleted.
-        let pods = replica.informer.view(Kind::Pod);
-        let mut first = Ok(());
-        for wave in waves(&plan.actions) {
-            let (alone, mut actions) = match wave {
-                Wave::Alone(action) => (true, vec![action]),
-                Wave::Together(actions) => (false, actions),
-            };
-            self.ground.dice.shuffle(&mut actions);
-            for action in actions {
-                expected.version = replica.cluster_version(&cluster.uid).or(expected.version);
-                let seen = match action {
-                    Action::DeletePod { name, .. } => pods.get(name).map(|pod| pod.version),
-                    _ => Some(replica.planned_at),
-                };
-                let result = self.act(who, term, replica, world, (action, seen), &expected);
-                match result {
-                    Err(failure) if alone || failure.ends_the_pass() => return Err(failure),
-                    result => first = first.and(result),
-                }
-            }
-        }
-        first
+        let Some(mut hand) = Hand::of(self, who, term, replica, world, CLUSTER) else { return Ok(()) };
+        at_once(follow(&mut hand, &world.status, plan))
     }
 
-    fn act(
+    pub(super) fn act(
         &mut self,
         who: usize,
         term: u32,
@@ -314,7 +288,13 @@ impl Sim {
     }
 
     /// Sends a request through the weather.
-    fn send(&mut self, who: usize, term: u32, replica: &mut Replica, request: Request) -> Result<(), Failure> {
+    pub(super) fn send(
+        &mut self,
+        who: usize,
+        term: u32,
+        replica: &mut Replica,
+        request: Request,
+    ) -> Result<(), Failure> {
         if !self.lease.may_write(who, term, self.ground.now) {
             return Err(Failure::Deposed);
         }

@@ -15,8 +15,10 @@ const BEHIND: u64 = 20;
 pub(crate) struct Weather {
     /// A kind of object is seen as it was.
     pub(crate) old_view: u64,
-    /// By how many writes; drawn anew each time if zero.
+    /// By how many writes, the registry too; drawn anew each time if zero.
     pub(crate) behind: u64,
+    /// A Pod's sample does not come in time.
+    pub(crate) late_samples: u64,
     /// The write that every watch misses.
     pub(crate) missed_write: Option<u64>,
     /// The registry is seen as it was.
@@ -39,8 +41,11 @@ impl Weather {
     /// A day of its own for each seed: some things often, some never.
     pub(crate) fn of(ground: &mut Ground) -> Self {
         let mut often = |most: u64| ground.dice.pick(&[0, most / 4, most]).unwrap_or(0);
+        let old_view = often(300);
         Self {
-            old_view: often(300),
+            old_view,
+            // What is seen late is heard late.
+            late_samples: old_view,
             old_registry: often(300),
             missed: often(60),
             gone: often(30),
@@ -65,7 +70,7 @@ impl Weather {
         replica.heard.retain(|uid, _| pods.values().any(|pod| pod.uid == *uid && pod.state("phase") == "Running"));
         for pod in pods.values() {
             // A stream is up to a second late; in bad weather it may be later.
-            let late = ground.dice.permille(self.old_view);
+            let late = ground.dice.permille(self.late_samples);
             let sample = ground.sample(&pod.uid).filter(|_| !late);
             replica.heard.extend(sample.map(|sample| (pod.uid.clone(), sample)));
         }
@@ -76,7 +81,7 @@ impl Weather {
         for kind in Kind::ALL {
             let mut behind = 0;
             if ground.dice.permille(self.old_view) {
-                behind = if self.behind > 0 { self.behind } else { 1 + ground.dice.below(BEHIND) };
+                behind = self.writes_behind(ground);
                 ground.count(Fault::OldView);
             }
             if list {
@@ -104,7 +109,11 @@ impl Weather {
             return 0;
         }
         ground.count(Fault::OldRegistry);
-        1 + ground.dice.below(BEHIND)
+        self.writes_behind(ground)
+    }
+
+    fn writes_behind(&self, ground: &mut Ground) -> u64 {
+        if self.behind > 0 { self.behind } else { 1 + ground.dice.below(BEHIND) }
     }
 
     /// What a request meets.
@@ -121,5 +130,29 @@ impl Weather {
             Fault::OperatorPaused,
         ];
         if ground.dice.permille(self.requests) { ground.dice.pick(&faults) } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_registry_is_as_old_as_it_is_said_to_be() {
+        let mut ground = Ground::new(1, [1, 1, 1]);
+        let weather = Weather { old_registry: 1000, behind: 7, ..Weather::default() };
+        assert!((0..50).all(|_| weather.registry_behind(&mut ground) == 7));
+        let any = Weather { behind: 0, ..weather };
+        let drawn: BTreeSet<u64> = (0..500).map(|_| any.registry_behind(&mut ground)).collect();
+        assert!(drawn.into_iter().eq(1..=BEHIND));
+        assert_eq!(Weather::default().registry_behind(&mut ground), 0);
+    }
+
+    #[test]
+    fn samples_come_late_in_some_random_worlds() {
+        let drawn = (0..20).map(|seed| Weather::of(&mut Ground::new(seed, [1, 1, 1])).late_samples);
+        assert_eq!(drawn.collect::<BTreeSet<_>>(), [0, 75, 300].into());
     }
 }

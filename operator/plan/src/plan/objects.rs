@@ -45,21 +45,23 @@ pub(super) fn plan(look: &Look<'_>, census: &Census<'_>, draft: &mut Draft) {
 }
 
 /// The budget of a pool: evictions may take one of its serving Pods at a time. It grows before labels come and shrinks
-/// after they go, so that at no time it allows more. A Pod that somebody evicted counts until another serves in its place:
-/// whoever drains a node waits for that before the next one goes.
+/// after they go, so that at no time it allows more. A Pod that went without our doing counts until another serves in its
+/// place, or as long as the pool has fewer Pods than it should: whoever drains one node after the other waits for that before
+/// the next one goes. Once such a Pod is gone, only the budget itself still tells of it.
 fn budget(look: &Look<'_>, role: Role, seats: &[Seat<'_>], draft: &mut Draft) {
     let name = format!("{}-{role}", look.world.cluster.name);
+    let before = look.world.owned.iter().find_map(|object| match object {
+        Object::PodDisruptionBudget { role: of, min_available, .. } if *of == role => Some(*min_available),
+        _ => None,
+    });
     let standing = labelled(seats);
-    let replaced = standing.saturating_add(evicted(seats)).min(look.wanted.of(role).pods);
+    let stood = before.map_or(0, |before| before.saturating_add(1));
+    let replaced = standing.saturating_add(evicted(seats)).max(stood).min(look.wanted.of(role).pods);
     let min_available = standing.max(replaced).saturating_sub(1);
     let budget = Object::PodDisruptionBudget { name, role, min_available };
     if look.world.owned.contains(&budget) {
         return;
     }
-    let before = look.world.owned.iter().find_map(|object| match object {
-        Object::PodDisruptionBudget { role: of, min_available, .. } if *of == role => Some(*min_available),
-        _ => None,
-    });
     let shrinks = before.is_some_and(|before| min_available < before);
     let part = if shrinks { &mut draft.budgets } else { &mut draft.first };
     part.push(Action::Apply(budget));

@@ -129,6 +129,44 @@ fn an_evicted_pod_counts_with_its_users_but_not_as_capacity_and_the_next_waits_f
     assert_eq!((model.serving(Role::Gateway), budget(&model)), (3, Some(2)));
 }
 
+/// Found by a simulated world: nodes were drained one after the other, each Pod that was gone made the budget smaller, and the
+/// last that served went too.
+#[test]
+fn a_pod_that_is_gone_counts_for_the_budget_until_another_serves() {
+    let mut model = Model::at_rest([3, 2, 2], 10);
+    let asked = |model: &Model| {
+        model.plan().actions.into_iter().find_map(|action| match action {
+            Action::Apply(Object::PodDisruptionBudget { role: Role::Gateway, min_available, .. }) => {
+                Some(min_available)
+            }
+            _ => None,
+        })
+    };
+    for gone in ["live-gateway-1-1", "live-gateway-1-2"] {
+        model.world.pods.remove(gone);
+        model.drop_strays();
+        assert_eq!(asked(&model), None, "{gone} is not replaced yet");
+    }
+    model.settle();
+    assert_eq!((model.serving(Role::Gateway), asked(&model)), (3, None));
+    // What somebody wrote over is no memory of Pods that the pool should not have.
+    let budget = |min_available| Object::PodDisruptionBudget {
+        name: "live-gateway".to_owned(),
+        role: Role::Gateway,
+        min_available,
+    };
+    for edited in [0, 9] {
+        let mut model = model.clone();
+        assert!(model.world.owned.remove(&budget(2)));
+        model.world.owned.insert(budget(edited));
+        assert_eq!(asked(&model), Some(2));
+    }
+    // A pool that shrinks lets its budget shrink.
+    model.world.spec.pools.gateway.min = 1;
+    model.settle();
+    assert!(model.world.owned.contains(&budget(0)), "{:?}", model.world.owned);
+}
+
 /// Found by a simulated world: a stream that was seconds late still said what had been before anybody came.
 #[test]
 fn a_count_from_before_its_drain_does_not_make_a_pod_empty() {

@@ -151,3 +151,31 @@ fn a_missed_change_stays_unseen_until_the_next_one_and_an_own_write_is_seen_at_o
     informer.follow(&server, Kind::Pod, 0).unwrap();
     assert!(informer.view(Kind::Pod).is_empty());
 }
+
+#[test]
+fn a_deletion_is_missed_by_the_number_of_its_write_and_no_other_is() {
+    let mut server = Server::default();
+    for name in ["a", "b"] {
+        server.create(NOW, key(Kind::Pod, name), pod(true)).unwrap();
+    }
+    let mut informer = Informer::default();
+    informer.list(&server, Kind::Pod, 0);
+    server.delete(NOW, &key(Kind::Pod, "a"), &Expected::default(), true).unwrap();
+    server.delete(NOW, &key(Kind::Pod, "b"), &Expected::default(), true).unwrap();
+    let last = server.revision();
+    assert!(!informer.miss(&server, Kind::Service, Some(last)), "no Service has gone");
+    for other in [0, last - 2, last + 1] {
+        assert!(!informer.miss(&server, Kind::Pod, Some(other)), "write {other} took nothing away");
+    }
+    assert!(informer.miss(&server, Kind::Pod, Some(last)));
+    informer.follow(&server, Kind::Pod, 0).unwrap();
+    assert!(informer.view(Kind::Pod).keys().eq(["b"]), "one deletion is seen, the other is not");
+    assert!(!informer.is_whole());
+    // Another of its name is seen; so is the next list.
+    let again = server.create(NOW, key(Kind::Pod, "b"), pod(false)).unwrap().unwrap();
+    informer.follow(&server, Kind::Pod, 0).unwrap();
+    assert_eq!(informer.view(Kind::Pod)["b"].uid, again.uid);
+    server.delete(NOW, &key(Kind::Pod, "b"), &Expected::default(), true).unwrap();
+    informer.list(&server, Kind::Pod, 0);
+    assert!(informer.view(Kind::Pod).is_empty() && informer.is_whole());
+}

@@ -50,6 +50,15 @@ impl Informer {
     pub fn miss(&mut self, server: &Server, kind: Kind, write: Option<u64>) -> bool {
         let Some(watch) = self.watches.get_mut(&kind).filter(|watch| watch.missed.is_none()) else { return false };
         let now = server.store.shelf(kind);
+        // A deletion leaves no object behind that could tell its write: what was there before it and not after it is meant.
+        let around = write.and_then(|write| server.at(write.checked_sub(1)?).zip(server.at(write)));
+        let ends = |name: &String| match (write, around) {
+            (None, _) => true,
+            (Some(_), Some((before, after))) => {
+                before.shelf(kind).contains_key(name) && !after.shelf(kind).contains_key(name)
+            }
+            (Some(_), None) => false,
+        };
         let changed = |(name, object): (&String, &Arc<Object>)| {
             let before = watch.shelf.get(name);
             let meant = write.is_none_or(|write| write == object.version);
@@ -57,7 +66,7 @@ impl Informer {
                 .then(|| ((kind, name.clone()), before.cloned(), Some(object.version)))
         };
         let gone = |(name, object): (&String, &Arc<Object>)| {
-            let gone = write.is_none() && !now.contains_key(name);
+            let gone = !now.contains_key(name) && ends(name);
             gone.then(|| ((kind, name.clone()), Some(Arc::clone(object)), None))
         };
         watch.missed = now.iter().find_map(changed).or_else(|| watch.shelf.iter().find_map(gone));

@@ -54,14 +54,18 @@ impl Ground {
         }
     }
 
-    /// A node is well again; one that was taken out of the cluster comes back new.
+    /// A node is well again and takes Pods; one that was taken out of the cluster comes back new.
     pub(crate) fn bring_back(&mut self, name: &str) {
         let Some(machine) = self.machines.get_mut(name) else { return };
         (machine.power, machine.network, machine.back_at, machine.heard) = (true, true, None, self.now);
+        machine.drained = false;
         let number = machine.number;
         if self.api.get(Kind::Node, name).is_none() {
             self.add_node(number);
         }
+        let _ = self.api.edit(&(Kind::Node, name.to_owned()), &Expected::default(), |node| {
+            node.fields.retain(|path, _| path != "spec.unschedulable" && path != "spec.taints");
+        });
         self.mark(name, true);
     }
 
