@@ -36,14 +36,23 @@ pub(crate) struct OperatorArgs {
     /// Name of the Lease: two operators with different Leases never hear of each other.
     #[arg(long, value_name = "NAME", default_value = "throng-operator")]
     lease: String,
+    /// Run nothing: succeed if there is no `ChatroomCluster` in these namespaces, so that nobody misses an operator.
+    #[arg(long)]
+    may_be_uninstalled: bool,
 }
 
 /// Runs it until it is told to end.
 pub(crate) fn run(args: OperatorArgs) -> Result<ExitCode> {
     logs::start("info");
+    let scope = args.namespaces.unwrap_or_else(|| Scope::Namespaces(vec![args.namespace.clone()]));
+    if args.may_be_uninstalled {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(throng_operator::uninstall::check(&scope))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
     let options = Options {
-        scope: args.namespaces.unwrap_or_else(|| Scope::Namespaces(vec![args.namespace.clone()])),
+        scope,
         listen: args.listen,
         pod: args.pod.unwrap_or_else(host),
         namespace: args.namespace,

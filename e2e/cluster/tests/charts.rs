@@ -319,6 +319,38 @@ fn every_expression_is_whole_and_asks_for_labels_that_its_metrics_have() {
     }
 }
 
+/// Several clusters may share a namespace; what their Pods say must tell which it is.
+#[test]
+fn every_alert_about_pods_says_of_which_cluster_they_are() {
+    let mut about_pods = 0;
+    for (who, expression) in expressions().into_iter().filter(|(who, _)| who.starts_with("Throng")) {
+        if expression.contains("throng_operator_") {
+            continue;
+        }
+        about_pods += 1;
+        let grouped: Vec<&str> = between(&expression, "by (", ')').collect();
+        // The name of a Pod begins with that of its cluster.
+        let told = ["pod", "throng_dev_cluster"].iter().any(|label| grouped.contains(label));
+        assert!(told && grouped.contains(&"namespace"), "{who}: {expression}");
+    }
+    assert!(about_pods >= 8, "{about_pods}");
+}
+
+/// The Job that holds an uninstall back asks for what the operator understands, and may list clusters alone.
+#[test]
+fn the_guard_of_all_namespaces_asks_what_the_operator_answers() {
+    let guard = read("throng/templates/guard.yaml");
+    let job = guard.split("kind: Job\n").nth(1).unwrap();
+    let args = job.split("args: [").nth(1).unwrap().split(']').next().unwrap();
+    assert_eq!(args, r#"operator, --namespaces, "*", --may-be-uninstalled"#);
+    let command = std::fs::read_to_string(repository().join("cli/src/operator.rs")).unwrap();
+    assert!(command.contains("    may_be_uninstalled: bool,"), "the operator has no such flag");
+    let role = guard.split("kind: ClusterRole\n").nth(1).unwrap().split("---").next().unwrap();
+    let rules = role.split("rules:\n").nth(1).unwrap();
+    assert_eq!(rules.matches("verbs: [").count(), 1);
+    assert!(rules.contains("resources: [chatroomclusters]\n    verbs: [list]\n"), "{rules}");
+}
+
 #[test]
 fn every_panel_asks_the_source_that_one_chooses() {
     let dashboard: Value = serde_json::from_str(&read("throng/files/dashboard.json")).unwrap();

@@ -40,13 +40,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{/* The namespaces to watch, as a list in JSON; empty for all. */}}
 {{- define "throng.namespaces" -}}
+{{- if and .Values.watch.namespaces (ne .Values.watch.scope "Namespaces") }}{{ fail "watch.namespaces is for watch.scope Namespaces; remove one of them" }}{{ end -}}
 {{- if eq .Values.watch.scope "Cluster" -}}
 []
 {{- else if eq .Values.watch.scope "Namespaces" -}}
 {{- if not .Values.watch.namespaces }}{{ fail "watch.scope is Namespaces: name them in watch.namespaces" }}{{ end -}}
 {{ .Values.watch.namespaces | uniq | toJson }}
 {{- else -}}
-{{- if .Values.watch.namespaces }}{{ fail "watch.namespaces is for watch.scope Namespaces; remove one of them" }}{{ end -}}
 {{ list .Release.Namespace | toJson }}
 {{- end -}}
 {{- end }}
@@ -59,9 +59,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [throng.dev]
   resources: [chatroomclusters/status, chatroomoperations/status]
   verbs: [patch]
-- apiGroups: [throng.dev]
-  resources: [chatroomclusters/finalizers]
-  verbs: [update]
 - apiGroups: [throng.dev]
   resources: [chatroomoperations]
   verbs: [list, watch, delete]

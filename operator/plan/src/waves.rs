@@ -94,7 +94,7 @@ pub fn describe(action: &Action) -> String {
         Action::SetFinalizer => "put the finalizer on the cluster".to_owned(),
         Action::RemoveFinalizer => "take the finalizer off the cluster".to_owned(),
         Action::Apply(object) => format!("write {} {}", object.kind(), object.name()),
-        Action::Restore(Edited::Pod { name, .. }) => format!("give Pod {name} its labels back"),
+        Action::Restore(Edited::Pod { name, .. }) => format!("write Pod {name} as it was made"),
         Action::Restore(Edited::Revision { name, .. }) => format!("write ControllerRevision {name} as it was made"),
         Action::CreatePod { name, zone, .. } if zone.is_empty() => format!("make {name}"),
         Action::CreatePod { name, zone, .. } => format!("make {name} in {zone}"),

@@ -1,6 +1,7 @@
 //! Events: what was decided and done, for those who read `kubectl describe`. Never in anybody's way: one that the API
-//! server does not take is counted and forgotten.
+//! server does not take, or that is one too many, is counted and forgotten.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -173,6 +174,16 @@ pub fn of_operation(name: &str, status: &OperationStatus) -> Option<Told> {
     status.phase.is_final().then_some(Told { warning: !done, reason, note, pod: None })
 }
 
+/// Of what there is to tell as much as one look may, warnings first, and how many are left out.
+fn most(mut told: Vec<Told>) -> (Vec<Told>, u64) {
+    let dropped = told.len().saturating_sub(MOST_EVENTS);
+    if dropped > 0 {
+        told.sort_by_key(|told| Reverse(told.warning));
+        told.truncate(MOST_EVENTS);
+    }
+    (told, u64::try_from(dropped).unwrap_or(u64::MAX))
+}
+
 /// Tells the API server.
 #[derive(Clone)]
 pub struct Teller {
@@ -197,11 +208,12 @@ impl Teller {
         self.tell_about(reference(operation), told.into_iter().collect());
     }
 
-    fn tell_about(&self, about: ObjectReference, mut told: Vec<Told>) {
+    fn tell_about(&self, about: ObjectReference, told: Vec<Told>) {
         if told.is_empty() {
             return;
         }
-        told.truncate(MOST_EVENTS);
+        let (told, dropped) = most(told);
+        self.metrics.events_dropped.inc_by(dropped);
         let teller = self.clone();
         tokio::spawn(async move {
             for Told { warning, reason, mut note, pod } in told {
@@ -379,6 +391,18 @@ mod tests {
         let about = reference(&Named { namespace: "show", name: "d", uid: "u" });
         assert_eq!(about.api_version.as_deref(), Some("throng.dev/v1alpha1"));
         assert_eq!((about.kind.as_deref(), about.uid.as_deref()), (Some("ChatroomOperation"), Some("u")));
+    }
+
+    #[test]
+    fn what_is_too_much_for_one_look_is_counted_and_no_warning_is_left_out_for_it() {
+        let told = |count: usize| {
+            let one = |at: usize| Told { warning: at == 39, reason: "PodMade".into(), note: at.to_string(), pod: None };
+            (0..count).map(one).collect::<Vec<_>>()
+        };
+        assert_eq!(most(told(MOST_EVENTS)), (told(MOST_EVENTS), 0));
+        let (kept, dropped) = most(told(40));
+        let notes: Vec<_> = kept.iter().map(|told| told.note.as_str()).collect();
+        assert_eq!((kept.len(), dropped, &notes[..3]), (MOST_EVENTS, 24, &["39", "0", "1"][..]));
     }
 
     #[test]

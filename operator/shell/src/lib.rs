@@ -3,7 +3,7 @@
 //! [`run()`] is the process. [`watch`] keeps what the API server tells; [`cluster`] is the loop of each cluster, which takes a
 //! [`snapshot`] of it with what etcd says and what Pods say ([`pressure`]), asks `throng-plan`, writes the status and carries
 //! the actions out ([`apply`]), with objects as they are rendered ([`render`]). Only the process that has the [`lease`] writes.
-//! [`events`], [`metrics`] and [`health`] are what people and programs see of it.
+//! [`events`], [`metrics`] and [`health`] are what people and programs see of it; [`uninstall`] says whether it may go.
 //!
 //! Compile it with a version feature of `k8s-openapi`, which only binaries and tests choose.
 
@@ -20,6 +20,7 @@ pub mod pressure;
 pub mod render;
 mod run;
 pub mod snapshot;
+pub mod uninstall;
 pub mod watch;
 
 pub use options::{Options, Scope};

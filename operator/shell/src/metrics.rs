@@ -30,7 +30,11 @@ pub const ALL: [(&str, &str, &str); 12] = [
     ("throng_operator_plan_seconds", "histogram", "Time to plan, in seconds"),
     ("throng_operator_streams", "gauge", "Pods whose pressure stream is open"),
     ("throng_operator_samples_total", "counter", "Samples of pressure received"),
-    ("throng_operator_events_dropped_total", "counter", "Events that the API server did not take"),
+    (
+        "throng_operator_events_dropped_total",
+        "counter",
+        "Events that were not told: the API server did not take them, or one look had more than 16",
+    ),
     (
         "throng_operator_condition",
         "gauge",

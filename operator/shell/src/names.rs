@@ -1,5 +1,7 @@
 //! Words that objects carry, so that the operator, Services, budgets and people find them.
 
+/// Label: who made an object.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Label: name of the cluster that an object belongs to. What has it is watched.
 pub const CLUSTER: &str = "throng.dev/cluster";
 /// Label of a Pod: its role.
@@ -28,7 +30,7 @@ pub const NODE_ZONE: &str = "topology.kubernetes.io/zone";
 /// Selects what the operator made and what lost [`CLUSTER`]: the other watch does not tell of it.
 #[must_use]
 pub fn lost() -> String {
-    format!("app.kubernetes.io/managed-by={MANAGER},!{CLUSTER}")
+    format!("{MANAGED_BY}={MANAGER},!{CLUSTER}")
 }
 
 /// Name of the Secret that holds the keys of a cluster, as the planner asks for it.

@@ -39,6 +39,7 @@ fn a_typo_or_a_contradiction_in_the_values_is_an_error() {
         ("--set replicas=many", "replicas"),
         ("--set metrics.podMonitor.enable=true", "enable"),
         ("--set watch.namespaces={a}", "watch.scope"),
+        ("--set watch.scope=Cluster --set watch.namespaces={a}", "watch.scope"),
         ("--set watch.scope=Namespaces", "watch.namespaces"),
         ("--set serviceAccount.annotations.a=1", "annotations"),
     ] {
@@ -68,6 +69,45 @@ fn the_scope_decides_what_is_watched_and_where_the_rights_are() {
     ));
     let some = some.unwrap();
     assert!(some.contains("- \"a,b\"") && some.contains("namespace: a\n") && some.contains("namespace: b\n"), "{some}");
+}
+
+/// Whoever looks after clusters must not go before them, wherever they are.
+#[test]
+fn an_uninstall_is_held_back_in_every_namespace_that_is_watched() {
+    let bound = |flags: &str| -> Vec<String> {
+        let objects = render(flags);
+        assert!(!objects.contains_key("Job/throng-uninstall"), "{flags}: a policy does it");
+        assert_eq!(objects["ConfigMap/throng-uninstall"]["metadata"]["annotations"]["helm.sh/hook"], "pre-delete");
+        let bindings = objects.values().filter(|object| object["kind"] == "ValidatingAdmissionPolicyBinding");
+        bindings.map(|one| one["spec"]["paramRef"]["namespace"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(bound(""), ["live"]);
+    assert_eq!(bound("--set watch.scope=Namespaces --set watch.namespaces={a,b}"), ["a", "b"]);
+    let all = render("--set watch.scope=Cluster");
+    assert!(!all.keys().any(|key| key.starts_with("ValidatingAdmission") || key == "ConfigMap/throng-uninstall"));
+    let kinds = [
+        "ServiceAccount/throng-uninstall",
+        "ClusterRole/live-throng-uninstall",
+        "ClusterRoleBinding/live-throng-uninstall",
+        "Job/throng-uninstall",
+    ];
+    for key in kinds {
+        let notes = &all[key]["metadata"]["annotations"];
+        assert_eq!(notes["helm.sh/hook"], "pre-delete", "{key}");
+        let earlier = notes["helm.sh/hook-weight"] == "-1";
+        assert_eq!(earlier, !key.starts_with("Job/"), "{key}: the account is there before the Job");
+    }
+    let rule = serde_json::json!([{"apiGroups": ["throng.dev"], "resources": ["chatroomclusters"], "verbs": ["list"]}]);
+    assert_eq!(all["ClusterRole/live-throng-uninstall"]["rules"], rule, "it may do nothing else");
+    let (job, operator) =
+        (&all["Job/throng-uninstall"]["spec"]["template"], &all["Deployment/throng"]["spec"]["template"]);
+    assert_eq!(job["spec"]["serviceAccountName"], "throng-uninstall");
+    assert_eq!(job["spec"]["containers"][0]["image"], operator["spec"]["containers"][0]["image"]);
+    // Selectors of the operator's Pods must not find it.
+    assert_ne!(job["metadata"]["labels"]["app.kubernetes.io/name"], "throng-operator");
+    assert!(
+        !render("--set watch.scope=Cluster --set uninstallGuard.enabled=false").contains_key("Job/throng-uninstall")
+    );
 }
 
 #[test]

@@ -12,11 +12,6 @@ use crate::world::{NAMESPACE, World, get, pods, set_pools};
 
 /// Calls a second of each operator at rest, beside those of its Lease.
 const AT_REST_PER_S: f64 = 1.0;
-/// Rights that no call uses, and what looks at them on API servers that are stricter than ours.
-const LOOKED_AT: [(Right<'_>, &str); 1] = [(
-    Right("throng.dev", "chatroomclusters/finalizers", "update"),
-    "the admission plugin OwnerReferencesPermissionEnforcement, when an object names its owner",
-)];
 /// Group, resource with its part, verb.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Right<'a>(&'a str, &'a str, &'a str);
@@ -90,9 +85,8 @@ pub(crate) fn rights(world: &World) -> Result<Said> {
             differences.push(format!("missing: the operator was refused {right}"));
         }
     }
-    let looked_at = |right: &Right<'_>| LOOKED_AT.iter().any(|(known, _)| known == right);
     if world.whole {
-        let unused = granted.difference(&used).filter(|right| !looked_at(right));
+        let unused = granted.difference(&used);
         differences.extend(unused.map(|right| format!("unused: nothing in all scenarios needed {right}")));
     }
     differences.sort();

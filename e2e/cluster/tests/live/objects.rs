@@ -141,12 +141,16 @@ fn comes_back(object: &str) -> Result<()> {
     })
 }
 
-/// Labels that a Pod was made with come back, and it is the same Pod: none takes its place.
+/// Labels and the owner that a Pod was made with come back, and it is the same Pod: none takes its place.
 fn labels(gateway: &str) -> Result<()> {
     let before = names_and_uids("live")?;
     for label in ["cluster", "role", "revision", "index"] {
         let unlabel = format!(r#"{{"metadata":{{"labels":{{"throng.dev/{label}":null}}}}}}"#);
         edit(&format!("pod/{gateway}"), &unlabel, &format!("/metadata/labels/throng.dev~1{label}"))?;
+    }
+    let disown = r#"{"metadata":{"ownerReferences":null}}"#;
+    for object in [&format!("pod/{gateway}"), "service/live-gateway"] {
+        edit(object, disown, "/metadata/ownerReferences")?;
     }
     rest("live")?;
     let now = names_and_uids("live")?;

@@ -52,7 +52,8 @@ pub enum Object {
 /// An object that somebody edited, and that is still known for what it is: by its name, its owner and what nobody can change.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Edited {
-    /// A Pod without a label that it was made with: Services, budgets and policies miss it.
+    /// A Pod without a label or the owner that it was made with, so that Services, budgets and policies miss it, or with another
+    /// image.
     Pod {
         /// Its name.
         name: String,

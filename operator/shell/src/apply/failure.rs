@@ -17,6 +17,9 @@ pub enum Failure {
     /// The world is not the one that was planned with.
     #[error("the world has changed: {0}")]
     Stale(String),
+    /// What is to be written has the name of somebody else's.
+    #[error("{0}: rename or delete it")]
+    Foreign(String),
     /// There is no way to the Pod: its key or its address is not known.
     #[error("the Pod cannot be reached: {0}")]
     Unreachable(String),

@@ -1,7 +1,7 @@
 //! Carries out what a plan asks for. Every action names what must still be true, and every call ends before the right to
 //! make it does.
 //!
-//! [`throng_runtime`] says what is done at the same time and what a failure stops; [`objects`], [`pods`], [`documents`], [`operations`] and [`node`] do it; [`failure`] says why
+//! [`throng_runtime`] says what is done at the same time and what a failure stops; [`objects`], [`pods`], [`documents`], [`operations`] and [`node`] do it, [`taken`] if the name is free; [`failure`] says why
 //! something could not be done.
 
 mod documents;
@@ -12,6 +12,7 @@ pub mod operations;
 pub mod parting;
 mod pods;
 pub mod status;
+mod taken;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -206,10 +207,18 @@ fn post() -> PostParams {
     PostParams { dry_run: false, field_manager: Some(names::MANAGER.to_owned()) }
 }
 
+/// An apply that changes no field of others.
+fn create_params() -> PatchParams {
+    PatchParams::apply(names::MANAGER)
+}
+
 fn apply_params() -> PatchParams {
-    PatchParams::apply(names::MANAGER).force()
+    create_params().force()
 }
 
 fn merge_params() -> PatchParams {
     PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() }
 }
+
+#[cfg(test)]
+mod tests;

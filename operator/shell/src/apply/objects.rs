@@ -1,10 +1,12 @@
 //! Objects beside Pods, and the finalizer.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::api::{DeleteParams, Patch, Preconditions};
 use serde::Serialize;
@@ -13,10 +15,11 @@ use serde_json::json;
 use throng_core::Role;
 use throng_plan::world::Object;
 
-use super::{Failure, Hands, apply_params, delete_same, merge_params, post};
+use super::taken::mended;
+use super::{Failure, Hands, delete_same, merge_params, post};
 use crate::names;
 use crate::render::{Owner, budget, keys, policy, revision, service};
-use crate::snapshot::is_owned;
+use crate::snapshot::whose;
 use crate::watch::ClusterKey;
 
 impl Hands<'_> {
@@ -26,11 +29,16 @@ impl Hands<'_> {
         match object {
             Object::PodKeySecret { name } => {
                 let random = [rand::random(), rand::random()];
+                // One that somebody put back is as good: it is read and told of by its name, and never written.
                 self.create(&keys::secret(&owner, name, random)).await.map(|_: Option<Secret>| ())
             }
             Object::ControllerRevision { name, number, hash } => {
                 // What a revision holds cannot be changed, so it is made or it is there.
-                let made = self.create(&revision::revision(&owner, name, *number, hash)).await?;
+                let revision = revision::revision(&owner, name, *number, hash);
+                let made = match self.create(&revision).await? {
+                    None => self.take_back(name, &revision.metadata).await?,
+                    made => made,
+                };
                 if let Some(made) = made {
                     self.watches.revisions.learn(made);
                 }
@@ -39,16 +47,20 @@ impl Hands<'_> {
             Object::NetworkPolicy { name, .. } => {
                 let role = Role::ALL.into_iter().find(|role| names::of_role(owner.name, *role) == *name);
                 let role = role.ok_or_else(|| Failure::Stale(format!("no role has a network policy {name}")))?;
-                self.watches.policies.learn(self.write(name, &policy::policy(&owner, role)).await?);
+                let policy = policy::policy(&owner, role);
+                let seen = seen(&self.objects.policies, name);
+                self.watches.policies.learn(self.write(name, &policy, seen).await?);
                 Ok(())
             }
             Object::Service { name, .. } => {
-                self.watches.services.learn(self.write(name, &service::gateway(&owner)).await?);
+                let seen = seen(&self.objects.services, name);
+                self.watches.services.learn(self.write(name, &service::gateway(&owner), seen).await?);
                 Ok(())
             }
             Object::PodDisruptionBudget { name, role, min_available } => {
                 let budget = budget::budget(&owner, name, *role, *min_available);
-                self.watches.budgets.learn(self.write(name, &budget).await?);
+                let seen = seen(&self.objects.budgets, name);
+                self.watches.budgets.learn(self.write(name, &budget, seen).await?);
                 Ok(())
             }
         }
@@ -61,7 +73,7 @@ impl Hands<'_> {
         let seen = stored.iter().find(|stored| {
             stored.metadata.name.as_deref() == Some(name)
                 && revision::made_as(&owner, stored).is_some_and(|(of, _)| of == number)
-                && is_owned(&stored.metadata, owner.uid)
+                && whose(&owner, &stored.metadata).is_ours()
         });
         let Some(seen) = seen else { return Ok(()) };
         let same = Preconditions { uid: seen.metadata.uid.clone(), resource_version: None };
@@ -74,9 +86,10 @@ impl Hands<'_> {
         let owner = self.owner();
         let mut stored = self.objects.revisions.iter();
         let stored = stored.find(|stored| stored.metadata.uid.as_deref() == Some(uid));
-        let Some((number, hash)) = stored.and_then(|stored| revision::made_as(&owner, stored)) else { return Ok(()) };
-        let annotations = json!({names::SHAPE: hash.as_str()});
-        let metadata = json!({"uid": uid, "labels": owner.labels(None), "annotations": annotations});
+        let made = stored.and_then(|stored| Some((stored, revision::made_as(&owner, stored)?)));
+        let Some((stored, (number, hash))) = made else { return Ok(()) };
+        let mut metadata = mended(&owner, &stored.metadata, owner.labels(None));
+        metadata.insert("annotations".to_owned(), json!({names::SHAPE: hash.as_str()}));
         let patch = Patch::Merge(json!({"metadata": metadata, "revision": number}));
         match self.call(self.api::<ControllerRevision>().patch(name, &merge_params(), &patch)).await {
             Ok(written) => {
@@ -98,14 +111,6 @@ impl Hands<'_> {
             Err(failure) if already_exists(&failure) => Ok(None),
             Err(failure) => Err(failure),
         }
-    }
-
-    /// Writes all fields of an object that are the operator's, whoever wrote them last.
-    async fn write<K>(&self, name: &str, object: &K) -> Result<K, Failure>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
-    {
-        self.call(self.api::<K>().patch(name, &apply_params(), &Patch::Apply(object))).await
     }
 
     /// Puts the finalizer on the cluster, or takes it off; only if nobody has written the cluster since it was seen.
@@ -143,6 +148,11 @@ impl Hands<'_> {
             |known| known.metadata.resource_version.clone(),
         )
     }
+}
+
+/// What was seen under this name when it was planned.
+fn seen<'o, K: Resource>(objects: &'o [Arc<K>], name: &str) -> Option<&'o ObjectMeta> {
+    objects.iter().map(|object| object.meta()).find(|metadata| metadata.name.as_deref() == Some(name))
 }
 
 pub(super) fn already_exists(failure: &Failure) -> bool {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, Preconditions};
 use serde_json::{Value, json};
 use throng_plan::plan::Because;
@@ -11,16 +12,18 @@ use throng_plan::world::Pod as Planned;
 use throng_plan::world::pod::of_name;
 
 use super::objects::{already_exists, is_not_found};
+use super::taken::mended;
 use super::{Failure, Hands, delete_same, merge_params, post};
 use crate::names;
 use crate::render::pod::Birth;
 use crate::render::{Owner, pod, revision};
+use crate::snapshot::pod::lost_image;
 
 /// A Pod of a cluster that goes may finish what it is at for so long, in seconds.
 const LAST_WORDS_S: u32 = 10;
 
 impl Hands<'_> {
-    /// Makes a Pod of its revision. Nothing if there is one of its name.
+    /// Makes a Pod of its revision. One of its name that is there is left as it is, but for what makes it ours.
     pub(super) async fn create_pod(&self, birth: &Birth<'_>) -> Result<(), Failure> {
         let present = self.owner();
         let of_number = |stored: &&Arc<ControllerRevision>| {
@@ -37,14 +40,19 @@ impl Hands<'_> {
             _ => None,
         };
         let owner = Owner { spec: restored.as_ref().unwrap_or(present.spec), ..present };
-        match self.call(self.api().create(&post(), &pod::pod(&owner, birth))).await {
-            Ok(made) => {
-                self.watches.pods.learn(made);
-                Ok(())
+        let wanted = pod::pod(&owner, birth);
+        let made = match self.call(self.api().create(&post(), &wanted)).await {
+            Err(failure) if already_exists(&failure) => {
+                let labels = pod::labels(&owner, birth.role, birth.revision, birth.index);
+                let wanted = ObjectMeta { labels: Some(labels), ..ObjectMeta::default() };
+                self.take_back(birth.name, &wanted).await?
             }
-            Err(failure) if already_exists(&failure) => Ok(()),
-            Err(failure) => Err(failure),
+            made => Some(made?),
+        };
+        if let Some(made) = made {
+            self.watches.pods.learn(made);
         }
+        Ok(())
     }
 
     /// Deletes a Pod, if it is still the same and not more users would be cut off than stated.
@@ -77,21 +85,33 @@ impl Hands<'_> {
         Ok(())
     }
 
-    /// Gives a Pod back the labels that its name says, if it is still the same.
+    /// Gives a Pod back the labels that its name says, its owner and the image of its revision, if it is still the same.
     pub(super) async fn restore_pod(&self, name: &str, uid: &str) -> Result<(), Failure> {
         let owner = self.owner();
         let Some((role, revision, index)) = of_name(owner.name, name) else { return Ok(()) };
         let labels = pod::labels(&owner, role, revision, index);
-        self.patch_pod(name, json!({"metadata": {"uid": uid, "labels": labels}})).await
+        let Some(stored) = self.stored(uid) else { return Ok(()) };
+        let metadata = mended(&owner, &stored.metadata, labels);
+        let known = self.world.revisions.get(&revision);
+        let patch = match known.and_then(|known| lost_image(stored, &known.image)) {
+            Some(image) => {
+                let container = json!({"name": pod::CONTAINER, "image": image});
+                json!({"metadata": metadata, "spec": {"containers": [container]}})
+            }
+            None => json!({"metadata": metadata}),
+        };
+        // Containers are merged by their names.
+        self.patch_pod(name, &Patch::Strategic(patch)).await
     }
 
     /// Labels a Pod, if it is still the same.
     pub(super) async fn label_serving(&self, name: &str, uid: &str, serving: bool) -> Result<(), Failure> {
-        self.patch_pod(name, json!({"metadata": {"uid": uid, "labels": {names::SERVING: serving.to_string()}}})).await
+        let metadata = json!({"uid": uid, "labels": {names::SERVING: serving.to_string()}});
+        self.patch_pod(name, &Patch::Merge(json!({"metadata": metadata}))).await
     }
 
-    async fn patch_pod(&self, name: &str, patch: Value) -> Result<(), Failure> {
-        match self.call(self.api::<Pod>().patch(name, &merge_params(), &Patch::Merge(patch))).await {
+    async fn patch_pod(&self, name: &str, patch: &Patch<Value>) -> Result<(), Failure> {
+        match self.call(self.api::<Pod>().patch(name, &merge_params(), patch)).await {
             Ok(labelled) => {
                 self.watches.pods.learn(labelled);
                 Ok(())

@@ -68,14 +68,18 @@ impl Observer {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).since(Instant::now())
     }
 
-    fn saw(&self, path: &str, request: &Request, code: u16) {
+    /// `path` is none if a single object was asked for: whoever looks for one sees nothing of the others.
+    fn saw(&self, path: Option<&str>, request: &Request, code: u16) {
         let labels =
             [("verb", request.verb.to_owned()), ("resource", request.resource.clone()), ("code", code.to_string())];
         self.calls.get_or_create(&labels).inc();
         if (1..500).contains(&code) {
             self.answers.lock().unwrap_or_else(PoisonError::into_inner).note(Instant::now());
         }
-        if matches!(request.verb, "watch" | "list") && (200..300).contains(&code) {
+        if let Some(path) = path
+            && matches!(request.verb, "watch" | "list")
+            && (200..300).contains(&code)
+        {
             self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), Instant::now());
         }
     }
@@ -154,13 +158,15 @@ where
 
     fn call(&mut self, call: http::Request<Body>) -> Self::Future {
         let known = request(call.method(), call.uri().path(), call.uri().query());
-        let (path, observer) = (call.uri().path().to_owned(), self.observer.clone());
+        let single = call.uri().query().is_some_and(|query| query.contains("fieldSelector="));
+        let path = (!single).then(|| call.uri().path().to_owned());
+        let observer = self.observer.clone();
         let answer = self.inner.call(call);
         Box::pin(async move {
             let answer = answer.await;
             if let Some(request) = known {
                 let code = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
-                observer.saw(&path, &request, code);
+                observer.saw(path.as_deref(), &request, code);
             }
             answer
         })
@@ -213,10 +219,10 @@ mod tests {
     fn only_an_answer_counts_as_one() {
         let (observer, get) = (Observer::default(), Request { verb: "get", resource: "leases".into() });
         for code in [0, 500, 503] {
-            observer.saw("/apis/coordination.k8s.io/v1/namespaces/t/leases/l", &get, code);
+            observer.saw(Some("/apis/coordination.k8s.io/v1/namespaces/t/leases/l"), &get, code);
         }
         assert_eq!(observer.answers_since(), None);
-        observer.saw("/apis/coordination.k8s.io/v1/namespaces/t/leases/l", &get, 404);
+        observer.saw(Some("/apis/coordination.k8s.io/v1/namespaces/t/leases/l"), &get, 404);
         assert!(observer.answers_since().is_some());
     }
 
@@ -224,12 +230,13 @@ mod tests {
     async fn of_several_namespaces_the_oldest_watch_counts() {
         let observer = Observer::default();
         let watch = Request { verb: "watch", resource: "pods".into() };
-        observer.saw("/api/v1/namespaces/a/pods", &watch, 200);
+        observer.saw(Some("/api/v1/namespaces/a/pods"), &watch, 200);
         let first = observer.opened()["pods"];
         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-        observer.saw("/api/v1/namespaces/b/pods", &watch, 200);
+        observer.saw(Some("/api/v1/namespaces/b/pods"), &watch, 200);
         assert_eq!(observer.opened()["pods"], first);
-        observer.saw("/api/v1/namespaces/a/pods", &watch, 403);
-        assert_eq!(observer.opened()["pods"], first, "a refusal opens nothing");
+        observer.saw(Some("/api/v1/namespaces/a/pods"), &watch, 403);
+        observer.saw(None, &Request { verb: "list", ..watch }, 200);
+        assert_eq!(observer.opened()["pods"], first, "a refusal opens nothing, nor does a look for one object");
     }
 }

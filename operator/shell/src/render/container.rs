@@ -9,7 +9,7 @@ use throng_core::Role;
 use throng_crds::cluster::PullPolicy;
 use throng_crds::cluster::template::Template;
 
-use super::pod::{Birth, GRPC_PORT, HTTP_PORT, PUBLIC_PORT};
+use super::pod::{Birth, CONTAINER, GRPC_PORT, HTTP_PORT, PUBLIC_PORT};
 use super::{Owner, settings};
 
 /// What a process learns of itself only where it runs: setting and field of its Pod.
@@ -33,7 +33,7 @@ pub(super) fn container(
     let settings = settings::settings(owner, birth.role, birth.revision);
     let sets = settings.into_iter().flat_map(|(key, value)| ["--set".to_owned(), format!("{key}={value}")]);
     Container {
-        name: "throng".to_owned(),
+        name: CONTAINER.to_owned(),
         image: Some(owner.spec.image.clone()),
         image_pull_policy: Some(pull.to_owned()),
         args: Some(std::iter::once(birth.role.to_string()).chain(sets).collect()),

@@ -29,15 +29,22 @@ impl Owner<'_> {
             name: Some(name.to_owned()),
             namespace: Some(self.namespace.to_owned()),
             labels: Some(self.labels(None)),
-            owner_references: Some(vec![OwnerReference {
-                api_version: format!("{GROUP}/{VERSION}"),
-                kind: "ChatroomCluster".to_owned(),
-                name: self.name.to_owned(),
-                uid: self.uid.to_owned(),
-                controller: Some(true),
-                block_owner_deletion: None,
-            }]),
+            owner_references: Some(vec![self.reference()]),
             ..ObjectMeta::default()
+        }
+    }
+
+    /// What says in an object that it is the cluster's. It does not hold the deletion of the cluster back
+    /// (`blockOwnerDeletion`): the finalizer does, and no right on finalizers is needed.
+    #[must_use]
+    pub fn reference(&self) -> OwnerReference {
+        OwnerReference {
+            api_version: format!("{GROUP}/{VERSION}"),
+            kind: "ChatroomCluster".to_owned(),
+            name: self.name.to_owned(),
+            uid: self.uid.to_owned(),
+            controller: Some(true),
+            block_owner_deletion: None,
         }
     }
 
@@ -47,7 +54,7 @@ impl Owner<'_> {
         let mut labels = BTreeMap::from([
             ("app.kubernetes.io/name", "throng"),
             ("app.kubernetes.io/instance", self.name),
-            ("app.kubernetes.io/managed-by", names::MANAGER),
+            (names::MANAGED_BY, names::MANAGER),
             (names::CLUSTER, self.name),
         ]);
         if let Some(role) = role {

@@ -12,6 +12,8 @@ use throng_crds::{ChatroomClusterSpec, span::Span};
 use super::{Owner, container, mounts, place};
 use crate::names;
 
+/// Name of the one container.
+pub const CONTAINER: &str = "throng";
 /// Ports of every Pod, by name.
 pub const GRPC_PORT: i32 = 7070;
 /// Health and metrics.

@@ -1,11 +1,12 @@
 //! From what was seen to the world of the planner. Pure: the same sight gives the same world.
 //!
 //! Nothing that an API server lets through makes a conversion fail: what is missing has a careful meaning, what is strange
-//! is left out and counted. [`pod`], [`node`] and [`owned`] convert objects; what etcd says, `throng_runtime::registry` does.
+//! is left out and counted. [`pod`], [`node`] and [`owned`] convert objects, of those that are the cluster's ([`whose`]); what etcd says, `throng_runtime::registry` does.
 
 pub mod node;
 pub mod owned;
 pub mod pod;
+mod whose;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ use throng_plan::status::{Condition, Utc, set_condition};
 use throng_plan::world::{Cluster, Sample};
 use throng_registry::View;
 use throng_runtime::registry::{self, Activities};
+
+pub use whose::{Whose, owners, whose};
 
 use crate::names;
 use crate::render::Owner;
@@ -76,7 +79,7 @@ pub struct Objects {
 pub fn world(sight: &Sight<'_>) -> World {
     let metadata = &sight.cluster.metadata;
     let owner = owner(sight.cluster);
-    let mine = |metadata: &ObjectMeta| is_owned(metadata, owner.uid);
+    let mine = |metadata: &ObjectMeta| whose(&owner, metadata).is_ours();
     let objects = sight.objects;
     let nodes: BTreeMap<_, _> = sight.nodes.iter().filter_map(|node| node::node(node, owner.spec)).collect();
     let pods = objects.pods.iter().filter(|pod| mine(&pod.metadata));
@@ -124,11 +127,6 @@ pub fn owner(cluster: &ChatroomCluster) -> Owner<'_> {
         uid: metadata.uid.as_deref().unwrap_or_default(),
         spec: &cluster.spec,
     }
-}
-
-/// Whether an object belongs to the cluster of this uid: one of an earlier cluster of the same name goes by itself.
-pub(crate) fn is_owned(metadata: &ObjectMeta, uid: &str) -> bool {
-    metadata.owner_references.iter().flatten().any(|owner| owner.controller == Some(true) && owner.uid == uid)
 }
 
 fn instant(time: &Time) -> Utc {

@@ -1,15 +1,16 @@
 //! What the operator owns beside Pods: as it is, and as it should be.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use throng_core::Role;
+use throng_plan::world::pod::of_name;
 use throng_plan::world::{Edited, Object, Rendered, Revision};
 
-use super::{Objects, instant_or_epoch, is_owned, pod};
+use super::{Objects, Whose, instant_or_epoch, pod, whose};
 use crate::names;
 use crate::render::{Owner, budget, drift, policy, revision, service};
 
@@ -26,17 +27,23 @@ pub fn revision(owner: &Owner<'_>, stored: &ControllerRevision) -> Option<(u64, 
 #[must_use]
 pub fn edited(owner: &Owner<'_>, objects: &Objects) -> BTreeSet<Edited> {
     let named = |metadata: &ObjectMeta| {
+        let whose = whose(owner, metadata);
         let named = metadata.name.clone().zip(metadata.uid.clone());
-        named.filter(|_| is_owned(metadata, owner.uid))
+        named.filter(|_| whose.is_ours()).map(|(name, uid)| (name, uid, whose == Whose::Released))
     };
+    let mine = objects.revisions.iter().filter(|stored| whose(owner, &stored.metadata).is_ours());
+    let images: BTreeMap<u64, String> =
+        mine.filter_map(|stored| revision(owner, stored)).map(|(number, revision)| (number, revision.image)).collect();
     let pods = objects.pods.iter().filter_map(|pod| {
-        let (name, uid) = named(&pod.metadata)?;
-        pod::is_edited(owner, pod, &name).then_some(Edited::Pod { name, uid })
+        let (name, uid, released) = named(&pod.metadata)?;
+        let image = of_name(owner.name, &name).and_then(|(_, number, _)| images.get(&number));
+        let image = image.is_some_and(|image| pod::lost_image(pod, image).is_some());
+        (pod::is_edited(owner, pod, &name) || released || image).then_some(Edited::Pod { name, uid })
     });
     let revisions = objects.revisions.iter().filter_map(|stored| {
-        let (name, uid) = named(&stored.metadata)?;
+        let (name, uid, released) = named(&stored.metadata)?;
         let (number, hash) = revision::made_as(owner, stored)?;
-        revision::is_edited(owner, stored, number, &hash).then_some(Edited::Revision { name, uid })
+        (revision::is_edited(owner, stored, number, &hash) || released).then_some(Edited::Revision { name, uid })
     });
     pods.chain(revisions).collect()
 }
@@ -56,7 +63,7 @@ pub fn owned(owner: &Owner<'_>, objects: &Objects, has_keys: bool) -> BTreeSet<O
     if has_keys {
         all.insert(Object::PodKeySecret { name: names::key_secret(owner.name) });
     }
-    let mine = |metadata: &_| is_owned(metadata, owner.uid);
+    let mine = |metadata: &_| whose(owner, metadata).is_ours();
     for stored in objects.revisions.iter().filter(|stored| mine(&stored.metadata)) {
         if let (Some(name), Some((number, revision))) = (stored.metadata.name.clone(), revision(owner, stored)) {
             all.insert(Object::ControllerRevision { name, number, hash: revision.hash });

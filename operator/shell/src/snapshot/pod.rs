@@ -26,6 +26,17 @@ pub fn is_edited(owner: &Owner<'_>, pod: &k8s::Pod, name: &str) -> bool {
     !render::pod::labels(owner, role, revision, index).iter().all(has)
 }
 
+/// The image that a Pod of its revision's `image` should have and has not, because somebody else wrote another. What was changed
+/// on the way in, as by an admission webhook, is noted as the operator's own and stays.
+#[must_use]
+pub fn lost_image<'i>(pod: &k8s::Pod, image: &'i str) -> Option<&'i str> {
+    let mut containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let own = containers.find(|container| container.name == render::pod::CONTAINER)?;
+    let mut writers = pod.metadata.managed_fields.iter().flatten();
+    let by_others = writers.any(|writer| writer.manager.as_deref() != Some(names::MANAGER));
+    (by_others && !image.is_empty() && own.image.as_deref() != Some(image)).then_some(image)
+}
+
 /// A Pod with its name, which says what it is: labels can be edited. None if it is no name that the operator gives.
 #[must_use]
 pub fn pod(pod: &k8s::Pod, cluster: &str, nodes: &BTreeMap<String, Node>) -> Option<(String, Pod)> {

@@ -154,10 +154,66 @@ fn a_pod_is_what_its_name_says_and_one_that_lost_a_label_is_to_get_it_back() {
             assert_eq!(edited, lost, "{label}={value:?}");
         }
     }
-    for (place, value) in [("/metadata/name", json!("live-gateway-03-7")), ("/metadata/ownerReferences", json!([]))] {
+    let other = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": "r", "controller": true}]);
+    let name = ("/metadata/name", json!("live-gateway-03-7"));
+    for (place, value) in [name, ("/metadata/ownerReferences", other)] {
         let (world, edited) = seen(with(made(&cluster), place, value));
         assert_eq!((world.pods.len(), edited.len()), (0, 0), "it is somebody else's");
     }
+}
+
+#[test]
+fn a_pod_without_an_owner_is_ours_if_its_labels_say_so_and_is_to_get_it_back() {
+    let cluster = cluster();
+    let seen = |pod: Value| {
+        let pods = vec![Arc::new(serde_json::from_value(pod).unwrap())];
+        let (world, edited) = edited(&cluster, &Objects { pods, ..Objects::default() });
+        (world.pods.len(), edited.len())
+    };
+    for none in [json!([]), Value::Null] {
+        let alone = with(made(&cluster), "/metadata/ownerReferences", none);
+        assert_eq!(seen(alone.clone()), (1, 1), "it is drained as before, and gets its owner back");
+        for label in ["throng.dev/cluster", "app.kubernetes.io/managed-by"] {
+            let mut unknown = alone.clone();
+            unknown["metadata"]["labels"][label] = json!("another");
+            assert_eq!(seen(unknown), (0, 0), "{label}");
+        }
+    }
+}
+
+#[test]
+fn owners_that_do_not_control_an_object_stay_beside_the_cluster() {
+    let cluster = cluster();
+    let of = |owners: Value| serde_json::from_value::<ObjectMeta>(json!({"ownerReferences": owners})).unwrap();
+    let another = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": "a"});
+    let mended = owners(&owner(&cluster), &of(json!([another])));
+    assert_eq!(
+        mended.iter().map(|one| (one.uid.as_str(), one.controller)).collect::<Vec<_>>(),
+        [("a", None), ("c1", Some(true))]
+    );
+    assert_eq!(
+        owners(&owner(&cluster), &ObjectMeta { owner_references: Some(mended.clone()), ..Default::default() }),
+        mended
+    );
+}
+
+#[test]
+fn a_pod_whose_image_somebody_changed_is_to_get_that_of_its_revision_back() {
+    let cluster = cluster();
+    let hash = throng_crds::shape::hash(&cluster.spec);
+    let revisions = vec![Arc::new(render::revision::revision(&owner(&cluster), "live-3", 3, &hash))];
+    let seen = |image: &str, by: &str| {
+        let mut pod = made(&cluster);
+        pod["spec"]["containers"][0]["image"] = json!(image);
+        pod["metadata"]["managedFields"] = json!([{"manager": by}]);
+        let pods = vec![Arc::new(serde_json::from_value(pod).unwrap())];
+        edited(&cluster, &Objects { pods, revisions: revisions.clone(), ..Objects::default() }).1.len()
+    };
+    assert_eq!(cluster.spec.image, "throng:0.1.0");
+    assert_eq!(seen("throng:0.1.0", "kubectl-set"), 0, "it is the same");
+    assert_eq!(seen("throng:0.2.0", "kubectl-set"), 1);
+    // A webhook may have written another while the operator made it.
+    assert_eq!(seen("mirror.example.com/throng:0.1.0", names::MANAGER), 0);
 }
 
 #[test]

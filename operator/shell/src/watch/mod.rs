@@ -19,6 +19,7 @@ use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -183,12 +184,12 @@ impl Watches {
         vec![
             ("chatroomclusters", self.clusters.unreadable().len()),
             ("chatroomoperations", self.operations.unreadable().len()),
-            ("pods", self.pods.unreadable().len()),
+            ("pods", all(&self.pods, &self.lost_pods).len()),
             ("nodes", self.nodes.unreadable().len()),
             ("services", self.services.unreadable().len()),
             ("poddisruptionbudgets", self.budgets.unreadable().len()),
             ("networkpolicies", self.policies.unreadable().len()),
-            ("controllerrevisions", self.revisions.unreadable().len()),
+            ("controllerrevisions", all(&self.revisions, &self.lost_revisions).len()),
         ]
     }
 
@@ -203,15 +204,13 @@ impl Watches {
     /// seen is never deleted, and its name keeps a second one from being made.
     #[must_use]
     pub fn unreadable_of(&self, key: &ClusterKey) -> Option<String> {
-        let mine = |(k, unreadable): &(Key, Unreadable)| {
-            k.0 == key.namespace && unreadable.cluster.as_ref() == Some(&key.name)
-        };
+        let mine = |(_, unreadable): &(Key, Unreadable)| belongs(&unreadable.metadata).as_ref() == Some(key);
         let parts = [
-            ("Pod", self.pods.unreadable()),
+            ("Pod", all(&self.pods, &self.lost_pods)),
             ("Service", self.services.unreadable()),
             ("PodDisruptionBudget", self.budgets.unreadable()),
             ("NetworkPolicy", self.policies.unreadable()),
-            ("ControllerRevision", self.revisions.unreadable()),
+            ("ControllerRevision", all(&self.revisions, &self.lost_revisions)),
         ];
         let parts = parts.into_iter().flat_map(|(kind, all)| all.into_iter().filter(mine).map(move |one| (kind, one)));
         let nodes = self.nodes.unreadable().into_iter().map(|one| ("Node", one));
@@ -309,12 +308,26 @@ fn own_key<K: Resource>(object: &K) -> ClusterKey {
 
 /// The cluster that an object belongs to: that which owns it, for labels can be edited; else that which its label names.
 fn concerned<K: Resource>(object: &K) -> Option<ClusterKey> {
-    let metadata = object.meta();
+    belongs(object.meta())
+}
+
+fn belongs(metadata: &ObjectMeta) -> Option<ClusterKey> {
     let mut owners = metadata.owner_references.iter().flatten();
     let owner = owners.find(|owner| owner.controller == Some(true) && owner.kind == "ChatroomCluster");
     let named = || metadata.labels.as_ref()?.get(names::CLUSTER);
     let name = owner.map(|owner| &owner.name).or_else(named)?.clone();
-    Some(ClusterKey { name, ..own_key(object) })
+    Some(ClusterKey { name, namespace: metadata.namespace.clone().unwrap_or_default() })
+}
+
+/// Those that cannot be read, of those with the label and of those that lost it, each once.
+fn all<K: Resource>(found: &Kept<K>, lost: &Kept<K>) -> Vec<(Key, Unreadable)> {
+    let mut all = found.unreadable();
+    for one in lost.unreadable() {
+        if all.iter().all(|(key, _)| *key != one.0) {
+            all.push(one);
+        }
+    }
+    all
 }
 
 /// Those with the label and those that lost it. One that both watches tell of for a moment is as the first says.
@@ -425,6 +438,7 @@ fn tell<K: Resource<DynamicType = ()>>(hub: &Hub, changed: Changed<K>, concern: 
 
 #[cfg(test)]
 mod tests {
+    use kube::runtime::watcher::Event;
     use serde_json::{Value, json};
 
     use super::*;
@@ -443,6 +457,30 @@ mod tests {
         assert_eq!(of(json!({"throng.dev/cluster": "other"}), "ChatroomCluster").as_deref(), Some("show/live"));
         assert_eq!(of(json!({"throng.dev/cluster": "other"}), "ReplicaSet").as_deref(), Some("show/other"));
         assert_eq!(of(json!({}), "ReplicaSet"), None);
+    }
+
+    #[test]
+    fn one_that_cannot_be_read_is_counted_once_and_concerns_its_cluster_though_it_lost_the_label() {
+        let kept = |labels: Value, names: &[&str]| {
+            let kept = Kept::<Pod>::new([None].into_iter());
+            let mut table = kept.0[0].lock();
+            table.note(Event::Init);
+            for name in names {
+                let owner = json!({"apiVersion": "throng.dev/v1alpha1", "kind": "ChatroomCluster", "name": "live",
+                    "uid": "c1", "controller": true});
+                let bad = json!({"metadata": {"namespace": "show", "name": name, "labels": labels,
+                    "ownerReferences": [owner]}, "spec": {"containers": "no list"}});
+                table.note(Event::InitApply(serde_json::from_value(bad).unwrap()));
+            }
+            table.note(Event::InitDone);
+            drop(table);
+            kept
+        };
+        let (found, lost) = (kept(json!({"throng.dev/cluster": "live"}), &["a"]), kept(json!({}), &["a", "b"]));
+        let both = all(&found, &lost);
+        assert_eq!(both.iter().map(|(key, _)| key.1.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        let whose = both.iter().map(|(_, one)| belongs(&one.metadata).unwrap().to_string());
+        assert_eq!(whose.collect::<Vec<_>>(), ["show/live"; 2]);
     }
 
     #[test]

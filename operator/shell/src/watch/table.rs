@@ -36,8 +36,6 @@ struct Kept<K> {
 pub struct Unreadable {
     /// What was wrong.
     pub error: String,
-    /// The cluster that its label names.
-    pub cluster: Option<String>,
     /// What can be read of it.
     pub metadata: Box<ObjectMeta>,
 }
@@ -142,11 +140,10 @@ fn keep<K: Resource>(object: DeserializeGuard<K>) -> (Key, Kept<K>) {
     let key = (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default());
     // Versions of one kind are numbers that grow, as conformance of Kubernetes demands.
     let version = metadata.resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or(0);
-    let object = object.0.map(Arc::new).map_err(|invalid| Unreadable {
-        error: invalid.error,
-        cluster: invalid.metadata.labels.as_ref().and_then(|labels| labels.get(crate::names::CLUSTER).cloned()),
-        metadata: Box::new(invalid.metadata),
-    });
+    let object = object
+        .0
+        .map(Arc::new)
+        .map_err(|invalid| Unreadable { error: invalid.error, metadata: Box::new(invalid.metadata) });
     (key, Kept { version, object })
 }
 
@@ -214,7 +211,7 @@ mod tests {
         let mut table = listed(vec![pod("a", 1), bad("b", 2)]);
         assert_eq!(versions(&table), known(&[("a", 1)]));
         let (key, unreadable) = table.unreadable().next().unwrap();
-        assert_eq!((key.1.as_str(), unreadable.cluster.as_deref()), ("b", Some("live")));
+        assert_eq!((key.1.as_str(), unreadable.metadata.labels.as_ref().unwrap().len()), ("b", 1));
         table.note(Event::Apply(pod("b", 3)));
         assert_eq!(table.unreadable().count(), 0);
         assert!(matches!(table.note(Event::Apply(bad("a", 4))), Changed::Unreadable(_)));
