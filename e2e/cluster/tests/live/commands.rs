@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::Said;
 use crate::people::{Wish, binary, words};
-use crate::world::{NAMESPACE, World, apply, get, kubectl, metric, pods, rest, set_pools, spec, until, zone_of};
+use crate::world::{NAMESPACE, POOLS, World, apply, get, kubectl, metric, pods, rest, set_pools, spec, until, zone_of};
 
 /// Rooms and users are placed as if for the first time.
 const ANEW: &str = "
@@ -54,6 +54,15 @@ pub(crate) fn shown(world: &World) -> Result<Said> {
     ensure!(steps.iter().any(makes), "{plan}");
     rest("live")?;
     ensure!(pods("throng.dev/cluster=live")?.len() == 6, "a plan made a Pod");
+    // What was planned is what the operator then does.
+    set_pools([3, 2, 2])?;
+    let status = get("crc/live")?["status"].clone();
+    for pool in POOLS {
+        let (then, now) = (&plan["pools"][pool]["then"], &status["pools"][pool]["wanted"]);
+        ensure!(then == now, "{pool}: {then} were planned, the operator wants {now}");
+    }
+    ensure!(status["revision"] == plan["nextRevision"], "revision {} was planned: {status}", plan["nextRevision"]);
+    set_pools([2, 2, 2])?;
     let drained = drain()?;
     kubectl("delete cro anew --ignore-not-found")?;
     apply(ANEW)?;
