@@ -22,6 +22,8 @@ use crate::reactor::Handed;
 /// Requests served at a time; others wait.
 const MAX_CONNECTIONS: usize = 256;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// A key is looked for in the beginning of a request.
+const LOOKED_AT_BYTES: usize = 4096;
 /// A connection ends after so long, whatever it does.
 const MAX_LIFE: Duration = Duration::from_mins(1);
 
@@ -75,6 +77,13 @@ fn is_last(status: StatusCode, has_key: bool) -> bool {
     status == StatusCode::UNAUTHORIZED || !has_key && status.is_client_error()
 }
 
+/// Whether a request names a key in what was read of it, right or wrong.
+pub(crate) fn shows_a_key(read: &[u8]) -> bool {
+    const NAME: &[u8] = b"\r\nauthorization:";
+    let head = read.get(..LOOKED_AT_BYTES).unwrap_or(read);
+    head.windows(NAME.len()).any(|part| part.eq_ignore_ascii_case(NAME))
+}
+
 /// The answer to who comes to the WebSocket's path and asks for none: a browser's address bar, or a client behind a proxy
 /// that drops the headers.
 fn no_upgrade() -> Response {
@@ -124,6 +133,17 @@ impl AsyncWrite for Resumed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_seen_in_the_head_of_a_request() {
+        let shows = |head: &str| shows_a_key(head.as_bytes());
+        assert!(shows("GET /v1/rooms HTTP/1.1\r\nHost: a\r\nAUTHORIZATION: Bearer k\r\n\r\n"));
+        assert!(shows("GET / HTTP/1.1\r\nauthorization:k"));
+        assert!(!shows("GET /authorization: HTTP/1.1\r\nHost: a\r\nX-Authorization-No: k\r\n\r\n"));
+        assert!(!shows(""));
+        let late = format!("GET / HTTP/1.1\r\nA: {}\r\nAuthorization: k\r\n\r\n", "a".repeat(LOOKED_AT_BYTES));
+        assert!(!shows(&late));
+    }
 
     #[test]
     fn a_refused_request_is_the_last_on_its_connection_unless_its_key_was_right() {

@@ -15,6 +15,7 @@ use throng_core::Millis;
 use tokio::sync::mpsc;
 
 use crate::counters::Counters;
+use crate::http;
 use crate::shard::{AddressPlace, Sent, Shard, Shared, Transport};
 use crate::traffic::{ToHub, ToShard};
 
@@ -96,7 +97,9 @@ impl Transport for Sockets {
     }
 
     fn hand_over(&mut self, conn: u32, read: Vec<u8>, place: AddressPlace) {
-        if let Some(stream) = self.take(conn) {
+        let Some(stream) = self.take(conn) else { return };
+        // A flood without keys leaves room for those who show one.
+        if self.http.capacity() > self.http.max_capacity() / 4 || http::shows_a_key(&read) {
             let _ = self.http.try_send((stream.into(), read, place));
         }
     }
