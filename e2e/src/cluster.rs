@@ -88,9 +88,8 @@ impl Cluster {
     pub fn start_etcd(&self) -> Result<Process> {
         let (client, peer) = (format!("http://{}", self.etcd), format!("http://{}", free_address()?));
         let data = self.folder.path().join("etcd");
-        // Nothing here loses its machine: a busy disk would only hold up the tests.
         let line = format!(
-            "--name one --log-level error --unsafe-no-fsync --listen-client-urls {client} --advertise-client-urls {client} \
+            "--name one --log-level error --listen-client-urls {client} --advertise-client-urls {client} \
              --listen-peer-urls {peer} --initial-advertise-peer-urls {peer} --initial-cluster one={peer}"
         );
         let mut command = Command::new("etcd");
