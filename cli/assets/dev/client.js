@@ -133,6 +133,8 @@ export class Client {
           if (entry.code) await this.join(socket, room);
           else if (!entry.recovered) this.cursors.set(room, { epoch: entry.epoch, seq: entry.seq });
         }
+        // A join that was not answered before the loss is no part of what is resumed.
+        for (const room of this.options.rooms) if (!this.cursors.has(room)) await this.join(socket, room);
         return;
       } catch (error) {
         if (error.code !== "bad_resume" && error.code !== "token_expired") throw error;

@@ -76,6 +76,8 @@ async fn the_page_stays_where_it_is_until_it_is_let_in_elsewhere() {
     both_are_connected(&mut page).await;
     let shut = "(() => {
         window.refuse = true;
+        // Early in every span: a gateway closes whom it asked to go ten seconds later.
+        Math.random = () => 0.1;
         const Real = WebSocket;
         window.WebSocket = class extends Real {
             constructor(url, ...given) { super(window.refuse ? 'ws://127.0.0.1:2/' : url, ...given); }
@@ -101,6 +103,44 @@ async fn the_page_stays_where_it_is_until_it_is_let_in_elsewhere() {
     page.until(moved, 6 * SOON).await.unwrap();
     let log = page.eval("document.querySelector('#log').textContent").await.unwrap();
     assert!(!log.as_str().unwrap().contains("disconnected"), "{log}");
+}
+
+/// A first join that failed is said again on the next connection, which resumes a session that is in no room yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_joins_after_a_resume_what_it_could_not_join_before() {
+    let dev = Dev::start(&[]).unwrap();
+    let mut page = Browser::open(&dev.ready.http).await.unwrap();
+    both_are_connected(&mut page).await;
+    let begin = "(async () => {
+        window.heard = [];
+        window.states = [];
+        let joins = 0;
+        const Real = WebSocket;
+        window.WebSocket = class extends Real {
+            send(text) {
+                const { id, join } = JSON.parse(text);
+                if (!join || joins++ > 0) return super.send(text);
+                const data = JSON.stringify({ id, error: { code: 'unavailable', message: 'not now' } });
+                setTimeout(() => this.dispatchEvent(new MessageEvent('message', { data })));
+            }
+        };
+        const { Client } = await import('/client.js');
+        new Client({
+            url: location.origin.replace(/^http/, 'ws') + '/connect',
+            token: async () => (await fetch('/dev/token?user=eve')).text(),
+            rooms: ['late'],
+            onState: (state, why) => states.push(`${state} ${why}`),
+            onMessage: (room, message) => heard.push(message.data),
+            onGap() {},
+            onEvent() {},
+        }).start();
+    })()";
+    page.eval(begin).await.unwrap();
+    page.until("states.includes('connected resumed')", SOON).await.unwrap();
+    let said = dev.api("POST", "/v1/rooms/late/messages", &json!({"from": "ana", "data": 1, "lane": 1})).unwrap();
+    assert!(said.0 < 300, "{}", said.1);
+    page.until("heard.length === 1", SOON).await.unwrap();
+    assert_eq!(page.eval("states.join(', ')").await.unwrap(), "disconnected not now, connected resumed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -107,12 +107,21 @@ fn the_client_in_python_misses_nothing_when_its_gateway_is_killed_or_drained() {
     }
 }
 
+/// Runs a client that draws the early tenth of every pause: its gateway closes it ten seconds after it asked it to go.
+const EARLY: &str = "
+import random, runpy, sys
+random.uniform = lambda low, high: low + (high - low) / 10
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name='__main__')
+";
+
 /// It stays on the gateway that stops as long as no other lets it in, and hears everything.
 #[test]
 fn the_client_in_python_stays_where_it_is_until_it_is_let_in_elsewhere() {
     let dev = Dev::start(&["--gateways", "1"]).unwrap();
     let door = Door::to(&dev.ready.http);
     let mut listener = Command::new("python3")
+        .args(["-c", EARLY])
         .arg(root().join("examples/python/chat.py"))
         .args(["--url", &format!("ws://{}/connect", door.address), "--token", &dev.token("ben").unwrap()])
         .args(["--room", "r", "--count", "5"])

@@ -10,6 +10,8 @@
 pub mod apply;
 pub mod cluster;
 pub mod events;
+#[cfg(test)]
+mod example;
 pub mod health;
 pub mod kube_api;
 pub mod lease;

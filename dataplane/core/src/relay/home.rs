@@ -260,6 +260,7 @@ impl<W: Clone> Homes<W> {
             gateway.stream = Some(stream);
             gateway.lost = None;
         }
+        self.newest_wins_again(key);
     }
 
     /// A gateway's stream ended at `now`; it was last heard at `heard_ms`, Unix time. A newer stream of the same gateway

@@ -121,6 +121,29 @@ fn a_home_that_takes_over_leaves_the_session_that_connected_last() {
 }
 
 #[test]
+fn a_gateway_that_could_not_be_told_is_told_when_its_stream_is_up() {
+    let replace = |stream| HomeEffect::Replace { gateway: GatewayId(stream), user: user("ana"), session: SessionId(1) };
+    for (policy, replaced) in [(SessionPolicy::NewestWins, 1), (SessionPolicy::Many, 0)] {
+        let mut homes = homes(policy);
+        homes.gateway_down(&gateway("g1"), GatewayId(1), Millis(0), Millis(0));
+        homes.apply(&gateway("g1"), 1, true, &[online("ana", 1, 1, &[]), online("ben", 3, 1, &[])], Millis(0));
+        homes.apply(&gateway("g2"), 1, false, &[online("ana", 2, 1, &[])], Millis(1));
+        assert_eq!(homes.effects().count(), 0, "nobody is there to be told");
+        homes.gateway_up(&gateway("g2"), GatewayId(4));
+        assert_eq!(homes.effects().count(), 0, "the newest is elsewhere");
+        homes.gateway_up(&gateway("g1"), GatewayId(5));
+        assert_eq!(homes.effects().collect::<Vec<_>>(), vec![replace(5); replaced], "{policy:?}");
+        // The word may be lost with the stream.
+        homes.gateway_down(&gateway("g1"), GatewayId(5), Millis(2), Millis(2));
+        homes.gateway_up(&gateway("g1"), GatewayId(6));
+        assert_eq!(homes.effects().collect::<Vec<_>>(), vec![replace(6); replaced], "{policy:?}");
+        homes.apply(&gateway("g1"), 2, false, &[SessionChange { ended: true, ..online("ana", 1, 1, &[]) }], Millis(3));
+        homes.gateway_up(&gateway("g1"), GatewayId(7));
+        assert_eq!(homes.effects().count(), 0, "it has ended");
+    }
+}
+
+#[test]
 fn the_members_of_a_lost_gateway_are_reported_offline_since_it_was_heard() {
     let mut homes = homes(SessionPolicy::Many);
     homes.apply(&gateway("g1"), 1, false, &[online("ana", 1, 4, &["r", "s"]), online("bob", 2, 1, &["r"])], Millis(0));

@@ -9,7 +9,7 @@ use throng_cluster::api::{Namespace, helm, repository};
 use throng_cluster::images::PREVIOUS;
 
 use crate::Said;
-use crate::world::{IMAGE, World, is, items, spec, until};
+use crate::world::{IMAGE, World, install_kinds, install_operator, is, items, spec, until};
 
 /// Beside the installation that all scenarios share.
 const ELSEWHERE: &str = "throng-before";
@@ -64,20 +64,9 @@ fn upgraded(namespace: &Namespace, before: &Path) -> Result<(Duration, Duration)
     Ok((same, began.elapsed().saturating_sub(same)))
 }
 
-fn install_kinds(sources: &Path) -> Result<()> {
-    let chart = sources.join("helm/throng-crds");
-    helm(&format!("upgrade --install throng-crds {} --namespace default --take-ownership --wait", chart.display()))
-        .map(drop)
-}
-
 fn install(sources: &Path, tag: &str) -> Result<()> {
-    let chart = sources.join("helm/throng");
-    let (chart, values) = (chart.display(), chart.join("values-quickstart.yaml"));
-    helm(&format!(
-        "upgrade --install throng {chart} --namespace {ELSEWHERE} --values {} --set image.tag={tag} --set peopleRoles.create=false --wait --timeout 3m",
-        values.display()
-    ))
-    .map(drop)
+    let flags = format!("--set image.tag={tag} --set peopleRoles.create=false --wait --timeout 3m");
+    install_operator(ELSEWHERE, sources, &flags)
 }
 
 /// Waits until the cluster is whole and nothing is on its way.

@@ -83,17 +83,24 @@ pub(crate) fn install(flags: &str) -> Result<()> {
 /// The same with the operator's chart of other sources.
 pub(crate) fn install_of(sources: &Path, flags: &str) -> Result<()> {
     make_namespace()?;
-    let chart = |sources: &Path, name: &str| sources.join("helm").join(name).display().to_string();
-    // What another test may have applied without Helm is taken over.
-    helm(&format!(
-        "upgrade --install throng-crds {} --namespace default --take-ownership --wait",
-        chart(&repository(), "throng-crds")
-    ))?;
-    let values = chart(sources, "throng/values-quickstart.yaml");
-    let chart = chart(sources, "throng");
+    install_kinds(&repository())?;
     // One operator is enough to try it out; here another takes over.
-    let values = format!("--values {values} --set replicas=2 {flags}");
-    helm(&format!("upgrade --install throng {chart} --namespace {NAMESPACE} {values}")).map(drop)
+    install_operator(NAMESPACE, sources, &format!("--set replicas=2 {flags}"))
+}
+
+/// Installs the kinds of some sources. What another test may have applied without Helm is taken over.
+pub(crate) fn install_kinds(sources: &Path) -> Result<()> {
+    let chart = sources.join("helm/throng-crds");
+    helm(&format!("upgrade --install throng-crds {} --namespace default --take-ownership --wait", chart.display()))
+        .map(drop)
+}
+
+/// Installs the operator of some sources, with the stores of a trial.
+pub(crate) fn install_operator(namespace: &str, sources: &Path, flags: &str) -> Result<()> {
+    let chart = sources.join("helm/throng");
+    let (chart, values) = (chart.display(), chart.join("values-quickstart.yaml"));
+    let values = values.display();
+    helm(&format!("upgrade --install throng {chart} --namespace {namespace} --values {values} {flags}")).map(drop)
 }
 
 /// Makes the namespace if it is not there. It enforces the *restricted* Pod Security Standard, as one in production would.

@@ -16,6 +16,7 @@ use throng_runtime::registry::Activities;
 use tokio::time::Instant;
 
 use super::*;
+use crate::example::cluster;
 use crate::kube_api::Observer;
 use crate::options::Scope;
 use crate::render::pod::Birth;
@@ -115,15 +116,6 @@ fn merge(into: &mut Value, patch: Value) {
         }
         (into, patch) => *into = patch,
     }
-}
-
-fn cluster() -> ChatroomCluster {
-    let text = include_str!("../../../../examples/minimal.yaml");
-    let stored = throng_crds::admit::admit(serde_saphyr::from_str(text).unwrap(), None).unwrap();
-    let mut cluster: ChatroomCluster = serde_json::from_value(stored).unwrap();
-    cluster.metadata.namespace = Some("show".into());
-    cluster.metadata.uid = Some("c1".into());
-    cluster
 }
 
 /// Does one action on what was seen.

@@ -85,6 +85,8 @@ pub fn world(sight: &Sight<'_>) -> World {
     let pods = objects.pods.iter().filter(|pod| mine(&pod.metadata));
     let pods = pods.filter_map(|pod| pod::pod(pod, owner.name, &nodes)).collect();
     let revisions = objects.revisions.iter().filter(|revision| mine(&revision.metadata));
+    let revisions = revisions.filter_map(|revision| owned::revision(&owner, revision)).collect();
+    let edited = owned::edited(&owner, objects, &revisions);
     let operations = sight.operations.iter().filter_map(|operation| validate::operation(operation).ok());
     let mut status = sight.cluster.status.clone().unwrap_or_default();
     for condition in sight.conditions {
@@ -102,7 +104,7 @@ pub fn world(sight: &Sight<'_>) -> World {
         spec: sight.validated.spec.clone(),
         leader_epoch: sight.leader_epoch,
         status,
-        revisions: revisions.filter_map(|revision| owned::revision(&owner, revision)).collect(),
+        revisions,
         pods,
         nodes,
         registry: sight
@@ -112,7 +114,7 @@ pub fn world(sight: &Sight<'_>) -> World {
         samples: sight.samples.clone(),
         operations: operations.map(|operation| (operation.name.clone(), operation)).collect(),
         owned: owned::owned(&owner, objects, sight.has_keys),
-        edited: owned::edited(&owner, objects),
+        edited,
         rendered: owned::rendered(&owner),
     }
 }

@@ -25,19 +25,16 @@ pub fn revision(owner: &Owner<'_>, stored: &ControllerRevision) -> Option<(u64, 
 
 /// Pods and revisions of the cluster that somebody edited.
 #[must_use]
-pub fn edited(owner: &Owner<'_>, objects: &Objects) -> BTreeSet<Edited> {
+pub fn edited(owner: &Owner<'_>, objects: &Objects, known: &BTreeMap<u64, Revision>) -> BTreeSet<Edited> {
     let named = |metadata: &ObjectMeta| {
         let whose = whose(owner, metadata);
         let named = metadata.name.clone().zip(metadata.uid.clone());
         named.filter(|_| whose.is_ours()).map(|(name, uid)| (name, uid, whose == Whose::Released))
     };
-    let mine = objects.revisions.iter().filter(|stored| whose(owner, &stored.metadata).is_ours());
-    let images: BTreeMap<u64, String> =
-        mine.filter_map(|stored| revision(owner, stored)).map(|(number, revision)| (number, revision.image)).collect();
     let pods = objects.pods.iter().filter_map(|pod| {
         let (name, uid, released) = named(&pod.metadata)?;
-        let image = of_name(owner.name, &name).and_then(|(_, number, _)| images.get(&number));
-        let image = image.is_some_and(|image| pod::lost_image(pod, image).is_some());
+        let revision = of_name(owner.name, &name).and_then(|(_, number, _)| known.get(&number));
+        let image = revision.is_some_and(|revision| pod::lost_image(pod, &revision.image).is_some());
         (pod::is_edited(owner, pod, &name) || released || image).then_some(Edited::Pod { name, uid })
     });
     let revisions = objects.revisions.iter().filter_map(|stored| {

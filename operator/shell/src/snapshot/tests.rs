@@ -5,6 +5,7 @@ use throng_plan::pools::Pools;
 use throng_plan::world::{Edited, Node, Object, Phase};
 
 use super::*;
+use crate::example::cluster;
 use crate::render::pod::Birth;
 use crate::render::{self, budget, policy, service};
 
@@ -318,16 +319,6 @@ fn a_node_that_says_nothing_is_not_ready_since_it_was_made() {
     assert_eq!(node(json!({"metadata": {}})), None);
     let ready = json!({"metadata": {"name": "n"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}});
     assert!(node(ready).unwrap().1.ready);
-}
-
-fn cluster() -> ChatroomCluster {
-    let text = include_str!("../../../../examples/minimal.yaml");
-    let stored = throng_crds::admit::admit(serde_saphyr::from_str(text).unwrap(), None).unwrap();
-    let mut cluster: ChatroomCluster = serde_json::from_value(stored).unwrap();
-    cluster.metadata.namespace = Some("show".into());
-    cluster.metadata.uid = Some("c1".into());
-    cluster.metadata.generation = Some(4);
-    cluster
 }
 
 fn sight<'a>(

@@ -41,7 +41,7 @@ impl Etcd {
         for ((number, member), peer) in (1..).zip(&mut members).zip(&peers) {
             let (client, peer) = (format!("http://{}", member.address), format!("http://{peer}"));
             let line = format!(
-                "--name etcd-{number} --data-dir {}/{number} --log-level error --unsafe-no-fsync --heartbeat-interval 50 \
+                "--name etcd-{number} --data-dir {}/{number} --log-level error --heartbeat-interval 50 \
                  --election-timeout 500 --listen-client-urls {client} --advertise-client-urls {client} \
                  --listen-peer-urls {peer} --initial-advertise-peer-urls {peer} --initial-cluster {all}",
                 folder.display()

@@ -23,6 +23,29 @@ impl<W: Clone> Homes<W> {
         }
     }
 
+    /// A gateway can be told again which of its sessions have to end: it could not, or the word was lost with its stream.
+    pub(super) fn newest_wins_again(&mut self, key: GatewayKey) {
+        let Some(gateway) = self.gateways.get(&key).filter(|_| self.options.sessions == SessionPolicy::NewestWins)
+        else {
+            return;
+        };
+        let mut users: Vec<UserId> = gateway
+            .sessions
+            .iter()
+            .filter_map(|session| self.sessions.get(session))
+            .map(|session| &session.user)
+            .filter(|user| self.sessions_of(user).nth(1).is_some())
+            .cloned()
+            .collect();
+        users.sort_unstable();
+        users.dedup();
+        for user in users {
+            if let Some(newest) = self.newest(&user) {
+                self.replace_others(&user, newest);
+            }
+        }
+    }
+
     fn newest(&self, user: &UserId) -> Option<SessionId> {
         let since = |session: &SessionId| self.sessions.get(session).filter(|one| one.online).map(|one| one.since);
         self.sessions_of(user).filter_map(|session| Some((since(&session)?, session))).max().map(|(_, session)| session)
