@@ -3,6 +3,7 @@
 //! One task a Pod, at most as many as the cluster has Pods. A sample is dated by this process's clock when it arrives, so
 //! that its age means the same for all Pods.
 
+mod link;
 mod stream;
 
 use std::collections::BTreeMap;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Uri;
+use http::uri::InvalidUri;
 use jiff::Timestamp;
 use throng_core::Role;
 use throng_plan::status::Utc;
@@ -12,9 +14,10 @@ use throng_proto::link::{DescribeRequest, PressureRequest};
 use throng_runtime::sample::{sample, slots};
 use tokio::time::{Instant, sleep, timeout};
 use tonic::Status;
-use tonic::transport::Endpoint;
+use tonic::service::interceptor::InterceptedService;
 use tracing::debug;
 
+use super::link::connect;
 use super::{Heard, Place};
 use crate::metrics::Metrics;
 
@@ -61,11 +64,11 @@ impl Stream {
     }
 
     async fn follow(&self) -> Result<(), Status> {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.place.address));
-        let endpoint = endpoint.map_err(|error| Status::invalid_argument(error.to_string()))?.connect_timeout(CONNECT);
-        let channel = endpoint.connect().await.map_err(|error| Status::unavailable(error.to_string()))?;
-        let mut client = NodeClient::with_interceptor(channel, self.key.attach());
         let late = |_| Status::deadline_exceeded("the Pod is silent");
+        let origin = format!("http://{}", self.place.address).parse();
+        let origin: Uri = origin.map_err(|error: InvalidUri| Status::invalid_argument(error.to_string()))?;
+        let (link, _driver) = timeout(CONNECT, connect(&self.place.address)).await.map_err(late)??;
+        let mut client = NodeClient::with_origin(InterceptedService::new(link, self.key.attach()), origin);
         let samples = timeout(SILENT, client.pressure(PressureRequest {})).await.map_err(late)??;
         let mut samples = samples.into_inner();
         self.metrics.streams.inc();
