@@ -67,13 +67,15 @@ pub(crate) fn of(binary: &Path, reference: &str) -> Result<Image> {
 
 /// Builds the static binary: the one that the image holds, and that all tests from outside run.
 pub(crate) fn build(root: &Path) -> Result<()> {
-    ensure!(
-        release(root, &["--bin", "throng"]).status().context("cannot start cargo")?.success(),
-        "the static build has failed"
-    );
+    ensure!(program(root).status().context("cannot start cargo")?.success(), "the static build has failed");
     let binary = programs(root).join("throng");
     ensure!(images::is_static(&binary)?, "{} is linked dynamically", binary.display());
     Ok(())
+}
+
+/// The command that builds it.
+pub(crate) fn program(root: &Path) -> Command {
+    release(root, &["--bin", "throng"])
 }
 
 /// Where static programs land.

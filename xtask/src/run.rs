@@ -143,8 +143,17 @@ impl Tally {
 
     /// Waits for all that was started beside, and notes how it went. What measures comes after it.
     pub(crate) fn gather(&mut self) -> Result<bool> {
+        self.gather_some(|_| true)
+    }
+
+    /// The same for what has this name; true if nothing of that name was started.
+    pub(crate) fn wait_for(&mut self, name: &str) -> Result<bool> {
+        self.gather_some(|job| job.name == name)
+    }
+
+    fn gather_some(&mut self, which: impl FnMut(&mut Beside) -> bool) -> Result<bool> {
         let mut all = true;
-        for mut job in std::mem::take(&mut self.beside) {
+        for mut job in self.beside.extract_if(.., which).collect::<Vec<_>>() {
             eprintln!("\n=== {}", job.name);
             let success = job.child.wait()?.success();
             let took = job.began.elapsed();

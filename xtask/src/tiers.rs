@@ -127,6 +127,10 @@ fn run_unit(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
     {
         return Ok(false);
     }
+    if choice.takes("release") {
+        // Half of the time these tests wait, for clocks and for servers.
+        tally.beside(RELEASE, Rank::Idle, &image::program(root))?;
+    }
     let mut command = cargo(root, &["test", "--workspace", "--no-fail-fast"]);
     if choice.full {
         command.env("THRONG_TEST_FULL", "1");
@@ -134,12 +138,16 @@ fn run_unit(root: &Path, choice: &Choice, tally: &mut Tally) -> Result<bool> {
     tally.run("tests of every crate", lint::as_compiler(&mut command)?)
 }
 
+/// The release build, begun while others wait.
+const RELEASE: &str = "release build, begun beside the tests";
+
 /// Arguments of `throng simulate`: how many worlds, and how often every fault and every step of the operator must be counted
 /// in them.
 const WORLDS: &[&str] = &["simulate", "--seeds", "20000", "--at-least", "1000"];
 
 fn run_release(root: &Path, _: &Choice, tally: &mut Tally) -> Result<bool> {
-    if tally.step("release build", || image::build(root)).is_none()
+    if !tally.wait_for(RELEASE)?
+        || tally.step("release build", || image::build(root)).is_none()
         || !tally.run("echo server", &mut image::release(root, &["-p", "throng-ws", "--examples"]))?
     {
         return Ok(false);
