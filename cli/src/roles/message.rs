@@ -39,7 +39,7 @@ pub(super) fn assemble(options: Options, parts: Parts) -> Result<Running> {
         services: Routes::new(node),
         stop: cut.clone(),
     };
-    let service = Service::new(options, dependencies, &mut metrics);
+    let service = Service::new(options, dependencies, &mut metrics).tell_ownership(ownership.news());
     // Set once, here.
     let _ = hooks.0.set(State { identity, handle: service.handle(), ownership, cpu });
     serve_health(http, Arc::clone(&hooks) as Arc<dyn Hooks>, metrics, cut.clone())?;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use throng_core::ownership::Input as News;
 use throng_core::relay::{Effect, GatewayId, HomeEffect, Homes, LinkId, Relay, Subscription, Upstream};
 use throng_core::routes::{Routes, SlotChange};
 use throng_core::{Epoch, InstanceId, Millis, RoomId, SessionId, Slot, UserId};
@@ -78,6 +79,8 @@ pub(crate) struct Actor {
     metrics: Metrics,
     next_round: Millis,
     next_figures: Millis,
+    /// Where ownership hears how many users a slot has.
+    pub(crate) news: Option<mpsc::Sender<News>>,
 }
 
 impl Actor {
@@ -102,6 +105,7 @@ impl Actor {
             metrics,
             next_round: Millis::ZERO,
             next_figures: Millis::ZERO,
+            news: None,
         }
     }
 
@@ -211,7 +215,11 @@ impl Actor {
             upstream_links: self.relay.links_up() as u64,
         };
         sample.deliveries_per_s = self.metrics.update(&sample, &counters, now);
-        let slots = self.homes.activity().map(|(slot, users)| (slot, users as u64)).collect();
+        let slots: Vec<_> = self.homes.activity().map(|(slot, users)| (slot, users as u64)).collect();
+        if let Some(news) = &self.news {
+            // One that is not taken is followed by another in a second.
+            let _ = news.try_send(News::Heat(slots.iter().copied().collect()));
+        }
         self.handle.publish(&sample, slots);
     }
 

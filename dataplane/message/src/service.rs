@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
+use throng_core::ownership::Input as News;
 use throng_core::relay::{Homes, Relay};
 use throng_core::routes::{Routes, SlotChange};
 use throng_core::{InstanceId, Millis};
@@ -81,6 +82,7 @@ pub struct Service {
     dependencies: Dependencies,
     handle: Handle,
     metrics: Metrics,
+    news: Option<mpsc::Sender<News>>,
 }
 
 impl Service {
@@ -88,7 +90,14 @@ impl Service {
     /// backlog.
     #[must_use]
     pub fn new(options: Options, dependencies: Dependencies, registry: &mut Registry) -> Self {
-        Self { options, dependencies, handle: Handle::default(), metrics: Metrics::register(registry) }
+        Self { options, dependencies, handle: Handle::default(), metrics: Metrics::register(registry), news: None }
+    }
+
+    /// Tells ownership how many users each slot has.
+    #[must_use]
+    pub fn tell_ownership(mut self, news: mpsc::Sender<News>) -> Self {
+        self.news = Some(news);
+        self
     }
 
     /// A view of it that outlives it.
@@ -126,7 +135,8 @@ impl Service {
             next: AtomicU32::new(0),
         };
         let machines = (Relay::new(self.options.relay(), Body, Millis::ZERO), Homes::new(self.options.homes()));
-        let actor = Actor::new(machines, uplinks, routes_changed, self.handle, self.metrics);
+        let mut actor = Actor::new(machines, uplinks, routes_changed, self.handle, self.metrics);
+        actor.news = self.news;
         let inputs = Inputs { events, notify, routes, slots, stop: stop.clone() };
         let relay = RelayServer::new(server).max_decoding_message_size(MAX_FRAME_BYTES);
         let grpc = tonic::transport::Server::builder()
