@@ -13,6 +13,9 @@ use serde_json::Value;
 
 use crate::process::{run, search_path};
 
+/// An API server that says nothing for so long will not answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Where `KUBECONFIG` leads, with `kubectl` from the `PATH`. Dropping it ends the proxy.
 #[derive(Debug)]
 pub struct Api {
@@ -50,9 +53,13 @@ impl Api {
 
     /// One call; `path` begins with a slash.
     pub fn call(&self, method: &str, path: &str, object: Option<&Value>) -> Result<Answer> {
+        self.call_within(method, path, object, PATIENCE)
+    }
+
+    fn call_within(&self, method: &str, path: &str, object: Option<&Value>, within: Duration) -> Result<Answer> {
         let body = object.map(Value::to_string).unwrap_or_default();
         let mut socket = TcpStream::connect(&self.address)?;
-        socket.set_read_timeout(Some(Duration::from_secs(30)))?;
+        socket.set_read_timeout(Some(within))?;
         // Version 1.0: the answer ends with the connection, whole and in one piece.
         write!(
             socket,
@@ -72,7 +79,12 @@ impl Api {
 impl Api {
     /// Reads what lies at a path: an object, a list, or text.
     pub fn read(&self, path: &str) -> Result<Value> {
-        let answer = self.call("GET", path, None)?;
+        self.read_within(path, PATIENCE)
+    }
+
+    /// The same; an error if nothing is heard for so long. A Pod that has ended may leave a question without an answer.
+    pub fn read_within(&self, path: &str, within: Duration) -> Result<Value> {
+        let answer = self.call_within("GET", path, None, within)?;
         ensure!(answer.status == 200, "{path}: {} {:?}", answer.status, answer.body.get("message"));
         Ok(answer.body)
     }

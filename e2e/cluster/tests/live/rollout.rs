@@ -14,8 +14,8 @@ use crate::Said;
 use crate::kills;
 use crate::people::{People, Wish, binary, words};
 use crate::world::{
-    EVERYBODY, IMAGE, NAMESPACE, NEXT, World, apply, get, is, kill, metric_of, names_and_uids, pods, rest, set_pools,
-    spec, until,
+    ANSWERS, EVERYBODY, IMAGE, NAMESPACE, NEXT, World, apply, get, is, kill, metric_of, names_and_uids, pods, rest,
+    set_pools, spec, until,
 };
 
 /// An image that no registry has.
@@ -28,6 +28,8 @@ const BACK: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_secs(3);
 /// How long a step of a release may take here: Pods start, users move.
 const STEP: Duration = Duration::from_mins(3);
+/// A Pod that is told to end, and says nothing for so long, has ended.
+const ENDED: Duration = Duration::from_secs(2);
 /// Messages of a canary that take longer are too slow.
 const SLOW_MS: u32 = 500;
 
@@ -337,11 +339,12 @@ fn nobody_on(image: &str, people: &People) -> Result<()> {
     let all = pods("throng.dev/cluster=live,throng.dev/role=gateway")?;
     for pod in all.iter().filter(|pod| pod["spec"]["containers"][0]["image"] == image) {
         let name = pod["metadata"]["name"].as_str().context("a Pod has a name")?;
-        match metric_of(name, "throng_gateway_connections") {
+        let goes = !pod["metadata"]["deletionTimestamp"].is_null();
+        match metric_of(name, "throng_gateway_connections", if goes { ENDED } else { ANSWERS }) {
             Ok(still) => ensure!(still < 0.5, "{still} are still on {name}"),
             // Who is told to end and does not answer has ended.
-            Err(error) if pod["metadata"]["deletionTimestamp"].is_null() => return Err(error),
-            Err(_) => {}
+            Err(_) if goes => {}
+            Err(error) => return Err(error),
         }
     }
     people.all_there(EVERYBODY)

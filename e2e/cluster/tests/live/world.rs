@@ -184,17 +184,21 @@ pub(crate) fn apply(yaml: &str) -> Result<()> {
     api::apply(&format!("--namespace {NAMESPACE} apply"), yaml).map(drop)
 }
 
+/// A Pod that lives answers within this time.
+pub(crate) const ANSWERS: Duration = Duration::from_secs(30);
+
 /// The sum of a metric of each Pod of a role, with the names of the Pods.
 pub(crate) fn metric(cluster: &str, role: &str, metric: &str) -> Result<Vec<(String, f64)>> {
     let pods = pods(&format!("throng.dev/cluster={cluster},throng.dev/role={role}"))?;
     let names = pods.iter().filter_map(|pod| pod["metadata"]["name"].as_str());
-    names.map(|name| Ok((name.to_owned(), metric_of(name, metric)?))).collect()
+    names.map(|name| Ok((name.to_owned(), metric_of(name, metric, ANSWERS)?))).collect()
 }
 
-/// The sum of a metric of a Pod, over all its labels, or with those that are named too.
-pub(crate) fn metric_of(pod: &str, metric: &str) -> Result<f64> {
+/// The sum of a metric of a Pod, over all its labels, or with those that are named too. An error if the Pod says nothing for so
+/// long: it may have ended.
+pub(crate) fn metric_of(pod: &str, metric: &str, within: Duration) -> Result<f64> {
     let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}:7080/proxy/metrics");
-    let text = ask(|api| api.read(&path))?;
+    let text = ask(|api| api.read_within(&path, within))?;
     let lines = text.as_str().context("metrics are text")?.lines();
     let own = lines.filter(|line| {
         let name = line.split(['{', ' ']).next() == Some(metric);
