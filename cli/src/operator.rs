@@ -43,7 +43,8 @@ pub(crate) struct OperatorArgs {
 
 /// Runs it until it is told to end.
 pub(crate) fn run(args: OperatorArgs) -> Result<ExitCode> {
-    logs::start("info");
+    // What the client says of a call that failed is said again by whoever made the call, with what it was for.
+    logs::start("info,kube_client=off");
     let scope = args.namespaces.unwrap_or_else(|| Scope::Namespaces(vec![args.namespace.clone()]));
     if args.may_be_uninstalled {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
