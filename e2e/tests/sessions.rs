@@ -184,7 +184,8 @@ async fn a_second_session_that_comes_while_nobody_is_its_home_closes_the_first_o
     tokio::time::sleep(TOLD).await;
     let next = world.cluster.start_with("message", "message-1", &[ONE.to_owned()]).unwrap();
     next.wait_ready(PATIENCE).unwrap();
-    let (code, reason) = first.closed(PATIENCE).await.expect("the older is closed");
+    let closed = first.closed(PATIENCE).await;
+    let (code, reason) = closed.unwrap_or_else(|error| panic!("{error}; {}", world.cluster.log("message-1")));
     assert_eq!((code, reason.as_str()), (4008, "replaced"));
     second.text(r#"{"id":9,"ping":{}}"#).await.unwrap();
     let answer = second.json(SOON).await.unwrap();

@@ -124,7 +124,7 @@ async fn the_page_joins_after_a_resume_what_it_could_not_join_before() {
                 setTimeout(() => this.dispatchEvent(new MessageEvent('message', { data })));
             }
         };
-        const { Client } = await import('/client.js');
+        const { Client } = await import('/dev/client.js');
         new Client({
             url: location.origin.replace(/^http/, 'ws') + '/connect',
             token: async () => (await fetch('/dev/token?user=eve')).text(),

@@ -147,8 +147,8 @@ struct Session {
     gateway: GatewayKey,
     conn_epoch: u64,
     online: bool,
-    /// When it connected last.
-    since: Millis,
+    /// When it connected last; negative: before this process began.
+    since: i64,
     /// When it is forgotten, while it is offline.
     forget_at: Millis,
     rooms: SmallVec<[RoomKey; 2]>,
@@ -336,7 +336,7 @@ impl<W: Clone> Homes<W> {
         }
         session.online = change.online;
         if connects {
-            session.since = connected.unwrap_or(now);
+            session.since = connected.unwrap_or(now.0.cast_signed());
             self.newest_wins(change, full);
         }
         if change.online {
@@ -356,7 +356,7 @@ impl<W: Clone> Homes<W> {
             gateway: key,
             conn_epoch: change.conn_epoch,
             online: change.online,
-            since: now,
+            since: now.0.cast_signed(),
             forget_at: Millis::ZERO,
             rooms: SmallVec::new(),
         };

@@ -101,20 +101,23 @@ fn the_newest_session_replaces_the_others_where_one_is_allowed() {
 
 #[test]
 fn a_home_that_takes_over_leaves_the_session_that_connected_last() {
-    // By the clocks of the gateways, which are a minute apart: g1's session is the older one.
+    // By the clocks of the gateways, which are a minute apart: g1's session is the older one, though its number is the larger.
     let listed = |(name, lag): (&str, u64), session, connected: u64| {
         let change = SessionChange { connected: Some(Millis(connected + lag)), ..online("ana", session, 1, &[]) };
         (gateway(name), change, Millis(5_000 + lag))
     };
-    let (older, newer) = (listed(("g1", 0), 1, 3_000), listed(("g2", 60_000), 2, 4_000));
+    let (older, newer) = (listed(("g1", 0), 2, 3_000), listed(("g2", 60_000), 1, 4_000));
+    // The clock of the home began before they connected, or after, as that of a process does that takes over from a lost one.
+    let nows = [Millis(5_000), Millis(100)];
     for order in [[&older, &newer], [&newer, &older]] {
-        for (policy, replaced) in [(SessionPolicy::NewestWins, 1), (SessionPolicy::Many, 0)] {
+        let policies = [(SessionPolicy::NewestWins, 1), (SessionPolicy::Many, 0)];
+        for (now, (policy, replaced)) in nows.into_iter().flat_map(|now| policies.map(|policy| (now, policy))) {
             let mut homes = homes(policy);
             for (instance, change, sent) in order {
-                homes.heard(instance, *sent, Millis(5_000));
-                homes.apply(instance, 1, true, std::slice::from_ref(change), Millis(5_000));
+                homes.heard(instance, *sent, now);
+                homes.apply(instance, 1, true, std::slice::from_ref(change), now);
             }
-            let replace = HomeEffect::Replace { gateway: GatewayId(1), user: user("ana"), session: SessionId(1) };
+            let replace = HomeEffect::Replace { gateway: GatewayId(1), user: user("ana"), session: SessionId(2) };
             assert_eq!(homes.effects().collect::<Vec<_>>(), vec![replace; replaced], "{policy:?}");
         }
     }

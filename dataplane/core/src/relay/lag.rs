@@ -30,11 +30,11 @@ impl Lag {
         self.least = Some(self.least.map_or(lag, |least| least.min(lag)));
     }
 
-    /// The time here at which it was `there` at the peer; never earlier, but for what the clocks parted since. None: nothing
-    /// has arrived yet.
-    pub(super) fn here(&self, there: Millis) -> Option<Millis> {
+    /// The time here at which it was `there` at the peer; never earlier, but for what the clocks parted since. Negative: before
+    /// our clock began. None: nothing has arrived yet.
+    pub(super) fn here(&self, there: Millis) -> Option<i64> {
         let least = self.least.into_iter().chain(self.before).min()?;
-        Some(Millis(there.0.saturating_add_signed(least)))
+        Some(there.0.cast_signed().saturating_add(least))
     }
 }
 
@@ -50,8 +50,8 @@ mod tests {
         for (sent, way) in [(11_000, 90), (12_000, 3), (13_000, 40)] {
             lag.observe(Millis(sent), Millis(sent - 1_000 + way));
         }
-        assert_eq!(lag.here(Millis(13_000)), Some(Millis(12_003)));
-        assert_eq!(lag.here(Millis(900)), Some(Millis(0)), "before our clock began");
+        assert_eq!(lag.here(Millis(13_000)), Some(12_003));
+        assert_eq!(lag.here(Millis(900)), Some(-97), "before our clock began");
     }
 
     #[test]
@@ -60,7 +60,7 @@ mod tests {
             let mut lag = Lag::default();
             lag.observe(Millis(100), Millis(101));
             lag.observe(Millis(100 + pause), Millis(120 + pause));
-            lag.here(Millis(0)).unwrap().0
+            lag.here(Millis(0)).unwrap()
         };
         assert_eq!(quick_then(PERIOD_MS), 1);
         assert_eq!(quick_then(2 * PERIOD_MS), 20);

@@ -3,11 +3,12 @@
 use smallvec::SmallVec;
 
 use super::{GatewayKey, HomeEffect, Homes, SessionChange, SessionPolicy};
-use crate::{Millis, SessionId, UserId};
+use crate::{SessionId, UserId};
 
 impl<W: Clone> Homes<W> {
-    /// Since when a session is connected, by the clock of this process; none: its gateway did not say.
-    pub(super) fn connected(&self, key: GatewayKey, change: &SessionChange) -> Option<Millis> {
+    /// Since when a session is connected, by the clock of this process, which most often began later; none: its gateway did not
+    /// say.
+    pub(super) fn connected(&self, key: GatewayKey, change: &SessionChange) -> Option<i64> {
         self.gateways.get(&key)?.lag.here(change.connected?)
     }
 

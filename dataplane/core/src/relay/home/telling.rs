@@ -39,6 +39,8 @@ impl<W: Clone> Homes<W> {
         }
         let Some((gateway, there)) = self.gateways.get(&key).zip(change.connected) else { return };
         let Some((stream, connected)) = gateway.stream.zip(gateway.lag.here(there)) else { return };
+        // Nothing was said before this process began.
+        let connected = Millis(connected.max(0).cast_unsigned());
         let SessionChange { user, session, .. } = change;
         let who = Reported { user, session: *session, gateway: key, connected };
         for word in self.recent.missed(&who, now) {
