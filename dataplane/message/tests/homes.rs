@@ -7,10 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use support::{Chatroom, Down, Gateway, KEY, Message};
+use throng_core::ownership::Input as News;
 use throng_core::routes::{Owner, Routes, SlotChange};
 use throng_core::{Epoch, InstanceId, Slot};
 use throng_message::{Options, SessionPolicy};
 use throng_proto::link::{self, gateway_to_message, relay_to_chatroom};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 async fn connect(gateway: &mut Gateway, number: u64, user: &str, session: u64, rooms: &[&str]) {
     let change = link::SessionChange {
@@ -103,6 +106,24 @@ async fn the_newest_session_wins_where_one_is_allowed() {
     connect(&mut two, 1, "ana", 2, &[]).await;
     let kick = link::KickUser { user: "ana".into(), session: 1, reason: "replaced".into(), sessions: vec![] };
     assert_eq!(one.next().await, Down::Kick(kick));
+}
+
+#[tokio::test]
+async fn ownership_hears_how_many_users_a_slot_has_so_that_idle_ones_can_move_first() {
+    let (news, mut heard) = mpsc::channel(1);
+    let message = Message::start_with(Options::default(), |service| service.tell_ownership(news)).await;
+    let mut gateway = message.gateway("g-1").await;
+    connect(&mut gateway, 1, "ana", 1, &[]).await;
+    let told = timeout(Duration::from_secs(10), async {
+        loop {
+            let News::Heat(heat) = heard.recv().await.expect("a service that runs") else { panic!("other news") };
+            if !heat.is_empty() {
+                return heat;
+            }
+        }
+    });
+    let told: Vec<_> = told.await.expect("news in time").into_iter().collect();
+    assert_eq!(told, [(Slot::of("ana"), 1)]);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::process::{run, search_path};
 
 /// An API server that says nothing for so long will not answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where `KUBECONFIG` leads, with `kubectl` from the `PATH`. Dropping it ends the proxy.
 #[derive(Debug)]

@@ -94,7 +94,7 @@ pub struct Config {
     pub store: bool,
     /// Time to live to ask for a lease, in milliseconds.
     pub lease_ttl_ms: u64,
-    /// Slots that move away at one time; more where a drain's deadline asks for it, and a batch of idle ones.
+    /// Slots that move away at one time; more where a drain's deadline asks for it.
     pub moves_at_once: usize,
     /// The slots that exist; fewer than all of them in a model.
     pub slots: Vec<Slot>,

@@ -5,10 +5,9 @@
 //! it for one second only, less than the new owner waits for the hand-over; its grace holds until it is revoked. A claim
 //! that turns out to be still its own is written again, so that a straggler of the transaction fails.
 
-use super::pace::{self, Load};
 use super::place::{Busy, Moving, Place};
 use super::words::{Claim, Output, Write};
-use super::{Duty, Ownership};
+use super::{Duty, Ownership, pace};
 use crate::{InstanceId, Millis, Slot};
 
 /// So long the old owner counts on its lease after sending a move, in milliseconds.
@@ -19,20 +18,19 @@ const WARM_UP_MS: u64 = 10_000;
 const REST_MS: u64 = 2000;
 
 impl Ownership {
-    /// Starts the moves that the placement asks for, idle slots first: many of those at a time, a few of the others. None while
-    /// etcd or the store is unhealthy.
+    /// Starts the moves that the placement asks for, idle slots first, a few at a time. None while etcd or the store is
+    /// unhealthy.
     pub(super) fn start_moves(&mut self, now: Millis, out: &mut Vec<Output>) {
         if !self.is_healthy(now) {
             return;
         }
-        let heat = |slot: Slot| self.heat.get(&slot).copied().unwrap_or(0);
         let moving = |place: &Place| place.tenure.as_ref().is_some_and(|tenure| tenure.moving.is_some());
-        let under_way = self.places.iter().filter(|(_, place)| moving(place)).map(|(&slot, _)| heat(slot));
-        let mut load = under_way.fold(Load::default(), Load::and);
-        let least = self.moves_at_once(now);
-        if !load.and(0).fits(least) {
+        let under_way = self.places.values().filter(|place| moving(place)).count();
+        let free = self.moves_at_once(now).saturating_sub(under_way);
+        if free == 0 {
             return;
         }
+        let heat = |slot: Slot| self.heat.get(&slot).copied().unwrap_or(0);
         let mut wanted: Vec<(u64, Slot, InstanceId)> = self
             .places
             .iter()
@@ -40,11 +38,7 @@ impl Ownership {
             .filter_map(|(&slot, _)| Some((heat(slot), slot, self.target(slot)?)))
             .collect();
         wanted.sort_unstable();
-        for (heat, slot, to) in wanted {
-            load = load.and(heat);
-            if !load.fits(least) {
-                return;
-            }
+        for (_, slot, to) in wanted.into_iter().take(free) {
             self.start_move(slot, to, now, out);
         }
     }

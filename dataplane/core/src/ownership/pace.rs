@@ -1,6 +1,6 @@
 //! How many slots move away at one time, so that a drain ends before its deadline.
 //!
-//! Slots that nobody uses go in batches. Of the others few at a time disturb the least: rooms pause for a moment while they move, and their new owners warm up. A process that
+//! Few at a time disturb the least: rooms pause for a moment while they move, and their new owners warm up. A process that
 //! is asked to end within half a minute cannot be that patient with thousands of slots, and what it has not handed over by
 //! then is taken over the slow way.
 
@@ -20,47 +20,9 @@ pub(super) fn moves_at_once(least: usize, slots: usize, left_ms: Option<u64>) ->
     (slots * BATCH_MS * SPARE).div_ceil(left_ms).clamp(least, most)
 }
 
-/// What is on its way at one time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Load {
-    slots: usize,
-    /// How much their moves are felt, in all.
-    felt: u64,
-}
-
-impl Load {
-    /// With one more slot.
-    pub(super) const fn and(self, heat: u64) -> Self {
-        Self { slots: self.slots + 1, felt: self.felt.saturating_add(heat) }
-    }
-
-    /// Whether so much may be on its way: `least` slots whatever they are, and a batch of those that nobody feels. In batches of
-    /// slots with a room or two each, 4,000 rooms paused for 555 ms (p99) instead of 271.
-    pub(super) const fn fits(self, least: usize) -> bool {
-        self.slots <= least || self.slots <= MAX_BATCH && self.felt == 0
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn slots_that_nobody_feels_move_in_batches_and_others_a_few_at_a_time() {
-        let most = |heats: &mut dyn Iterator<Item = u64>, least| {
-            let loads = heats.scan(Load::default(), |load, heat| {
-                *load = load.and(heat);
-                Some(*load)
-            });
-            loads.take_while(|load| load.fits(least)).count()
-        };
-        for (heat, least, expected) in [(0, 8, 64), (1, 8, 8), (u64::MAX, 8, 8), (1, 64, 64), (0, 100, 100)] {
-            assert_eq!(most(&mut std::iter::repeat_n(heat, 4096), least), expected, "{heat}, {least} at least");
-        }
-        let hottest_last = |idle: u64| (0..20).map(move |number| if number < idle { 0 } else { 3 });
-        assert_eq!(most(&mut hottest_last(15), LEAST), 15, "those that are felt wait for the idle ones");
-        assert_eq!(most(&mut hottest_last(3), LEAST), 8);
-    }
 
     const LEAST: usize = 8;
 

@@ -46,7 +46,13 @@ pub(crate) struct Message {
 impl Message {
     /// Starts it in the current runtime, with all slots of users open.
     pub(crate) async fn start(options: Options) -> Self {
+        Self::start_with(options, |service| service).await
+    }
+
+    /// The same with a service that is prepared first.
+    pub(crate) async fn start_with(options: Options, prepare: impl FnOnce(Service) -> Service) -> Self {
         let (message, service) = Self::build(options);
+        let service = prepare(service);
         for slot in Slot::all() {
             message.slots.send(SlotChange::Open { slot, epoch: Epoch(1), origin: Origin::Gathered }).await.unwrap();
         }

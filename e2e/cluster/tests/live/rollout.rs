@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
+use throng_cluster::api::PATIENCE;
 
 use crate::Said;
 use crate::kills;
 use crate::people::{People, Wish, binary, words};
 use crate::world::{
-    ANSWERS, EVERYBODY, IMAGE, NAMESPACE, NEXT, World, apply, get, is, kill, metric_of, names_and_uids, pods, rest,
-    set_pools, spec, until,
+    EVERYBODY, IMAGE, NAMESPACE, NEXT, World, apply, get, is, kill, metric_of, names_and_uids, pods, rest, set_pools,
+    spec, until,
 };
 
 /// An image that no registry has.
@@ -340,7 +341,7 @@ fn nobody_on(image: &str, people: &People) -> Result<()> {
     for pod in all.iter().filter(|pod| pod["spec"]["containers"][0]["image"] == image) {
         let name = pod["metadata"]["name"].as_str().context("a Pod has a name")?;
         let goes = !pod["metadata"]["deletionTimestamp"].is_null();
-        match metric_of(name, "throng_gateway_connections", if goes { ENDED } else { ANSWERS }) {
+        match metric_of(name, "throng_gateway_connections", if goes { ENDED } else { PATIENCE }) {
             Ok(still) => ensure!(still < 0.5, "{still} are still on {name}"),
             // Who is told to end and does not answer has ended.
             Err(_) if goes => {}

@@ -184,14 +184,11 @@ pub(crate) fn apply(yaml: &str) -> Result<()> {
     api::apply(&format!("--namespace {NAMESPACE} apply"), yaml).map(drop)
 }
 
-/// A Pod that lives answers within this time.
-pub(crate) const ANSWERS: Duration = Duration::from_secs(30);
-
 /// The sum of a metric of each Pod of a role, with the names of the Pods.
 pub(crate) fn metric(cluster: &str, role: &str, metric: &str) -> Result<Vec<(String, f64)>> {
     let pods = pods(&format!("throng.dev/cluster={cluster},throng.dev/role={role}"))?;
     let names = pods.iter().filter_map(|pod| pod["metadata"]["name"].as_str());
-    names.map(|name| Ok((name.to_owned(), metric_of(name, metric, ANSWERS)?))).collect()
+    names.map(|name| Ok((name.to_owned(), metric_of(name, metric, api::PATIENCE)?))).collect()
 }
 
 /// The sum of a metric of a Pod, over all its labels, or with those that are named too. An error if the Pod says nothing for so

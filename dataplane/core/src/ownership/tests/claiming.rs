@@ -69,7 +69,7 @@ fn slots_follow_the_placement_idle_ones_first() {
     }
     let moving = |write: &Write| if let Write::Move { own, .. } = write { Some(own.slot.number()) } else { None };
     let mut moves = writes(&bench.put(70, Input::Placement(Arc::new(placement))));
-    assert_eq!(moves.iter().filter_map(moving).collect::<Vec<_>>(), [2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+    assert_eq!(moves.iter().filter_map(moving).collect::<Vec<_>>(), [2, 3, 4, 5, 6, 7, 8, 9]);
     let mut order = Vec::new();
     while !moves.is_empty() {
         let write = moves.remove(0);
@@ -77,7 +77,7 @@ fn slots_follow_the_placement_idle_ones_first() {
         bench.made(80, &write, 12);
         moves.extend(writes(&bench.put(81, Input::Timer)));
     }
-    assert_eq!(order[10..], [1, 0]);
+    assert_eq!(order[8..], [10, 11, 1, 0]);
 }
 
 #[test]

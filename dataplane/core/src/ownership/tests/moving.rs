@@ -126,7 +126,6 @@ fn a_drain_with_a_near_deadline_moves_more_at_once_and_the_nearest_deadline_coun
     bench.view.revision = 11;
     bench.renew(50);
     bench.view(100);
-    bench.put(100, Input::Heat((0..40).map(|number| (slot(number), 100)).collect()));
     let mut moves = |at, input| {
         let writes = writes(&bench.put(at, input));
         writes.iter().filter(|write| matches!(write, Write::Move { .. })).count()
