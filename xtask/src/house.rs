@@ -1,5 +1,5 @@
-//! Rules of the house that no compiler knows: how long a file may be, what must never be written into one, and which licences
-//! may be built in.
+//! Rules of the house that no compiler knows: how long a file may be, what must never be written into one, which licences
+//! may be built in, and that what is built in is used.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,7 +12,9 @@ const MAX_LINES: usize = 500;
 /// Prints every broken rule; true if there is none.
 pub(crate) fn check(root: &Path) -> Result<bool> {
     let mut broken = crate::deny::broken(root)?;
-    for file in tracked(root)? {
+    let files = tracked(root)?;
+    broken.extend(crate::deps::broken(root, &files)?);
+    for file in files {
         let Ok(text) = std::fs::read_to_string(root.join(&file)) else { continue };
         if has_extension(&file, "rs") {
             let lines = lines_before_tests(&file, &text);
@@ -41,7 +43,7 @@ fn tracked(root: &Path) -> Result<Vec<String>> {
     Ok(String::from_utf8_lossy(&output.stdout).lines().map(ToOwned::to_owned).collect())
 }
 
-fn has_extension(file: &str, extension: &str) -> bool {
+pub(crate) fn has_extension(file: &str, extension: &str) -> bool {
     Path::new(file).extension().is_some_and(|found| found == extension)
 }
 

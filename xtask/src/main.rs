@@ -8,6 +8,7 @@
 mod bench;
 mod cluster;
 mod deny;
+mod deps;
 mod house;
 mod image;
 mod lint;
