@@ -1,6 +1,8 @@
 //! The examples are applied as people would, and do what their comments say.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -8,9 +10,13 @@ use serde_json::Value;
 use throng_cluster::api::{self, repository};
 
 use crate::Said;
+use crate::kills;
 use crate::people::{Wish, words};
+use crate::repeat::Repeat;
 use crate::rollout::{is_done, phase_is, reached, serves_alone, succeeds};
-use crate::world::{IMAGE, NAMESPACE, NEXT, World, apply, get, is, kubectl, pods, set_pools, spec, until, zone_of};
+use crate::world::{
+    IMAGE, LIVE, NAMESPACE, NEXT, World, apply, get, is, kubectl, pods, set_pools, spec, until, zone_of,
+};
 
 /// How many people watch.
 const PEOPLE: u32 = 250;
@@ -18,17 +24,55 @@ const PEOPLE: u32 = 250;
 const RELEASE: Duration = Duration::from_mins(6);
 /// A step of it.
 const STEP: Duration = Duration::from_mins(3);
+/// So many operators die meanwhile.
+const KILLED: usize = 8;
 
 /// `canary.yaml` goes through its shares to its end and is taken back by `rollback.yaml`; of `operations.yaml` each is carried out.
+/// Operators die at random meanwhile.
 pub(crate) fn applied(world: &World) -> Result<Said> {
     set_pools([2, 2, 2])?;
     let people = world.people(Wish { cluster: "live", count: PEOPLE, name: "examples", may_cut: false })?;
-    apply(&canary(world, "5s")?)?;
+    let killed = Arc::new(AtomicUsize::new(0));
+    let chaos = world.own().map(|_| kill_at_random(Arc::clone(&killed)));
+    let carried_out = carried_out(world);
+    if let Some(chaos) = chaos {
+        until("all operators that should die are dead", STEP, || {
+            let dead = killed.load(Ordering::Relaxed);
+            ensure!(carried_out.is_err() || !chaos.goes_on() || dead == KILLED, "{dead} are dead");
+            Ok(())
+        })?;
+        chaos.stop()?;
+    }
+    let said = carried_out?;
+    apply(&spec("live", [2, 2, 2], 30080, ""))?;
+    serves_alone(LIVE, IMAGE)?;
+    until("everybody is there", Duration::from_secs(10), || people.all_there(PEOPLE))?;
+    let report = people.leave()?;
+    Ok(Said::Well(format!("{said}; {} operators killed; {}", killed.load(Ordering::Relaxed), words(&report))))
+}
+
+/// Kills operators until enough are dead.
+fn kill_at_random(killed: Arc<AtomicUsize>) -> Repeat {
+    Repeat::start(Duration::from_secs(4), move || {
+        let number = killed.load(Ordering::Relaxed);
+        if number < KILLED {
+            // Steps of the golden ratio: they look random, and are the same in every run.
+            std::thread::sleep(Duration::from_millis((number * 6180 % 10_000) as u64));
+            kills::now("releases")?;
+            killed.store(number + 1, Ordering::Relaxed);
+        }
+        Ok(())
+    })
+}
+
+/// What was done.
+fn carried_out(world: &World) -> Result<String> {
+    apply(&canary(world, "2s")?)?;
     let mut shares = BTreeSet::new();
     until("the careful release is done", world.within(RELEASE), || {
         let status = get("crc/live")?["status"].clone();
         shares.extend(status["rollout"]["targetPercent"].as_u64());
-        is_done(NEXT)
+        is_done(LIVE, NEXT)
     })?;
     ensure!([2, 10, 50].iter().all(|share| shares.contains(share)), "users moved in these shares: {shares:?}");
     let status = get("crc/live")?["status"].clone();
@@ -39,19 +83,15 @@ pub(crate) fn applied(world: &World) -> Result<Said> {
     succeeds("rollback-0.2.0")?;
     let status = get("crc/live")?["status"].clone();
     ensure!(revision(&status, "Serving")?["image"] == IMAGE, "everybody is back: {}", status["revisions"]);
-    apply(&canary(world, "5s")?)?;
+    apply(&canary(world, "2s")?)?;
     ensure!(is(&get("crc/live")?["status"], "RolledBack", "True"), "the bad spec changes nothing");
     apply(&spec("live", [2, 2, 2], 30080, ""))?;
-    serves_alone(IMAGE)?;
+    serves_alone(LIVE, IMAGE)?;
     let carried_out = operations(world)?;
     for example in ["rollback.yaml", "operations.yaml"] {
         api::apply(&format!("--namespace {NAMESPACE} delete --ignore-not-found"), &read(example)?)?;
     }
-    apply(&spec("live", [2, 2, 2], 30080, ""))?;
-    serves_alone(IMAGE)?;
-    until("everybody is there", Duration::from_secs(10), || people.all_there(PEOPLE))?;
-    let report = people.leave()?;
-    Ok(Said::Well(format!("shares of {shares:?} %; carried out: {}; {}", carried_out.join(", "), words(&report))))
+    Ok(format!("shares of {shares:?} %; carried out: {}", carried_out.join(", ")))
 }
 
 /// Every operation of `operations.yaml`, each where it has something to do.
@@ -70,16 +110,16 @@ fn operations(world: &World) -> Result<Vec<String>> {
     };
     let as_it_is = |text: &str| text.to_owned();
     apply(&canary(world, "1h")?)?;
-    until("the canary has its share", world.within(STEP), || reached(NEXT))?;
+    until("the canary has its share", world.within(STEP), || reached(LIVE, NEXT))?;
     carry_out("hold-until-the-break", &as_it_is)?;
-    phase_is("Paused")?;
+    phase_is(LIVE, "Paused")?;
     carry_out("go-on", &as_it_is)?;
-    until("the canary goes on", STEP, || reached(NEXT))?;
+    until("the canary goes on", STEP, || reached(LIVE, NEXT))?;
     carry_out("promote", &as_it_is)?;
-    until("everybody is on the release", world.within(STEP), || is_done(NEXT))?;
+    until("everybody is on the release", world.within(STEP), || is_done(LIVE, NEXT))?;
     carry_out("back-to-7", &as_it_is)?;
     apply(&spec("live", [2, 2, 2], 30080, ""))?;
-    serves_alone(IMAGE)?;
+    serves_alone(LIVE, IMAGE)?;
     let gateways = pods("throng.dev/cluster=live,throng.dev/role=gateway")?;
     let names: Vec<&str> = gateways.iter().filter_map(|pod| pod["metadata"]["name"].as_str()).collect();
     carry_out("replace-two", &|text| text.replace("live-gateway-7-2, live-gateway-7-5", &names.join(", ")))?;

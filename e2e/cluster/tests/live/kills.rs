@@ -26,6 +26,9 @@ pub(crate) fn one(world: &World, scenario: &'static str) -> Result<()> {
 
 /// The same of a cluster that is ours.
 pub(crate) fn now(scenario: &'static str) -> Result<()> {
+    // Scenarios that go on beside each other take turns: the next waits until two run again.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let number = DEAD.lock().unwrap_or_else(PoisonError::into_inner).len();
     // Steps of the golden ratio: they look random, and are the same in every run.
     let leads = number * 6180 % 10_000 > 5_000;

@@ -10,7 +10,7 @@ use crate::people::{Wish, words};
 use crate::world::{EVERYBODY, World, apply, names_and_uids, rest, set_pools, spec, until};
 
 /// Away for so long: stated, and shortened.
-const AWAY: (Duration, Duration) = (Duration::from_mins(2), Duration::from_mins(1));
+const AWAY: (Duration, Duration) = (Duration::from_mins(2), Duration::from_secs(30));
 
 /// The API server is away: chat goes on, nobody is cut off, no Pod changes, and what was asked for last is done afterwards.
 pub(crate) fn no_api_server(world: &World) -> Result<Said> {

@@ -1,9 +1,6 @@
 //! Releases come, halt, are taken back, and come again, while people are in the rooms.
 
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -14,9 +11,10 @@ use throng_cluster::api::PATIENCE;
 use crate::Said;
 use crate::kills;
 use crate::people::{People, Wish, binary, words};
+use crate::repeat::Repeat;
 use crate::world::{
-    EVERYBODY, IMAGE, NAMESPACE, NEXT, World, apply, get, is, kill, metric_of, names_and_uids, pods, rest, set_pools,
-    spec, until,
+    EVERYBODY, IMAGE, NAMESPACE, NEXT, RELEASED, Shared, World, apply, get, is, kill, kubectl, metric_of,
+    names_and_uids, pods, rest, until,
 };
 
 /// An image that no registry has.
@@ -36,41 +34,41 @@ const SLOW_MS: u32 = 500;
 
 /// A bad image is halted before anybody notices; the next spec takes its place, is a canary, is held, and is promoted.
 pub(crate) fn canary(world: &World) -> Result<Said> {
-    set_pools([2, 2, 2])?;
-    let people = world.people(Wish { cluster: "live", count: EVERYBODY, name: "canary", may_cut: false })?;
-    let before = names_and_uids("live")?;
+    RELEASED.set_pools([2, 2, 2])?;
+    let people = world.people(Wish { cluster: RELEASED.name, count: EVERYBODY, name: "canary", may_cut: false })?;
+    let before = names_and_uids(RELEASED.name)?;
     let began = Instant::now();
     apply(&release(MISSING, &steps(world, "1h")))?;
-    until("the bad image halts the rollout", world.within(STEP), || phase_is("Halted"))?;
+    until("the bad image halts the rollout", world.within(STEP), || phase_is(RELEASED, "Halted"))?;
     let halted = began.elapsed();
-    let status = get("crc/live")?["status"].clone();
+    let status = RELEASED.read()?["status"].clone();
     let mut conditions = status["conditions"].as_array().into_iter().flatten();
     let told = conditions.any(|one| {
         let names_it = one["message"].as_str().is_some_and(|message| message.contains(MISSING));
         one["type"] == "Degraded" && one["status"] == "True" && one["reason"] == "RolloutHalted" && names_it
     });
     ensure!(told, "a halt is not told: {}", status["conditions"]);
-    let now = names_and_uids("live")?;
+    let now = names_and_uids(RELEASED.name)?;
     ensure!(before.iter().all(|pod| now.contains(pod)), "Pods with users have changed: {before:?}, now {now:?}");
     ensure!(people.count("goaways") == 0 && status["rollout"]["usersPercent"] == 0, "users moved: {}", people.now());
 
     apply(&release(NEXT, &steps(world, "1h")))?;
-    until("the next spec takes its place and has its share", world.within(STEP), || reached(NEXT))?;
+    until("the next spec takes its place and has its share", world.within(STEP), || reached(RELEASED, NEXT))?;
     let share = share()?;
     ensure!(share.abs_diff(SHARE.0) <= SHARE.1, "the canary has {share} % of the users, {} were asked for", SHARE.0);
     succeeds(&operate("pause")?)?;
-    phase_is("Paused")?;
+    phase_is(RELEASED, "Paused")?;
     std::thread::sleep(world.lasts(Duration::from_mins(1), Duration::from_secs(5)));
-    phase_is("Paused")?;
+    phase_is(RELEASED, "Paused")?;
     let held = self::share()?;
     ensure!(held.abs_diff(SHARE.0) <= SHARE.1, "it is held at {held} % of the users, {} were asked for", SHARE.0);
     succeeds(&operate("resume")?)?;
-    until("the canary goes on with its share", STEP, || reached(NEXT))?;
+    until("the canary goes on with its share", STEP, || reached(RELEASED, NEXT))?;
     let resumed = self::share()?;
     ensure!(resumed.abs_diff(SHARE.0) <= SHARE.1, "it went on with {resumed} %, {} were asked for", SHARE.0);
     succeeds(&operate("promote")?)?;
-    until("everybody moves", STEP, || phase_is("Promoting").or_else(|_| is_done(NEXT)))?;
-    serves_alone(NEXT)?;
+    until("everybody moves", STEP, || phase_is(RELEASED, "Promoting").or_else(|_| is_done(RELEASED, NEXT)))?;
+    serves_alone(RELEASED, NEXT)?;
     until("everybody is there", Duration::from_secs(10), || people.all_there(EVERYBODY))?;
     let report = people.leave()?;
     Ok(Said::Well(format!(
@@ -85,10 +83,10 @@ pub(crate) fn slow(world: &World) -> Result<Said> {
     if world.own().is_none() {
         return Ok(Said::NotRun("processes of a cluster that is not ours are not held up"));
     }
-    set_pools([2, 2, 2])?;
-    let people = world.people(Wish { cluster: "live", count: EVERYBODY, name: "slow", may_cut: true })?;
+    RELEASED.set_pools([2, 2, 2])?;
+    let people = world.people(Wish { cluster: RELEASED.name, count: EVERYBODY, name: "slow", may_cut: true })?;
     apply(&release(NEXT, &steps(world, "1h")))?;
-    until("the canary has its share", world.within(STEP), || reached(NEXT))?;
+    until("the canary has its share", world.within(STEP), || reached(RELEASED, NEXT))?;
     let gateways = gateways_of(NEXT)?;
     let began = Instant::now();
     let slow = Repeat::start(Duration::from_millis(200), move || {
@@ -101,11 +99,11 @@ pub(crate) fn slow(world: &World) -> Result<Said> {
         }
         Ok(())
     });
-    let halted = until("the slow canary halts", world.within(Duration::from_mins(1)), || phase_is("Halted"));
+    let halted = until("the slow canary halts", world.within(Duration::from_mins(1)), || phase_is(RELEASED, "Halted"));
     slow.stop()?;
     halted?;
     let halted = began.elapsed();
-    let cause = get("crc/live")?["status"]["rollout"]["haltedFor"].clone();
+    let cause = RELEASED.read()?["status"]["rollout"]["haltedFor"].clone();
     ensure!(cause == "Slow", "it halted for another reason: {cause}");
     let at_halt = share()?;
     std::thread::sleep(Duration::from_secs(5));
@@ -113,8 +111,8 @@ pub(crate) fn slow(world: &World) -> Result<Said> {
     ensure!(later <= at_halt.max(SHARE.0) + SHARE.1, "it halted with {at_halt} % of the users, and has {later} % now");
     roll_back("fast")?;
     until("everybody is back", world.within(BACK), || nobody_on(NEXT, &people))?;
-    apply(&spec("live", [2, 2, 2], 30080, ""))?;
-    serves_alone(IMAGE)?;
+    apply(&RELEASED.spec([2, 2, 2], ""))?;
+    serves_alone(RELEASED, IMAGE)?;
     let report = people.leave()?;
     Ok(Said::Well(format!("halted after {:.0} s; {}", halted.as_secs_f64(), words(&report))))
 }
@@ -138,8 +136,8 @@ enum Step {
 pub(crate) fn rollbacks(world: &World) -> Result<Said> {
     use Step::{Canary, Done, Held, Promoting, Starting};
     let all = [Starting, Canary, Held, Promoting, Done].into_iter().flat_map(|step| [(step, "fast"), (step, "gentle")]);
-    set_pools([2, 2, 2])?;
-    let people = world.people(Wish { cluster: "live", count: EVERYBODY, name: "back", may_cut: false })?;
+    RELEASED.set_pools([2, 2, 2])?;
+    let people = world.people(Wish { cluster: RELEASED.name, count: EVERYBODY, name: "back", may_cut: false })?;
     let mut said = Vec::new();
     for (step, pace) in all {
         let began = Instant::now();
@@ -151,6 +149,8 @@ pub(crate) fn rollbacks(world: &World) -> Result<Said> {
         ));
     }
     let report = people.leave()?;
+    // No scenario after this one has use for it.
+    kubectl(&format!("delete chatroomcluster {} --timeout=180s", RELEASED.name))?;
     Ok(Said::Well(format!("from the command to the last user back: {}; {}", said.join(", "), words(&report))))
 }
 
@@ -168,18 +168,18 @@ fn taken_back(world: &World, people: &People, step: Step, pace: &str) -> Result<
     apply(&manifest)?;
     until("the release is where it is taken back", world.within(STEP), || match step {
         Step::Starting => starting(),
-        Step::Canary | Step::Held => reached(NEXT),
+        Step::Canary | Step::Held => reached(RELEASED, NEXT),
         // Somebody has moved, not only the word.
-        Step::Promoting => phase_is("Promoting").and_then(|()| {
+        Step::Promoting => phase_is(RELEASED, "Promoting").and_then(|()| {
             let share = share()?;
             ensure!(share > SHARE.0 + 10, "{share} % have moved");
             Ok(())
         }),
-        Step::Done => is_done(NEXT),
+        Step::Done => is_done(RELEASED, NEXT),
     })?;
     if step == Step::Held {
         succeeds(&operate("pause")?)?;
-        phase_is("Paused")?;
+        phase_is(RELEASED, "Paused")?;
     }
     let again = Repeat::start(AGAIN, move || apply(&manifest));
     let began = Instant::now();
@@ -193,7 +193,7 @@ fn taken_back(world: &World, people: &People, step: Step, pace: &str) -> Result<
         succeeds(&operation)?;
         // It is applied once more at least.
         std::thread::sleep(AGAIN + Duration::from_secs(1));
-        let status = get("crc/live")?["status"].clone();
+        let status = RELEASED.read()?["status"].clone();
         ensure!(is(&status, "RolledBack", "True"), "the block did not last: {}", status["conditions"]);
         nobody_on(NEXT, people)?;
         let moved = people.count("goaways") - asked_to_move;
@@ -202,59 +202,15 @@ fn taken_back(world: &World, people: &People, step: Step, pace: &str) -> Result<
     });
     again.stop()?;
     let back = looked?;
-    apply(&spec("live", [2, 2, 2], 30080, ""))?;
-    serves_alone(IMAGE)?;
+    apply(&RELEASED.spec([2, 2, 2], ""))?;
+    serves_alone(RELEASED, IMAGE)?;
     ensure!(back <= world.within(BACK), "the last user was back after {back:?}");
     Ok(back)
 }
 
-/// Operators are killed at random while a release comes, is taken back, comes again and is left: nobody notices.
-pub(crate) fn killed_operators(world: &World) -> Result<Said> {
-    if world.own().is_none() {
-        return Ok(Said::NotRun("processes of a cluster that is not ours are not killed"));
-    }
-    let wanted = 8;
-    set_pools([2, 2, 2])?;
-    let people = world.people(Wish { cluster: "live", count: EVERYBODY, name: "random", may_cut: false })?;
-    let kills = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&kills);
-    let chaos = Repeat::start(Duration::from_secs(4), move || {
-        let number = counted.load(Ordering::Relaxed);
-        if number < wanted {
-            std::thread::sleep(Duration::from_millis((number * 6180 % 10_000) as u64));
-            kills::now("releases")?;
-            counted.store(number + 1, Ordering::Relaxed);
-        }
-        Ok(())
-    });
-    let mut rounds = 0;
-    let looked = (|| {
-        while kills.load(Ordering::Relaxed) < wanted {
-            rounds += 1;
-            ensure!(chaos.goes_on(), "nobody is killed any more");
-            apply(&release(NEXT, &steps(world, "5s")))?;
-            if rounds % 2 == 1 {
-                until("the canary has its share", STEP * 2, || reached(NEXT).or_else(|_| is_done(NEXT)))?;
-                roll_back("gentle")?;
-                until("everybody is back", STEP * 2, || nobody_on(NEXT, &people))?;
-            } else {
-                until("the release is done", STEP * 2, || is_done(NEXT))?;
-            }
-            apply(&spec("live", [2, 2, 2], 30080, ""))?;
-            until("it is left again", STEP * 2, || is_done(IMAGE))?;
-        }
-        Ok::<_, anyhow::Error>(())
-    })();
-    chaos.stop()?;
-    looked?;
-    serves_alone(IMAGE)?;
-    let report = people.leave()?;
-    Ok(Said::Well(format!("{wanted} killed during {rounds} releases; {}", words(&report))))
-}
-
 /// The spec of a release.
 fn release(image: &str, rollout: &str) -> String {
-    spec("live", [2, 2, 2], 30080, &format!("  rollout: {rollout}")).replace(IMAGE, image)
+    RELEASED.spec([2, 2, 2], &format!("  rollout: {rollout}")).replace(IMAGE, image)
 }
 
 /// One canary, held for so long; what is too slow has the slack of the machine.
@@ -268,16 +224,16 @@ fn steps(world: &World, hold: &str) -> String {
 }
 
 /// Whether the rollout does this now.
-pub(crate) fn phase_is(phase: &str) -> Result<()> {
-    let status = get("crc/live")?["status"].clone();
+pub(crate) fn phase_is(cluster: Shared, phase: &str) -> Result<()> {
+    let status = cluster.read()?["status"].clone();
     ensure!(status["rollout"]["phase"] == phase, "{} {}", status["rollout"], status["why"]);
     Ok(())
 }
 
 /// Whether the Pods of a release start: its gateways are there, of its chatroom Pods one, which does not run.
 fn starting() -> Result<()> {
-    phase_is("Starting")?;
-    let chatrooms = pods("throng.dev/cluster=live,throng.dev/role=chatroom")?;
+    phase_is(RELEASED, "Starting")?;
+    let chatrooms = pods(&RELEASED.role("chatroom"))?;
     let waits = chatrooms
         .iter()
         .any(|pod| pod["spec"]["containers"][0]["image"] == NEXT && pod["status"]["phase"] == "Pending");
@@ -295,8 +251,8 @@ pub(crate) fn succeeds(operation: &str) -> Result<()> {
 }
 
 /// Whether the canary has its share, and it is that of this image.
-pub(crate) fn reached(image: &str) -> Result<()> {
-    let status = get("crc/live")?["status"].clone();
+pub(crate) fn reached(cluster: Shared, image: &str) -> Result<()> {
+    let status = cluster.read()?["status"].clone();
     let (rollout, to) = (&status["rollout"], &status["rollout"]["to"]);
     let is_it = revisions(&status).any(|revision| revision["number"] == *to && revision["image"] == image);
     ensure!(is_it && rollout["phase"] == "Canary" && !rollout["reachedAt"].is_null(), "{rollout} {}", status["why"]);
@@ -304,19 +260,19 @@ pub(crate) fn reached(image: &str) -> Result<()> {
 }
 
 /// Whether a revision of this image has everybody, and nothing else is on its way.
-pub(crate) fn is_done(image: &str) -> Result<()> {
-    let cluster = get("crc/live")?;
-    let status = &cluster["status"];
-    ensure!(status["observedGeneration"] == cluster["metadata"]["generation"], "the spec was not read yet");
+pub(crate) fn is_done(cluster: Shared, image: &str) -> Result<()> {
+    let object = cluster.read()?;
+    let status = &object["status"];
+    ensure!(status["observedGeneration"] == object["metadata"]["generation"], "the spec was not read yet");
     let serving = revisions(status).find(|revision| revision["state"] == "Serving").context("nothing serves")?;
     ensure!(serving["image"] == image && status["rollout"].is_null(), "{} {}", status["rollout"], status["why"]);
     Ok(())
 }
 
 /// Waits until a revision of this image is all there is.
-pub(crate) fn serves_alone(image: &str) -> Result<()> {
-    until("the release is done", STEP, || is_done(image))?;
-    rest("live")
+pub(crate) fn serves_alone(cluster: Shared, image: &str) -> Result<()> {
+    until("the release is done", STEP, || is_done(cluster, image))?;
+    rest(cluster.name)
 }
 
 fn revisions(status: &Value) -> impl Iterator<Item = &Value> {
@@ -325,19 +281,19 @@ fn revisions(status: &Value) -> impl Iterator<Item = &Value> {
 
 /// Share of the users that are on the new revision, in percent.
 fn share() -> Result<u64> {
-    get("crc/live")?["status"]["rollout"]["usersPercent"].as_u64().context("there is no rollout")
+    RELEASED.read()?["status"]["rollout"]["usersPercent"].as_u64().context("there is no rollout")
 }
 
 /// Names of the gateways with an image.
 fn gateways_of(image: &str) -> Result<Vec<String>> {
-    let all = pods("throng.dev/cluster=live,throng.dev/role=gateway")?;
+    let all = pods(&RELEASED.role("gateway"))?;
     let own = all.iter().filter(|pod| pod["spec"]["containers"][0]["image"] == image);
     Ok(own.filter_map(|pod| Some(pod["metadata"]["name"].as_str()?.to_owned())).collect())
 }
 
 /// Nobody is connected to gateways of this image, and everybody is somewhere.
 fn nobody_on(image: &str, people: &People) -> Result<()> {
-    let all = pods("throng.dev/cluster=live,throng.dev/role=gateway")?;
+    let all = pods(&RELEASED.role("gateway"))?;
     for pod in all.iter().filter(|pod| pod["spec"]["containers"][0]["image"] == image) {
         let name = pod["metadata"]["name"].as_str().context("a Pod has a name")?;
         let goes = !pod["metadata"]["deletionTimestamp"].is_null();
@@ -351,10 +307,10 @@ fn nobody_on(image: &str, people: &People) -> Result<()> {
     people.all_there(EVERYBODY)
 }
 
-/// As live-event staff do it: `throng pause live`, and so on; the name of the operation.
+/// As live-event staff do it: `throng pause`, and so on; the name of the operation.
 fn operate(command: &str) -> Result<String> {
     let mut line = Command::new(binary()?);
-    let output = line.args(command.split(' ').take(1)).args(["live", "--yes", "-n", NAMESPACE]);
+    let output = line.args(command.split(' ').take(1)).args([RELEASED.name, "--yes", "-n", NAMESPACE]);
     let output = output.args(command.split(' ').skip(1)).output()?;
     if !output.status.success() {
         bail!("throng {command}: {}", String::from_utf8_lossy(&output.stderr));
@@ -366,43 +322,4 @@ fn operate(command: &str) -> Result<String> {
 
 fn roll_back(pace: &str) -> Result<String> {
     operate(&format!("rollback --pace {pace}"))
-}
-
-/// Something that is done again and again in a thread of its own.
-struct Repeat {
-    ended: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Result<()>>>,
-}
-
-impl Repeat {
-    fn start(every: Duration, what: impl Fn() -> Result<()> + Send + 'static) -> Self {
-        let ended = Arc::new(AtomicBool::new(false));
-        let theirs = Arc::clone(&ended);
-        let thread = std::thread::spawn(move || {
-            while !theirs.load(Ordering::Relaxed) {
-                what()?;
-                std::thread::sleep(every);
-            }
-            Ok(())
-        });
-        Self { ended, thread: Some(thread) }
-    }
-
-    /// Whether nothing went wrong so far.
-    fn goes_on(&self) -> bool {
-        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
-    }
-
-    /// Ends it; what went wrong.
-    fn stop(mut self) -> Result<()> {
-        self.ended.store(true, Ordering::Relaxed);
-        let thread = self.thread.take().context("it runs once")?;
-        thread.join().ok().context("a thread has panicked")?
-    }
-}
-
-impl Drop for Repeat {
-    fn drop(&mut self) {
-        self.ended.store(true, Ordering::Relaxed);
-    }
 }

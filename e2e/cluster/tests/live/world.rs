@@ -1,7 +1,7 @@
 //! The installation that all scenarios share, and how to ask it things.
 
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -23,8 +23,44 @@ pub(crate) const IMAGE: &str = concat!("throng:", env!("CARGO_PKG_VERSION"));
 pub(crate) const NEXT: &str = throng_cluster::images::NEXT;
 /// Releases of scenarios that are about something else: everybody gets them at once, nothing stays warm, few are remembered.
 const AT_ONCE: &str = "  rollout: {canaryPercent: [], warmRollback: 0s, history: 2}";
+/// The cluster of most scenarios.
+pub(crate) const LIVE: Shared = Shared { name: "live", port: 30080 };
+/// That of releases, which take long: others go on beside them.
+pub(crate) const RELEASED: Shared = Shared { name: "released", port: 30084 };
 /// What the scenarios of issue and README are stated for.
 pub(crate) const EVERYBODY: u32 = 500;
+
+/// A `ChatroomCluster` that several scenarios use.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared {
+    pub(crate) name: &'static str,
+    /// Its gateways' port on every node.
+    pub(crate) port: u16,
+}
+
+impl Shared {
+    /// Its spec with so many Pods; `more` is further YAML.
+    pub(crate) fn spec(self, pools: [u32; 3], more: &str) -> String {
+        spec(self.name, pools, self.port, more)
+    }
+
+    /// Wants so many gateways, chatroom and message Pods, and waits until there are. Installs what is not there.
+    pub(crate) fn set_pools(self, pools: [u32; 3]) -> Result<()> {
+        install_once()?;
+        apply(&self.spec(pools, ""))?;
+        rest(self.name)
+    }
+
+    /// Its object, as it is.
+    pub(crate) fn read(self) -> Result<Value> {
+        get(&format!("crc/{}", self.name))
+    }
+
+    /// Labels of its Pods of a role.
+    pub(crate) fn role(self, role: &str) -> String {
+        format!("throng.dev/cluster={},throng.dev/role={role}", self.name)
+    }
+}
 
 /// The cluster under test.
 pub(crate) struct World {
@@ -75,7 +111,17 @@ impl World {
     }
 }
 
-/// Installs the charts if they are not there; `flags` are further values.
+/// Installs the charts if they are not there.
+fn install_once() -> Result<()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _installing = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    if api::kubectl("get crd chatroomclusters.throng.dev").is_err() || kubectl("get deployment throng").is_err() {
+        install("--wait --timeout 3m")?;
+    }
+    Ok(())
+}
+
+/// Installs the charts; `flags` are further values.
 pub(crate) fn install(flags: &str) -> Result<()> {
     install_of(&repository(), flags)
 }
@@ -204,13 +250,9 @@ pub(crate) fn metric_of(pod: &str, metric: &str, within: Duration) -> Result<f64
     Ok(own.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
 }
 
-/// Wants so many gateways, chatroom and message Pods, and waits until there are. Installs what is not there.
+/// The pools of the cluster that most scenarios use.
 pub(crate) fn set_pools(pools: [u32; 3]) -> Result<()> {
-    if api::kubectl("get crd chatroomclusters.throng.dev").is_err() || kubectl("get deployment throng").is_err() {
-        install("--wait --timeout 3m")?;
-    }
-    apply(&spec("live", pools, 30080, ""))?;
-    rest("live")
+    LIVE.set_pools(pools)
 }
 
 /// Prints what there is, for whoever looks for the reason of a failure.
